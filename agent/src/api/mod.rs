@@ -1,0 +1,237 @@
+//! The local API: how the command line, scripts and (through it) people talk to the running agent.
+//!
+//! One connection carries one request: a line of JSON [`Request`], answered by any number of [`Reply::Progress`] lines and
+//! one last [`Reply::Done`] or [`Reply::Failed`]. On Linux the connection is a Unix socket in the state directory that only
+//! root and its owner may open; on Windows a named pipe with the same rule.
+//!
+//! The JSON names below are the contract for scripts. They are what `--json` prints.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use lanrage_shared::api::presence::{Filtering, Mapping};
+use lanrage_shared::ids::{DeviceId, MemberId, PartyId};
+use lanrage_shared::names::{MemberName, PartyName};
+use serde::{Deserialize, Serialize};
+
+/// What the agent can be asked.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case")]
+pub enum Request {
+    /// Answer: [`StatusReport`].
+    Status,
+    /// Answer: [`PeersReport`].
+    Peers,
+    /// Creates a party on a server. Answer: [`JoinedReport`] with an invite.
+    Host {
+        server: String,
+        party: Option<PartyName>,
+        name: Option<MemberName>,
+    },
+    /// Makes another invite to the party this agent hosts. Answer: [`InviteReport`].
+    Invite {
+        expires_in_s: Option<u64>,
+        max_uses: Option<u32>,
+    },
+    /// Joins a party. Answer: [`JoinedReport`].
+    Join { invite: String, name: Option<MemberName> },
+    /// Leaves the party. Answer: [`LeftReport`].
+    Leave,
+    /// Measures the way to a peer, once. Answer: [`PingReport`].
+    Ping { target: String, timeout_ms: u64 },
+    /// Ends the agent. Answer: [`DownReport`], sent before it ends.
+    Down,
+}
+
+/// One line of an answer.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    /// What is being done right now, in words.
+    Progress(String),
+    /// The request's result.
+    Done(serde_json::Value),
+    /// The request failed; nothing was changed.
+    Failed(Failure),
+}
+
+/// Why a request failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// Stable code for scripts, e.g. `server_unreachable`, `wrong_server_key`, `invite_expired`.
+    pub code: String,
+    /// One sentence: what is wrong and what to do.
+    pub message: String,
+}
+
+impl Failure {
+    /// A failure with its stable code and sentence.
+    pub fn new(code: &str, message: impl Into<String>) -> Self {
+        Self {
+            code: code.to_owned(),
+            message: message.into(),
+        }
+    }
+}
+
+/// `lanrage status --json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StatusReport {
+    pub state: AgentState,
+    /// The agent's version.
+    pub version: String,
+    pub device: DeviceReport,
+    /// None outside a party.
+    pub party: Option<PartyReport>,
+    pub virtual_ip: Option<Ipv4Addr>,
+    pub virtual_ip6: Option<Ipv6Addr>,
+    pub nat: NatReport,
+    pub server: ServerReport,
+    /// What the user should know, in words; empty when all is well.
+    pub warnings: Vec<String>,
+}
+
+/// What the agent is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AgentState {
+    /// Running, in no party.
+    Idle,
+    /// In a party, the control server reachable.
+    Connected,
+    /// In a party, the control server not reachable: running tunnels go on.
+    Disconnected,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DeviceReport {
+    pub id: DeviceId,
+    /// Name of the TUN interface.
+    pub tun: String,
+    /// The agent's UDP port.
+    pub port: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PartyReport {
+    pub id: PartyId,
+    pub name: PartyName,
+    /// This member's number and name.
+    pub member: MemberId,
+    pub member_name: MemberName,
+    /// Whether this member is the host, and the host's name.
+    pub is_host: bool,
+    pub host: Option<MemberName>,
+    pub members: usize,
+    pub epoch: u32,
+}
+
+/// The NAT in front of this PC (RFC 4787 terms).
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct NatReport {
+    pub mapping: Mapping,
+    pub filtering: Filtering,
+    /// What players call it, e.g. "port-restricted".
+    pub kind: String,
+    pub public_address: Option<SocketAddr>,
+    /// The address the router opened on request (UPnP-IGD, NAT-PMP or PCP).
+    pub port_mapping: Option<SocketAddr>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ServerReport {
+    /// `host:port`; none outside a party.
+    pub address: Option<String>,
+    pub reachable: bool,
+    /// Seconds since it became (un)reachable.
+    pub since: Option<u64>,
+    /// Why it is not reachable, in words.
+    pub reason: Option<String>,
+}
+
+/// `lanrage peers --json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PeersReport {
+    pub peers: Vec<PeerReport>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PeerReport {
+    pub name: MemberName,
+    pub member: MemberId,
+    pub virtual_ip: Ipv4Addr,
+    pub virtual_ip6: Ipv6Addr,
+    /// Its agent is connected to the control server, as far as known.
+    pub online: bool,
+    pub path: PathReport,
+    /// Tunnel bytes, WireGuard overhead included.
+    pub rx_bytes: u64,
+    pub tx_bytes: u64,
+    /// Seconds since the last WireGuard handshake; none before the first.
+    pub last_handshake_s: Option<u64>,
+    /// Why there is no path, in words and with what would help; none while there is one.
+    pub reason: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PathReport {
+    pub kind: PathKind,
+    /// Where packets to this peer go; none without a path.
+    pub address: Option<SocketAddr>,
+    /// Milliseconds, measured by probes outside the tunnel.
+    pub rtt_ms: Option<f64>,
+    /// Seconds since this path was taken.
+    pub since: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PathKind {
+    Direct,
+    Relay,
+    None,
+}
+
+/// Result of `host` and `join`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JoinedReport {
+    pub party: PartyReport,
+    pub virtual_ip: Ipv4Addr,
+    pub virtual_ip6: Ipv6Addr,
+    /// With `host`: what friends pass to `join`.
+    pub invite: Option<String>,
+}
+
+/// Result of `invite`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct InviteReport {
+    pub invite: String,
+    pub expires_in_s: u64,
+    pub max_uses: Option<u32>,
+}
+
+/// Result of `leave`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LeftReport {
+    pub party: PartyName,
+    /// The server was told; otherwise it will notice by itself, and this PC has forgotten the party either way.
+    pub server_told: bool,
+}
+
+/// Result of one `ping`: a round trip through the tunnel.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PingReport {
+    pub peer: MemberName,
+    pub virtual_ip: IpAddr,
+    /// Milliseconds; none when no answer came in time.
+    pub rtt_ms: Option<f64>,
+    pub path: PathReport,
+    /// Why no answer came, in words.
+    pub reason: Option<String>,
+}
+
+/// Result of `down`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DownReport {
+    pub pid: u32,
+}

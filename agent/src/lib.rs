@@ -1,0 +1,5 @@
+//! The LANrage agent: everything that touches a socket, a file, the TUN device or the clock.
+//!
+//! The rules live in `lanrage-agent-core`, which can do none of that. `driver` feeds it and carries out what it decides.
+
+pub mod api;

@@ -1,0 +1,43 @@
+//! Invites: made by the host, redeemed by whoever holds the code. The server sees neither the code nor the party secret.
+
+use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::invite::InviteAuth;
+use crate::names::MemberName;
+
+/// Invites last this long unless the host says otherwise: 7 days, in seconds.
+pub const DEFAULT_LIFETIME_S: u64 = 7 * 24 * 3600;
+/// Longest lifetime of an invite: 90 days, in seconds.
+pub const MAX_LIFETIME_S: u64 = 90 * 24 * 3600;
+
+/// `POST /v1/parties/{id}/invites`, and part of creating a party.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct NewInvite {
+    /// Base64url of [`InviteAuth::hash`].
+    pub auth_hash: String,
+    /// Base64url of the party secret sealed under the code ([`crate::invite::InviteCode::seal`]).
+    pub sealed_secret: String,
+    pub expires_in_s: u64,
+    /// How many devices it admits; none = any number until it expires.
+    pub max_uses: Option<u32>,
+}
+
+/// An invite the server knows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InviteCreated {
+    pub id: Uuid,
+    pub expires_at_ms: u64,
+}
+
+/// `POST /v1/invites/redeem`. Answer: [`crate::api::party::Joined`]. A device that already is a member gets its membership
+/// again without using the invite up.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RedeemInvite {
+    pub auth: InviteAuth,
+    pub member_name: MemberName,
+    /// The joiner's own IPv4 networks, which the party's subnet must not overlap. At most [`super::party::MAX_LANS`] are read.
+    #[serde(default)]
+    pub lans: Vec<Ipv4Net>,
+}

@@ -1,0 +1,107 @@
+//! Parties and their members.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
+
+use super::invite::{InviteCreated, NewInvite};
+use super::presence::Presence;
+use crate::addr::PartyNet;
+use crate::ids::{DeviceId, DeviceKey, IdentityKey, MemberId, PartyId};
+use crate::names::{MemberName, PartyName};
+
+/// Most members a party takes unless its settings say otherwise.
+pub const DEFAULT_MAX_MEMBERS: u16 = 64;
+/// Most local networks of a member that are looked at.
+pub const MAX_LANS: usize = 16;
+
+/// A party as its members see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Party {
+    pub id: PartyId,
+    pub name: PartyName,
+    pub host: MemberId,
+    /// Membership generation: bumped when somebody is removed.
+    pub epoch: u32,
+    /// Bumped by every change of membership or settings; name it in `If-Match`.
+    pub version: u64,
+    /// Stays when its last member leaves.
+    pub persistent: bool,
+    pub max_members: u16,
+    pub net: PartyNet,
+    pub created_at_ms: u64,
+    pub members: Vec<Member>,
+}
+
+/// A device in a party.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    pub id: MemberId,
+    pub device: DeviceId,
+    pub identity_key: IdentityKey,
+    pub device_key: DeviceKey,
+    pub name: MemberName,
+    pub virtual_ip: Ipv4Addr,
+    pub virtual_ip6: Ipv6Addr,
+    pub joined_at_ms: u64,
+    /// Its agent is connected to the control server.
+    pub online: bool,
+    /// When it was last connected.
+    pub last_seen_ms: u64,
+    pub presence: Option<Presence>,
+}
+
+/// `POST /v1/parties`. Answer: [`Joined`]. The creator is the first member and the host.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CreateParty {
+    pub name: PartyName,
+    pub member_name: MemberName,
+    #[serde(default)]
+    pub persistent: bool,
+    pub max_members: Option<u16>,
+    /// The creator's own IPv4 networks; the party's subnet avoids them.
+    #[serde(default)]
+    pub lans: Vec<Ipv4Net>,
+    /// The first invite.
+    pub invite: NewInvite,
+}
+
+/// `PATCH /v1/parties/{id}` with `If-Match: "<version>"`, host only. Absent fields stay. Answer: [`Party`].
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpdateParty {
+    pub name: Option<PartyName>,
+    pub persistent: Option<bool>,
+    pub max_members: Option<u16>,
+}
+
+/// Answer to creating a party and to redeeming an invite.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Joined {
+    pub party: Party,
+    /// The stream's sequence number this state belongs to.
+    pub seq: u64,
+    pub me: MemberId,
+    pub services: Services,
+    /// After redeeming: the party secret as the inviter sealed it (base64url).
+    pub sealed_secret: Option<String>,
+    /// After creating: the invite.
+    pub invite: Option<InviteCreated>,
+}
+
+/// What else the server's operator runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Services {
+    /// STUN servers, each of one IP address and two UDP ports.
+    pub stun: Vec<StunServer>,
+}
+
+/// One STUN server (RFC 8489) with the second port RFC 5780 asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StunServer {
+    /// Name or address; none = the host the agent reached the control server at.
+    pub host: Option<String>,
+    pub port: u16,
+    pub second_port: u16,
+}

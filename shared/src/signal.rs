@@ -1,0 +1,124 @@
+//! What two agents tell each other through the control server: where they may be reached.
+//!
+//! A signal is sealed with the pair's key, so the server carries it but can neither read it nor make one up: nobody but a
+//! member can have an agent send probes anywhere.
+
+use std::net::SocketAddr;
+
+use data_encoding::BASE64;
+use serde::{Deserialize, Serialize};
+
+use crate::api::presence::NatSummary;
+use crate::pair::PairKeys;
+use crate::seal::{self, NONCE_LEN};
+
+/// Most candidates a signal may carry; the rest is dropped when it is read.
+pub const MAX_CANDIDATES: usize = 16;
+/// Largest sealed signal in base64 characters: 16 candidates and the rest take about 1.5 KiB.
+pub const MAX_SIGNAL_TEXT: usize = 4096;
+const AAD: &[u8] = b"lanrage signal v1";
+
+/// How an agent came to know one of its addresses (RFC 8445 §5.1.1 calls the first two host candidates, the third server
+/// reflexive). The order is the order of preference between paths of equal speed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CandidateKind {
+    /// An IPv4 address of one of its interfaces.
+    Lan,
+    /// A global or unique-local IPv6 address of one of its interfaces.
+    Ipv6,
+    /// Opened on the router by UPnP-IGD, NAT-PMP or PCP.
+    PortMapped,
+    /// As a STUN server saw it.
+    Mapped,
+    /// Where a sealed probe of the peer came from (peer reflexive). Never signalled.
+    Observed,
+}
+
+/// An address a peer may be reached at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Candidate {
+    /// How it was learned.
+    pub kind: CandidateKind,
+    /// Where to send.
+    pub address: SocketAddr,
+}
+
+/// "Here is where I may be reached; probe me now, I am probing you."
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signal {
+    /// Counts up with every signal of one run of the agent, so that an old one arriving late changes nothing.
+    pub generation: u64,
+    /// When the sender's run began, in ms of party time; a higher run supersedes every generation of a lower one.
+    pub run: u64,
+    /// The sender wants the receiver's candidates in return.
+    pub wants_answer: bool,
+    /// What the sender's NAT is like.
+    pub nat: NatSummary,
+    /// The sender's addresses, at most [`MAX_CANDIDATES`].
+    pub candidates: Vec<Candidate>,
+}
+
+/// A signal that cannot be read: forged, for another pair, or from another version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a signal that this pair's keys do not open")]
+pub struct Unreadable;
+
+impl Signal {
+    /// The sealed text for the control server to carry. `nonce` must be random.
+    pub fn seal(&self, keys: &PairKeys, nonce: [u8; NONCE_LEN]) -> String {
+        #[expect(
+            clippy::expect_used,
+            reason = "a plain struct of numbers and addresses always serialises"
+        )]
+        let plain = serde_json::to_vec(self).expect("a signal is plain data");
+        BASE64.encode(&seal::seal(&keys.signal_send, nonce, AAD, &plain))
+    }
+
+    /// Opens what the peer sealed.
+    pub fn open(text: &str, keys: &PairKeys) -> Result<Self, Unreadable> {
+        if text.len() > MAX_SIGNAL_TEXT {
+            return Err(Unreadable);
+        }
+        let sealed = BASE64.decode(text.as_bytes()).map_err(|_| Unreadable)?;
+        let plain = seal::open(&keys.signal_receive, AAD, &sealed).map_err(|_| Unreadable)?;
+        let mut signal: Self = serde_json::from_slice(&plain).map_err(|_| Unreadable)?;
+        signal.candidates.truncate(MAX_CANDIDATES);
+        Ok(signal)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::{DeviceSecret, PartySecret};
+
+    #[test]
+    fn only_the_peer_reads_a_signal_and_a_server_cannot_make_one() {
+        let (a, b) = (DeviceSecret::from_bytes([1; 32]), DeviceSecret::from_bytes([2; 32]));
+        let secret = PartySecret::from_bytes([3; 32]);
+        let ab = PairKeys::derive(&secret, &a, &b.public());
+        let ba = PairKeys::derive(&secret, &b, &a.public());
+        let signal = Signal {
+            generation: 1,
+            run: 2,
+            wants_answer: true,
+            nat: NatSummary::default(),
+            candidates: vec![
+                Candidate {
+                    kind: CandidateKind::Mapped,
+                    address: "203.0.113.1:5".parse().unwrap()
+                };
+                20
+            ],
+        };
+        let text = signal.seal(&ab, [7; NONCE_LEN]);
+        assert_eq!(Signal::open(&text, &ba).unwrap().candidates.len(), MAX_CANDIDATES);
+        assert_eq!(Signal::open(&text, &ab), Err(Unreadable));
+        let server = PairKeys::derive(&PartySecret::from_bytes([0; 32]), &a, &b.public());
+        assert_eq!(
+            Signal::open(&signal.seal(&server, [7; NONCE_LEN]), &ba),
+            Err(Unreadable)
+        );
+    }
+}

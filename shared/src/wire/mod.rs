@@ -1,0 +1,3 @@
+//! Binary formats between agents. Parsers are total: any bytes give a value or an error.
+
+pub mod probe;

@@ -1,0 +1,1 @@
+//! Test rings that need more than one crate.
