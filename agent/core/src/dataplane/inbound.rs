@@ -1,0 +1,123 @@
+//! From the network to the TUN.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use bytes::BytesMut;
+
+use super::outbound::{addresses, ip_length};
+use super::{DropReason, Drops, PeerLink, Table, TableCell};
+use crate::batch::Datagram;
+use crate::wg::{self, Incoming, Message, WireGuard};
+
+/// What a batch of datagrams turned into. Reused from batch to batch; the caller drains it.
+#[derive(Default)]
+pub struct InboundBatch {
+    /// IP packets for the TUN.
+    pub packets: Vec<BytesMut>,
+    /// WireGuard's answers, to be sent at once.
+    pub answers: Vec<Datagram>,
+    /// Everything that is not WireGuard: probes and STUN, for the engine.
+    pub control: Vec<Datagram>,
+}
+
+/// The receiving direction. One per thread: it holds that thread's scratch space.
+pub struct Inbound {
+    wireguard: Arc<WireGuard>,
+    table: Arc<TableCell>,
+    drops: Arc<Drops>,
+    scratch: Vec<BytesMut>,
+}
+
+impl Inbound {
+    pub fn new(wireguard: Arc<WireGuard>, table: Arc<TableCell>, drops: Arc<Drops>) -> Self {
+        Self {
+            wireguard,
+            table,
+            drops,
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Decrypts datagrams and sorts what they hold.
+    pub fn handle_datagrams(&mut self, datagrams: &mut Vec<Datagram>, out: &mut InboundBatch, now: Instant) {
+        let table = self.table.load_full();
+        for datagram in datagrams.drain(..) {
+            if wg::looks_like_wireguard(&datagram.data) {
+                if let Err(reason) = self.handle_wireguard(&table, datagram, out, now) {
+                    self.drops.count(reason);
+                }
+            } else {
+                out.control.push(datagram);
+            }
+        }
+    }
+
+    fn handle_wireguard(
+        &mut self,
+        table: &Table,
+        Datagram { peer: from, data }: Datagram,
+        out: &mut InboundBatch,
+        now: Instant,
+    ) -> Result<(), DropReason> {
+        let length = data.len() as u64;
+        let (peer, message) = match self.wireguard.read(from, data) {
+            Incoming::Initiation { from, message } => (table.with_key(&from).ok_or(DropReason::NotAMember)?, message),
+            Incoming::Session { index, message } => {
+                (table.with_index(index).ok_or(DropReason::UnknownSession)?, message)
+            }
+            Incoming::Answer(data) => {
+                out.answers.push(Datagram { peer: from, data });
+                return Ok(());
+            }
+            Incoming::Invalid => return Err(DropReason::Rejected),
+        };
+        let packet = self.decrypt(table, peer, from, message, out)?;
+        peer.traffic.rx_bytes.fetch_add(length, Ordering::Relaxed);
+        if peer.path() == Some(from) {
+            peer.traffic.last_received_ms.store(table.ms(now), Ordering::Relaxed);
+        }
+        match packet {
+            Some(packet) => out.packets.push(checked(table, peer, packet)?),
+            None => return Ok(()),
+        }
+        Ok(())
+    }
+
+    /// Runs a message through its peer's tunnel. Answers go to the peer's path; a peer that has none yet is answered
+    /// where it spoke from, because only the holder of its key could have made the message.
+    fn decrypt(
+        &mut self,
+        table: &Table,
+        peer: &PeerLink,
+        from: SocketAddr,
+        message: Message,
+        out: &mut InboundBatch,
+    ) -> Result<Option<BytesMut>, DropReason> {
+        let work = |tunnel: &mut dyn wg::Tunnel, send: &mut Vec<BytesMut>| {
+            let result = tunnel.decrypt(message, send);
+            if result.is_ok() && (peer.follows_source || peer.path().is_none()) {
+                peer.set_path(Some(from));
+            }
+            result
+        };
+        let (result, _) = peer.with_tunnel(table, &mut self.scratch, &mut out.answers, work);
+        result.map_err(|_| DropReason::Rejected)
+    }
+}
+
+/// The packet without padding, if it is from this peer and for this member.
+fn checked(table: &Table, peer: &PeerLink, mut packet: BytesMut) -> Result<BytesMut, DropReason> {
+    let length = ip_length(&packet).ok_or(DropReason::Malformed)?;
+    packet.truncate(length);
+    let (source, destination) = addresses(&packet).ok_or(DropReason::Malformed)?;
+    if source != peer.virtual_ip && source != peer.virtual_ip6 {
+        return Err(DropReason::SpoofedSource);
+    }
+    if destination != table.virtual_ip && destination != table.virtual_ip6 {
+        return Err(DropReason::ForeignDestination);
+    }
+    Ok(packet)
+}
