@@ -1,1 +1,3 @@
-//! The relay's rules.
+//! The relay's rules, without sockets or clocks: what to answer, to whom, and what to drop.
+
+pub mod stun;
