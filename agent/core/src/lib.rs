@@ -1,1 +1,13 @@
-//! The agent's rules.
+//! The agent's rules, without IO.
+//!
+//! Nothing here opens a socket or a file, reads the clock or draws a random number of its own: datagrams, time and seeds
+//! come in as parameters, decisions go out as values. [`engine::Engine`] composes the machines: it learns from the control
+//! server who the peers are, from [`nat`] where this PC can be reached, and from [`path`] which address of each peer works
+//! best. [`dataplane`] moves packets by what the engine decided.
+
+pub mod batch;
+pub mod dataplane;
+pub mod engine;
+pub mod nat;
+pub mod path;
+pub mod wg;

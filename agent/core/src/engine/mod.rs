@@ -1,0 +1,536 @@
+//! One party, seen from this agent.
+//!
+//! The engine is told who the peers are (by the control stream, or by the cache while the server is away), what they signal,
+//! which datagrams arrived and what time it is. It finds out where this PC can be reached ([`crate::nat`]), tells the peers,
+//! probes what they tell, and says which path each peer has. The driver carries out its [`Event`]s.
+
+mod addresses;
+mod peer;
+mod reason;
+mod signalling;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use lanrage_shared::addr::PartyNet;
+use lanrage_shared::api::party::{Member, Party};
+use lanrage_shared::api::presence::{Mapping, NatSummary, Presence};
+use lanrage_shared::ids::{DeviceKey, MemberId};
+use lanrage_shared::keys::{DeviceSecret, PartySecret};
+use lanrage_shared::pair::PairKeys;
+use lanrage_shared::seal::NONCE_LEN;
+use lanrage_shared::signal::{Candidate, CandidateKind, Signal};
+use lanrage_shared::wire::probe;
+use rand::rngs::StdRng;
+use rand::{RngCore, SeedableRng};
+
+pub use self::addresses::OwnAddresses;
+use self::peer::Peer;
+pub use self::reason::Circumstances;
+use crate::batch::Datagram;
+use crate::nat::{self, Discovery, NatReport, StunEndpoint};
+use crate::path::{Context, PartyClock, Selected};
+
+/// Signals wait this long for the first answer of a STUN server; without UDP there will be none.
+const PATIENCE: Duration = Duration::from_millis(400);
+/// Remembered addresses of a peer that cannot be asked for new ones are tried again this often.
+const REMEMBERED_RETRY: Duration = Duration::from_secs(12);
+/// A path needs no probe of ours when a packet said the same; the answer still has to come, this often at least.
+const TRAFFIC_TICK: Duration = Duration::from_millis(500);
+
+/// What a new engine starts from.
+pub struct Config {
+    pub me: MemberId,
+    pub device: DeviceSecret,
+    pub secret: PartySecret,
+    pub party: Party,
+    pub clock: PartyClock,
+    /// Seeds transaction ids, nonces and jitter; from a cryptographic generator.
+    pub seed: [u8; 32],
+    /// This program's version, for presence.
+    pub agent_version: String,
+}
+
+/// What the driver has to do or know.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// A peer to open a tunnel for.
+    PeerAdded { member: Member, psk: [u8; 32] },
+    /// A peer's tunnel is over.
+    PeerRemoved { member: MemberId },
+    /// Packets to the peer go here from now on; none: nowhere.
+    Path {
+        member: MemberId,
+        address: Option<SocketAddr>,
+    },
+    /// For the control server to pass on.
+    Signal { to: MemberId, sealed: String },
+    /// For the control server and the party.
+    Presence(Presence),
+}
+
+/// A peer as `peers` shows it.
+#[derive(Debug, Clone)]
+pub struct PeerView {
+    pub member: Member,
+    pub online: bool,
+    pub path: Option<Selected>,
+    /// Why there is no path; none while there is one.
+    pub reason: Option<String>,
+}
+
+/// One party, seen from this agent.
+pub struct Engine {
+    me: MemberId,
+    device: DeviceSecret,
+    secret: PartySecret,
+    net: PartyNet,
+    clock: PartyClock,
+    rng: StdRng,
+    run: u64,
+    generation: u64,
+    agent_version: String,
+    started: Instant,
+    server_reachable: bool,
+    peers: BTreeMap<MemberId, Peer>,
+    by_tag: BTreeMap<[u8; 4], MemberId>,
+    discovery: Option<Discovery>,
+    nat: NatReport,
+    own: OwnAddresses,
+    told_presence: Option<NatSummary>,
+    next_remembered: Instant,
+    events: VecDeque<Event>,
+}
+
+impl Engine {
+    /// An engine for the party in `config`, with every member a peer already.
+    pub fn new(config: Config, now: Instant) -> Self {
+        let mut engine = Self {
+            me: config.me,
+            device: config.device,
+            secret: config.secret,
+            net: config.party.net,
+            clock: config.clock,
+            run: config.clock.ms(now),
+            rng: StdRng::from_seed(config.seed),
+            generation: 0,
+            agent_version: config.agent_version,
+            started: now,
+            server_reachable: false,
+            peers: BTreeMap::new(),
+            by_tag: BTreeMap::new(),
+            discovery: None,
+            nat: NatReport::default(),
+            own: OwnAddresses::default(),
+            told_presence: None,
+            next_remembered: now,
+            events: VecDeque::new(),
+        };
+        engine.handle_members(&config.party.members, now);
+        engine
+    }
+
+    /// The whole membership, as of a snapshot: adds and removes what differs.
+    pub fn handle_members(&mut self, members: &[Member], now: Instant) {
+        let gone: Vec<MemberId> = self
+            .peers
+            .keys()
+            .filter(|id| members.iter().all(|member| member.id != **id))
+            .copied()
+            .collect();
+        for member in gone {
+            self.handle_left(member);
+        }
+        for member in members {
+            self.handle_joined(member, now);
+        }
+    }
+
+    /// A member joined, or is known with another key or name than before.
+    pub fn handle_joined(&mut self, member: &Member, now: Instant) {
+        if member.id == self.me || member.device_key == self.device.public() {
+            return;
+        }
+        let same_key = self
+            .peers
+            .get(&member.id)
+            .map(|peer| peer.member.device_key == member.device_key);
+        if same_key == Some(false) {
+            self.handle_left(member.id);
+        }
+        if same_key != Some(true) {
+            let keys = PairKeys::derive(&self.secret, &self.device, &member.device_key);
+            self.events.push_back(Event::PeerAdded {
+                member: member.clone(),
+                psk: keys.psk,
+            });
+            let peer = Peer::new(member.clone(), keys);
+            self.by_tag.insert(peer.paths.receive_tag(), member.id);
+            self.peers.insert(member.id, peer);
+        }
+        if let Some(peer) = self.peers.get_mut(&member.id) {
+            peer.member = member.clone();
+        }
+        self.handle_presence(member.id, member.online, member.presence.as_ref(), now);
+    }
+
+    /// A member left or was removed.
+    pub fn handle_left(&mut self, member: MemberId) {
+        if let Some(peer) = self.peers.remove(&member) {
+            self.by_tag.remove(&peer.paths.receive_tag());
+            self.events.push_back(Event::PeerRemoved { member });
+        }
+    }
+
+    /// What the server knows of a member right now.
+    pub fn handle_presence(&mut self, member: MemberId, online: bool, presence: Option<&Presence>, now: Instant) {
+        let Some(peer) = self.peers.get_mut(&member) else {
+            return;
+        };
+        peer.member.online = online;
+        if let Some(presence) = presence {
+            peer.nat = presence.nat;
+        }
+        // While the server is away its last word on who is online means nothing.
+        peer.signalling.handle_online(online && self.server_reachable, now);
+    }
+
+    /// The control stream opened or broke.
+    pub fn handle_server(&mut self, reachable: bool, now: Instant) {
+        if reachable == self.server_reachable {
+            return;
+        }
+        self.server_reachable = reachable;
+        self.told_presence = None;
+        for peer in self.peers.values_mut() {
+            peer.signalling.handle_online(reachable && peer.member.online, now);
+        }
+        self.tell_presence();
+    }
+
+    /// The server's time, measured again.
+    pub fn handle_clock(&mut self, clock: PartyClock) {
+        self.clock = clock;
+    }
+
+    /// STUN servers to ask; starts asking.
+    pub fn handle_stun_servers(&mut self, servers: Vec<StunEndpoint>, now: Instant) {
+        let mut seed = [0; 32];
+        self.rng.fill_bytes(&mut seed);
+        self.discovery = Some(Discovery::new(servers, self.own.interfaces.clone(), seed, now));
+    }
+
+    /// This PC's interface addresses with our UDP port; asks the STUN servers again when they changed.
+    pub fn handle_interfaces(&mut self, interfaces: Vec<SocketAddr>, now: Instant) {
+        if self.own.interfaces == interfaces {
+            return;
+        }
+        self.own.interfaces.clone_from(&interfaces);
+        if let Some(discovery) = &mut self.discovery {
+            discovery.handle_network_change(interfaces, now);
+        }
+        self.candidates_changed(now);
+    }
+
+    /// The router opened (or closed) a port for us.
+    pub fn handle_port_mapping(&mut self, address: Option<SocketAddr>, now: Instant) {
+        if self.own.port_mapped != address {
+            self.own.port_mapped = address;
+            self.candidates_changed(now);
+            self.tell_presence();
+        }
+    }
+
+    /// Addresses that reached a peer before this run.
+    pub fn handle_remembered(&mut self, member: MemberId, addresses: &[SocketAddr], now: Instant) {
+        let candidates: Vec<Candidate> = addresses
+            .iter()
+            .map(|address| Candidate {
+                kind: CandidateKind::Mapped,
+                address: *address,
+            })
+            .collect();
+        self.try_addresses(member, candidates, now);
+    }
+
+    /// A signal the server passed on. One that the pair's keys do not open changes nothing.
+    pub fn handle_signal(&mut self, from: MemberId, sealed: &str, now: Instant) {
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        let Ok(signal) = Signal::open(sealed, &peer.keys) else {
+            tracing::debug!(peer = %from, "a signal that the pair's keys do not open");
+            return;
+        };
+        if peer.signalling.handle_signal(&signal, now) {
+            peer.nat = signal.nat;
+            self.try_addresses(from, signal.candidates, now);
+        }
+    }
+
+    fn try_addresses(&mut self, member: MemberId, candidates: Vec<Candidate>, now: Instant) {
+        let Some(peer) = self.peers.get_mut(&member) else {
+            return;
+        };
+        let (own, net) = (&self.own, &self.net);
+        peer.named = candidates
+            .into_iter()
+            .filter(|candidate| own.may_probe(&candidate.address, net))
+            .collect();
+        peer.paths.handle_candidates(&peer.named, now);
+    }
+
+    /// A datagram that is not WireGuard: a probe or a STUN answer. Gives false when it is neither, or not authentic.
+    pub fn handle_datagram(&mut self, datagram: &Datagram, now: Instant) -> bool {
+        let Some(tag) = probe::tag_of(&datagram.data) else {
+            let answered = self
+                .discovery
+                .as_mut()
+                .is_some_and(|discovery| discovery.handle_datagram(datagram.peer, &datagram.data, now));
+            self.drain_discovery(now);
+            return answered;
+        };
+        let Some(member) = self.by_tag.get(&tag).copied() else {
+            return false;
+        };
+        self.with_paths(member, now, |peer, cx| {
+            peer.paths.handle_probe(datagram.peer, &datagram.data, cx)
+        })
+        .unwrap_or(false)
+    }
+
+    /// When packets last went to a peer, and last came from it over its path.
+    pub fn handle_traffic(&mut self, member: MemberId, sent: Option<Instant>, received: Option<Instant>) {
+        if let Some(peer) = self.peers.get_mut(&member) {
+            peer.paths.handle_traffic(sent, received);
+        }
+    }
+
+    /// An authentic packet came from `address` while the peer had no path: the tunnel answers there until a probe decides.
+    pub fn handle_spoke_from(&mut self, member: MemberId, address: SocketAddr, now: Instant) {
+        if let Some(peer) = self.peers.get_mut(&member)
+            && !peer.has_path()
+            && self.own.may_probe(&address, &self.net)
+        {
+            peer.paths.handle_spoke_from(address, now);
+        }
+    }
+
+    /// Runs everything that is due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if let Some(discovery) = &mut self.discovery {
+            discovery.handle_timeout(now);
+        }
+        self.drain_discovery(now);
+        if self.next_remembered <= now {
+            self.next_remembered = now + REMEMBERED_RETRY;
+            for peer in self
+                .peers
+                .values_mut()
+                .filter(|peer| !peer.signalling.is_online() && !peer.has_path())
+            {
+                peer.paths.handle_candidates(&peer.named, now);
+            }
+        }
+        let members: Vec<MemberId> = self.peers.keys().copied().collect();
+        for member in members {
+            self.with_paths(member, now, |peer, cx| peer.paths.handle_timeout(cx));
+            self.signal_if_due(member, now);
+        }
+    }
+
+    /// When [`Engine::handle_timeout`] wants to run next, and why.
+    pub fn poll_timeout(&self, now: Instant) -> Option<(Instant, &'static str)> {
+        let ready = self.ready_at();
+        let peers = self.peers.values().flat_map(|peer| {
+            let signal = peer.signalling.due(peer.has_path()).map(|at| (at.max(ready), "signal"));
+            [peer.paths.poll_timeout(now), signal]
+        });
+        let discovery = self.discovery.as_ref().and_then(Discovery::poll_timeout);
+        let remembered = (!self.peers.is_empty()).then_some((self.next_remembered, "remembered addresses"));
+        peers.chain([discovery, remembered]).flatten().min()
+    }
+
+    /// How often the driver should report traffic ([`Engine::handle_traffic`]).
+    pub fn traffic_interval(&self) -> Duration {
+        TRAFFIC_TICK
+    }
+
+    /// Datagrams to send.
+    pub fn poll_transmit(&mut self) -> Option<Datagram> {
+        let discovery = self.discovery.as_mut().and_then(Discovery::poll_transmit);
+        let discovery = discovery.map(|ask| Datagram {
+            peer: ask.to,
+            data: ask.bytes.as_slice().into(),
+        });
+        discovery.or_else(|| self.peers.values_mut().find_map(|peer| peer.paths.poll_transmit()))
+    }
+
+    /// What happened.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// What the NAT in front of this PC is like.
+    pub fn nat(&self) -> &NatReport {
+        &self.nat
+    }
+
+    /// What the party is told of it.
+    pub fn nat_summary(&self) -> NatSummary {
+        NatSummary {
+            mapping: self.nat.mapping,
+            filtering: self.nat.filtering,
+            port_mapping: self.own.port_mapped.is_some(),
+        }
+    }
+
+    /// What the router opened on request.
+    pub fn port_mapping(&self) -> Option<SocketAddr> {
+        self.own.port_mapped
+    }
+
+    /// Whether every question about the network has its first answer: signals are not held back any more.
+    pub fn is_ready(&self, now: Instant) -> bool {
+        self.ready_at() <= now
+    }
+
+    /// The peers, by number.
+    pub fn peers(&self) -> impl Iterator<Item = PeerView> + '_ {
+        self.peers.values().map(|peer| {
+            let path = peer.paths.selected();
+            let online = peer.member.online && self.server_reachable || path.is_some();
+            let reason = path.is_none().then(|| {
+                reason::no_path(Circumstances {
+                    peer_name: peer.member.name.as_str(),
+                    peer_online: peer.signalling.is_online(),
+                    server_reachable: self.server_reachable,
+                    punching: peer.paths.is_punching(),
+                    mine: self.nat_summary(),
+                    theirs: peer.nat,
+                })
+            });
+            PeerView {
+                member: peer.member.clone(),
+                online,
+                path,
+                reason,
+            }
+        })
+    }
+
+    /// Addresses worth remembering for the next run, best first.
+    pub fn proven_addresses(&self) -> BTreeMap<MemberId, Vec<SocketAddr>> {
+        let proven = self.peers.iter().map(|(member, peer)| (*member, peer.paths.proven()));
+        proven.filter(|(_, addresses)| !addresses.is_empty()).collect()
+    }
+
+    /// The key that decides which side of a pair opens the WireGuard session when both could: the lower one.
+    pub fn opens_session(&self, peer: &DeviceKey) -> bool {
+        self.device.public() < *peer
+    }
+
+    fn with_paths<T>(
+        &mut self,
+        member: MemberId,
+        now: Instant,
+        work: impl FnOnce(&mut Peer, &mut Context<'_>) -> T,
+    ) -> Option<T> {
+        let peer = self.peers.get_mut(&member)?;
+        let mut cx = Context {
+            now,
+            clock: self.clock,
+            rng: &mut self.rng,
+            run: self.run,
+        };
+        let result = work(peer, &mut cx);
+        let address = peer.paths.selected().map(|path| path.address);
+        if peer.told != address {
+            if peer.told.is_none() != address.is_none() {
+                peer.signalling.handle_path(address.is_some(), now);
+            }
+            peer.told = address;
+            self.events.push_back(Event::Path { member, address });
+        }
+        Some(result)
+    }
+
+    fn signal_if_due(&mut self, member: MemberId, now: Instant) {
+        if !self.server_reachable || !self.is_ready(now) {
+            return;
+        }
+        let nat = self.nat_summary();
+        let Some(peer) = self.peers.get_mut(&member) else {
+            return;
+        };
+        let Some(wants_answer) = peer.signalling.take_due(peer.has_path(), now) else {
+            return;
+        };
+        if !peer.has_path() {
+            // Both sides probe while the signal travels: that is what opens the NATs.
+            peer.paths.handle_candidates(&peer.named, now);
+        }
+        self.generation += 1;
+        let candidates = self.own.candidates(&self.net);
+        let signal = Signal {
+            generation: self.generation,
+            run: self.run,
+            wants_answer,
+            nat,
+            candidates,
+        };
+        let mut nonce = [0; NONCE_LEN];
+        self.rng.fill_bytes(&mut nonce);
+        self.events.push_back(Event::Signal {
+            to: member,
+            sealed: signal.seal(&peer.keys, nonce),
+        });
+    }
+
+    /// From when on signals go out: at once when the public address is known, else after some patience.
+    fn ready_at(&self) -> Instant {
+        let settled = self.own.mapped.is_some() || self.nat.mapping != Mapping::Unknown;
+        if settled { self.started } else { self.started + PATIENCE }
+    }
+
+    fn drain_discovery(&mut self, now: Instant) {
+        let mut changed = false;
+        while let Some(event) = self.discovery.as_mut().and_then(Discovery::poll_event) {
+            match event {
+                nat::Event::Mapped(address) if address.is_ipv4() => {
+                    changed |= self.own.mapped.replace(address) != Some(address);
+                }
+                nat::Event::Mapped(address) => changed |= self.own.mapped6.replace(address) != Some(address),
+                nat::Event::Report(report) => {
+                    changed |= self.own.mapped != report.public_address || self.own.mapped6 != report.public_address6;
+                    self.own.mapped = report.public_address;
+                    self.own.mapped6 = report.public_address6;
+                    self.nat = report;
+                    self.tell_presence();
+                }
+            }
+        }
+        if changed {
+            self.candidates_changed(now);
+        }
+    }
+
+    fn candidates_changed(&mut self, now: Instant) {
+        for peer in self.peers.values_mut() {
+            peer.signalling.handle_candidates_changed(now);
+        }
+    }
+
+    fn tell_presence(&mut self) {
+        let nat = self.nat_summary();
+        if self.server_reachable && self.told_presence != Some(nat) {
+            self.told_presence = Some(nat);
+            self.events.push_back(Event::Presence(Presence {
+                nat,
+                agent_version: self.agent_version.clone(),
+            }));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,152 @@
+//! Why there is no path to a peer, in words and with what would help.
+
+use lanrage_shared::api::presence::{Filtering, Mapping, NatSummary};
+
+/// What is known when a peer has no path.
+#[derive(Debug, Clone, Copy)]
+pub struct Circumstances<'a> {
+    pub peer_name: &'a str,
+    /// The peer's agent is connected to the control server.
+    pub peer_online: bool,
+    pub server_reachable: bool,
+    /// Addresses are being probed right now.
+    pub punching: bool,
+    pub mine: NatSummary,
+    pub theirs: NatSummary,
+}
+
+/// One sentence, two at most.
+pub fn no_path(c: Circumstances<'_>) -> String {
+    let name = c.peer_name;
+    if !c.server_reachable && !c.punching {
+        return format!(
+            "the control server is not reachable and {name} does not answer at the addresses known from before; \
+             connecting goes on by itself when one of them is back"
+        );
+    }
+    if c.server_reachable && !c.peer_online {
+        return format!("{name}'s agent is not running or has no internet connection");
+    }
+    if c.mine.mapping == Mapping::Blocked {
+        return "your network lets no UDP through: allow outgoing UDP in the firewall, or use another network"
+            .to_owned();
+    }
+    if c.theirs.mapping == Mapping::Blocked {
+        return format!(
+            "{name}'s network lets no UDP through: it has to allow outgoing UDP in its firewall, or use another network"
+        );
+    }
+    if incompatible(c.mine, c.theirs) {
+        return format!(
+            "your NAT is {} and {name}'s is {}: neither can tell the other where to send. Turning on UPnP (or NAT-PMP, PCP) \
+             in one of the two routers makes a direct path possible",
+            c.mine.common_name(),
+            c.theirs.common_name()
+        );
+    }
+    if c.punching {
+        return format!("connecting to {name} …");
+    }
+    format!(
+        "none of {name}'s addresses answers: a firewall on one of the two PCs or routers probably blocks the agent's UDP port"
+    )
+}
+
+/// Whether hole punching cannot work between two NATs: one gives every destination another port, and the other lets only
+/// exact addresses in.
+pub fn incompatible(a: NatSummary, b: NatSummary) -> bool {
+    let reachable = |nat: NatSummary| {
+        nat.port_mapping || (nat.mapping == Mapping::None && nat.filtering == Filtering::EndpointIndependent)
+    };
+    if reachable(a) || reachable(b) {
+        return false;
+    }
+    let symmetric = |nat: NatSummary| {
+        matches!(
+            nat.mapping,
+            Mapping::AddressDependent | Mapping::AddressAndPortDependent
+        )
+    };
+    let strict = |nat: NatSummary| symmetric(nat) || nat.filtering == Filtering::AddressAndPortDependent;
+    (symmetric(a) && strict(b)) || (symmetric(b) && strict(a))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nat(mapping: Mapping, filtering: Filtering) -> NatSummary {
+        NatSummary {
+            mapping,
+            filtering,
+            port_mapping: false,
+        }
+    }
+
+    const SYMMETRIC: (Mapping, Filtering) = (Mapping::AddressAndPortDependent, Filtering::AddressAndPortDependent);
+    const PORT_RESTRICTED: (Mapping, Filtering) = (Mapping::EndpointIndependent, Filtering::AddressAndPortDependent);
+
+    fn circumstances() -> Circumstances<'static> {
+        Circumstances {
+            peer_name: "Ben",
+            peer_online: true,
+            server_reachable: true,
+            punching: false,
+            mine: nat(SYMMETRIC.0, SYMMETRIC.1),
+            theirs: nat(PORT_RESTRICTED.0, PORT_RESTRICTED.1),
+        }
+    }
+
+    #[test]
+    fn a_symmetric_nat_against_a_strict_one_is_explained() {
+        let text = no_path(circumstances());
+        assert!(
+            text.contains("your NAT is symmetric and Ben's is port-restricted"),
+            "{text}"
+        );
+        assert!(text.contains("UPnP"));
+    }
+
+    #[test]
+    fn an_opened_port_or_a_lax_filter_makes_a_pair_compatible() {
+        let symmetric = nat(SYMMETRIC.0, SYMMETRIC.1);
+        assert!(incompatible(symmetric, symmetric));
+        assert!(!incompatible(
+            symmetric,
+            nat(Mapping::EndpointIndependent, Filtering::AddressDependent)
+        ));
+        assert!(!incompatible(
+            symmetric,
+            NatSummary {
+                port_mapping: true,
+                ..symmetric
+            }
+        ));
+    }
+
+    #[test]
+    fn blocked_udp_and_absence_are_said() {
+        let blocked = nat(Mapping::Blocked, Filtering::Unknown);
+        assert!(
+            no_path(Circumstances {
+                mine: blocked,
+                ..circumstances()
+            })
+            .contains("your network lets no UDP")
+        );
+        assert!(
+            no_path(Circumstances {
+                theirs: blocked,
+                ..circumstances()
+            })
+            .contains("Ben's network lets no UDP")
+        );
+        assert!(
+            no_path(Circumstances {
+                peer_online: false,
+                ..circumstances()
+            })
+            .contains("not running")
+        );
+    }
+}

@@ -1,0 +1,163 @@
+//! When to tell one peer where this PC can be reached.
+
+use std::time::{Duration, Instant};
+
+use lanrage_shared::signal::Signal;
+
+/// Least time between two signals to one peer; changes within it go out together.
+const SPACING: Duration = Duration::from_millis(50);
+/// First wait before a peer that is online but has no path is asked again; doubles up to [`MAX_RETRY`].
+const FIRST_RETRY: Duration = Duration::from_secs(3);
+const MAX_RETRY: Duration = Duration::from_secs(60);
+
+/// One peer's exchange of signals.
+#[derive(Debug, Default)]
+pub struct Signalling {
+    /// The peer's agent is connected to the control server.
+    online: bool,
+    due: Option<Due>,
+    last_sent: Option<Instant>,
+    retries: u32,
+    /// Run and generation of the newest signal heard.
+    newest: Option<(u64, u64)>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Due {
+    at: Instant,
+    wants_answer: bool,
+}
+
+impl Signalling {
+    pub fn is_online(&self) -> bool {
+        self.online
+    }
+
+    /// The control server says that the peer came or went.
+    pub fn handle_online(&mut self, online: bool, now: Instant) {
+        if online && !self.online {
+            self.retries = 0;
+            self.schedule(now, true);
+        }
+        if !online {
+            self.due = None;
+        }
+        self.online = online;
+    }
+
+    /// Takes a signal; gives false when a newer one was heard before.
+    pub fn handle_signal(&mut self, signal: &Signal, now: Instant) -> bool {
+        let order = (signal.run, signal.generation);
+        if self.newest.is_some_and(|newest| order <= newest) {
+            return false;
+        }
+        self.newest = Some(order);
+        // Who signals is there, whatever the server said last.
+        self.online = true;
+        if signal.wants_answer {
+            self.schedule(now, false);
+        }
+        true
+    }
+
+    /// Our addresses changed.
+    pub fn handle_candidates_changed(&mut self, now: Instant) {
+        if self.online {
+            self.schedule(now, false);
+        }
+    }
+
+    /// The path to the peer came or went.
+    pub fn handle_path(&mut self, has_path: bool, now: Instant) {
+        if has_path {
+            self.retries = 0;
+        } else if self.online {
+            self.schedule(now, true);
+        }
+    }
+
+    /// When the next signal is due while there is (not) a path.
+    pub fn due(&self, has_path: bool) -> Option<Instant> {
+        let retry = self
+            .last_sent
+            .filter(|_| self.online && !has_path)
+            .map(|at| at + self.retry_delay());
+        [self.due.map(|due| due.at), retry].into_iter().flatten().min()
+    }
+
+    /// Takes what is due. Gives whether the signal should ask for an answer.
+    pub fn take_due(&mut self, has_path: bool, now: Instant) -> Option<bool> {
+        if self.due(has_path)? > now {
+            return None;
+        }
+        let asked = self.due.take().filter(|due| due.at <= now);
+        if asked.is_none() {
+            self.retries += 1;
+        }
+        self.last_sent = Some(now);
+        Some(asked.is_none_or(|due| due.wants_answer))
+    }
+
+    fn retry_delay(&self) -> Duration {
+        MAX_RETRY.min(FIRST_RETRY * 2u32.saturating_pow(self.retries.min(8)))
+    }
+
+    fn schedule(&mut self, now: Instant, wants_answer: bool) {
+        let earliest = self.last_sent.map_or(now, |at| now.max(at + SPACING));
+        let wants_answer = wants_answer || self.due.is_some_and(|due| due.wants_answer);
+        self.due = Some(Due {
+            at: self.due.map_or(earliest, |due| due.at.min(earliest)),
+            wants_answer,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lanrage_shared::api::presence::NatSummary;
+
+    use super::*;
+
+    fn signal(run: u64, generation: u64, wants_answer: bool) -> Signal {
+        Signal {
+            generation,
+            run,
+            wants_answer,
+            nat: NatSummary::default(),
+            candidates: vec![],
+        }
+    }
+
+    #[test]
+    fn a_peer_that_comes_online_is_told_at_once_and_asked_for_an_answer() {
+        let (mut signalling, now) = (Signalling::default(), Instant::now());
+        signalling.handle_online(true, now);
+        assert_eq!(signalling.take_due(false, now), Some(true));
+        assert_eq!(signalling.take_due(false, now), None);
+    }
+
+    #[test]
+    fn a_late_signal_changes_nothing_and_a_restarted_peer_is_heard() {
+        let (mut signalling, now) = (Signalling::default(), Instant::now());
+        assert!(signalling.handle_signal(&signal(1, 5, true), now));
+        assert!(!signalling.handle_signal(&signal(1, 4, true), now));
+        assert!(signalling.handle_signal(&signal(2, 1, false), now));
+        assert_eq!(signalling.take_due(false, now), Some(false));
+    }
+
+    #[test]
+    fn retries_slow_down_and_stop_with_a_path() {
+        let (mut signalling, mut now) = (Signalling::default(), Instant::now());
+        signalling.handle_online(true, now);
+        signalling.take_due(false, now);
+        let mut waits = vec![];
+        for _ in 0..8 {
+            let due = signalling.due(false).unwrap();
+            waits.push((due - now).as_secs());
+            now = due;
+            assert_eq!(signalling.take_due(false, now), Some(true));
+        }
+        assert_eq!(waits, [3, 6, 12, 24, 48, 60, 60, 60]);
+        assert_eq!(signalling.due(true), None);
+    }
+}

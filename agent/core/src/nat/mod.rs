@@ -1,0 +1,73 @@
+//! Finds out how the outside sees this PC: its public address, and how the NAT in front of it behaves.
+//!
+//! Per address family one survey runs, all of it from the agent's one UDP socket, whose mapping is the one that matters:
+//!
+//! 1. *Seeking*: ask the servers, the first one first, until one answers. That answer is the public address and arrives
+//!    after one round trip; it is enough to start connecting.
+//! 2. *Measuring* (RFC 4787 terms, RFC 5780 method). *Filtering*: the server is asked to answer from its other port, and from
+//!    its other address; what arrives shows whose packets the NAT lets in. *Mapping*: other ports and addresses are asked, and
+//!    what they see is compared.
+//!    The order matters: a packet sent to an address opens the NAT's filter for it, so nothing is sent to an address before the
+//!    answer expected from there has come or been given up.
+//! 3. *Resting*, and every 25 s asking again, which keeps the mapping alive and notices a changed address.
+//!
+//! Networks lose packets, and a lost answer looks like a filtered one. A test therefore fails only after several rounds, and
+//! after more of them the more plain questions were lost beside it.
+
+mod classify;
+mod discovery;
+mod message;
+mod questions;
+mod survey;
+
+#[cfg(any(test, feature = "testing"))]
+pub mod model;
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+
+use lanrage_shared::api::presence::{Filtering, Mapping};
+
+pub use discovery::Discovery;
+
+/// A STUN server: one address with two ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StunEndpoint {
+    /// Address and first port.
+    pub address: SocketAddr,
+    /// The second port on the same address.
+    pub second_port: u16,
+}
+
+/// How the NAT behaves and how the outside sees this PC.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct NatReport {
+    /// Of IPv4 where there is IPv4, else of IPv6. With a server of only one address an address-dependent mapping, which
+    /// hardly any NAT has, cannot be told from an endpoint-independent one and is reported as that.
+    pub mapping: Mapping,
+    /// Of the same family. With a server of only one address the looser kinds are reported as address-dependent.
+    pub filtering: Filtering,
+    /// The public IPv4 address and port; none while no IPv4 server answers.
+    pub public_address: Option<SocketAddr>,
+    /// The public IPv6 address and port; none while no IPv6 server answers.
+    pub public_address6: Option<SocketAddr>,
+}
+
+/// What the discovery found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// The public address of one family, when it becomes known or changes.
+    Mapped(SocketAddr),
+    /// The whole picture, when it is complete or changes.
+    Report(NatReport),
+}
+
+/// A datagram to send out of the agent's UDP socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transmit {
+    /// Where to.
+    pub to: SocketAddr,
+    /// The datagram, [`lanrage_shared::wire::stun::REQUEST_LEN`] bytes.
+    pub bytes: Vec<u8>,
+}

@@ -1,0 +1,194 @@
+//! One address of a peer: what was asked of it, what it answered, how fast.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use lanrage_shared::signal::CandidateKind;
+
+/// No more probes than this to one address within a second.
+const MAX_PROBES_PER_SECOND: usize = 5;
+/// A named address that does not answer is probed this long.
+pub const PUNCH_TIME: Duration = Duration::from_secs(10);
+/// When the probes of a punch are sent, after its start; every [`PUNCH_INTERVAL`] after the last. Early ones are close
+/// together because the first one through decides how soon a game can start; one of the five a second stays free for
+/// answering the peer's first probe with one of ours.
+const PUNCH_SCHEDULE_MS: [u64; 4] = [0, 100, 300, 600];
+const PUNCH_INTERVAL: Duration = Duration::from_millis(300);
+/// An answer later than this is taken for lost.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
+/// Weight of the newest sample in the smoothed round-trip time.
+const RTT_WEIGHT: f64 = 0.3;
+
+/// An address under test or in use.
+#[derive(Debug)]
+pub struct CandidatePath {
+    pub kind: CandidateKind,
+    pub address: SocketAddr,
+    /// Smoothed round-trip time in ms, once it answered.
+    pub rtt_ms: Option<f64>,
+    /// When it last answered a probe.
+    pub last_answer: Option<Instant>,
+    punch_started: Instant,
+    punch_sent: usize,
+    /// Sent and not answered yet, oldest first.
+    outstanding: VecDeque<(u64, Instant)>,
+    /// Times of the latest probes, oldest first.
+    recent: VecDeque<Instant>,
+    /// When it was first probed since its last answer.
+    asked_since: Option<Instant>,
+    next_probe: Option<Instant>,
+}
+
+impl CandidatePath {
+    /// An address to punch from `now` on.
+    pub fn new(kind: CandidateKind, address: SocketAddr, now: Instant) -> Self {
+        Self {
+            kind,
+            address,
+            rtt_ms: None,
+            last_answer: None,
+            punch_started: now,
+            punch_sent: 0,
+            outstanding: VecDeque::new(),
+            recent: VecDeque::new(),
+            asked_since: None,
+            next_probe: Some(now),
+        }
+    }
+
+    /// Starts probing over, as when the peer named the address again.
+    pub fn punch_again(&mut self, now: Instant) {
+        self.punch_started = now;
+        self.punch_sent = 0;
+        self.next_probe = Some(now);
+    }
+
+    /// Asks for a probe at `at` at the latest.
+    pub fn probe_by(&mut self, at: Instant) {
+        self.next_probe = Some(self.next_probe.map_or(at, |next| next.min(at)));
+    }
+
+    /// When the next probe is due; none when this address is left alone.
+    pub fn due(&self) -> Option<Instant> {
+        let wanted = self.next_probe?;
+        // The sixth probe of a second waits until the first is a second old.
+        let allowed = match self.recent.front() {
+            Some(oldest) if self.recent.len() == MAX_PROBES_PER_SECOND => *oldest + Duration::from_secs(1),
+            _ => wanted,
+        };
+        Some(wanted.max(allowed))
+    }
+
+    /// Notes that a probe with this transaction id was sent. What comes next depends on whether the address ever answered:
+    /// while punching the schedule goes on, afterwards the caller sets the pace.
+    pub fn sent(&mut self, transaction: u64, now: Instant) {
+        self.outstanding
+            .retain(|(_, at)| now.saturating_duration_since(*at) < ANSWER_TIMEOUT);
+        self.outstanding.push_back((transaction, now));
+        self.recent.push_back(now);
+        if self.recent.len() > MAX_PROBES_PER_SECOND {
+            self.recent.pop_front();
+        }
+        self.asked_since.get_or_insert(now);
+        self.punch_sent += 1;
+        self.next_probe = if self.answered_since(self.punch_started) {
+            None
+        } else {
+            let next = match PUNCH_SCHEDULE_MS.get(self.punch_sent) {
+                Some(ms) => self.punch_started + Duration::from_millis(*ms),
+                None => now + PUNCH_INTERVAL,
+            };
+            (next < self.punch_started + PUNCH_TIME).then_some(next.max(now))
+        };
+    }
+
+    /// Takes an answer. Gives whether it answered a probe of ours to this address.
+    pub fn answered(&mut self, transaction: u64, now: Instant) -> bool {
+        let Some(at) = self.outstanding.iter().position(|(id, _)| *id == transaction) else {
+            return false;
+        };
+        let Some((_, sent)) = self.outstanding.remove(at) else {
+            return false;
+        };
+        let sample = now.saturating_duration_since(sent).as_secs_f64() * 1000.0;
+        self.rtt_ms = Some(self.rtt_ms.map_or(sample, |rtt| rtt + RTT_WEIGHT * (sample - rtt)));
+        self.last_answer = Some(now);
+        self.asked_since = None;
+        self.next_probe = None;
+        true
+    }
+
+    /// Whether it answered within the last `window`.
+    pub fn answered_within(&self, window: Duration, now: Instant) -> bool {
+        self.last_answer
+            .is_some_and(|at| now.saturating_duration_since(at) <= window)
+    }
+
+    /// Whether nothing more is to be expected of it.
+    pub fn is_spent(&self, now: Instant) -> bool {
+        self.next_probe.is_none()
+            && !self.answered_within(ANSWER_TIMEOUT * 20, now)
+            && now.saturating_duration_since(self.punch_started) > PUNCH_TIME
+    }
+
+    /// When it was first probed since its last answer.
+    pub fn asked_since(&self) -> Option<Instant> {
+        self.asked_since
+    }
+
+    /// When it was last probed.
+    pub fn last_probe(&self) -> Option<Instant> {
+        self.recent.back().copied()
+    }
+
+    /// It fell silent while in use: it has to prove itself again before it is chosen again.
+    pub fn distrust(&mut self, now: Instant) {
+        self.last_answer = None;
+        self.rtt_ms = None;
+        self.asked_since = None;
+        self.punch_again(now);
+    }
+
+    fn answered_since(&self, start: Instant) -> bool {
+        self.last_answer.is_some_and(|at| at >= start)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_than_five_probes_a_second_and_none_after_ten() {
+        let start = Instant::now();
+        let mut path = CandidatePath::new(CandidateKind::Mapped, "192.0.2.1:1".parse().unwrap(), start);
+        let mut sent: Vec<Instant> = vec![];
+        while let Some(due) = path.due() {
+            path.sent(sent.len() as u64, due);
+            sent.push(due);
+            if sent.len().is_multiple_of(3) {
+                path.probe_by(due);
+            }
+            assert!(sent.len() < 100);
+            if due > start + PUNCH_TIME {
+                break;
+            }
+        }
+        for window in sent.windows(6) {
+            assert!(window[5] - window[0] >= Duration::from_secs(1));
+        }
+        assert!(*sent.last().unwrap() <= start + PUNCH_TIME + Duration::from_secs(1));
+    }
+
+    #[test]
+    fn only_an_answer_to_a_probe_of_ours_counts() {
+        let now = Instant::now();
+        let mut path = CandidatePath::new(CandidateKind::Mapped, "192.0.2.1:1".parse().unwrap(), now);
+        path.sent(5, now);
+        assert!(!path.answered(6, now));
+        assert!(path.answered(5, now + Duration::from_millis(20)));
+        assert!(!path.answered(5, now));
+        assert_eq!(path.rtt_ms, Some(20.0));
+    }
+}

@@ -1,0 +1,397 @@
+//! Which address of a peer its packets take, and how that is found out.
+//!
+//! A [`PeerPaths`] is one peer's machine. It probes the addresses the peer named (and the ones authentic probes came from)
+//! until one answers: because both sides do so at the same time, each side's probes open its own NAT for the other's.
+//! Answered addresses compete by round-trip time with hysteresis. The chosen path is probed once a second while traffic
+//! flows, now and then while idle; one that goes silent for three seconds gives way to the next proven one, or to none.
+//!
+//! Nothing unsealed or replayed changes anything here, and an address is only probed when the peer itself named it.
+
+mod candidate;
+mod replay;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use lanrage_shared::pair::ProbeKey;
+use lanrage_shared::seal::NONCE_LEN;
+use lanrage_shared::signal::{Candidate, CandidateKind, MAX_CANDIDATES};
+use lanrage_shared::wire::probe::{Probe, ProbeKind};
+use rand::RngCore;
+use rand::rngs::StdRng;
+
+use self::candidate::CandidatePath;
+use self::replay::ReplayFilter;
+use crate::batch::Datagram;
+
+/// A path is trusted this long after a probe or a packet proved it.
+pub const TRUST: Duration = Duration::from_secs(3);
+/// Time between probes of the path in use while traffic flows.
+const ACTIVE_INTERVAL: Duration = Duration::from_secs(1);
+/// Time between probes of the path in use while idle: under the shortest mapping lifetime seen in home routers (20 s; RFC
+/// 4787 REQ-5 asks for two minutes).
+const IDLE_INTERVAL: Duration = Duration::from_secs(15);
+/// Time between probes of the path in use while it does not answer: three seconds decide, so a dozen are sent.
+const REPEAT_INTERVAL: Duration = Duration::from_millis(250);
+/// Time between probes of proven paths that are not in use, kept as a fallback.
+const SPARE_INTERVAL: Duration = Duration::from_secs(20);
+/// Traffic counts as flowing this long after the last packet.
+const ACTIVE_AFTER_PACKET: Duration = Duration::from_secs(5);
+/// A path must be this many ms faster than the one in use to replace it: above the jitter of a home network, below what
+/// a player feels.
+const HYSTERESIS_MS: f64 = 3.0;
+/// Answered probes from addresses the peer never named are limited to this many addresses at a time.
+const MAX_OBSERVED: usize = 4;
+
+/// Party time: what all members' clocks agree on, as told by the control server.
+#[derive(Debug, Clone, Copy)]
+pub struct PartyClock {
+    base: Instant,
+    base_ms: u64,
+}
+
+impl PartyClock {
+    /// A clock that shows `ms` (Unix milliseconds of the server) at `at`.
+    pub fn new(at: Instant, ms: u64) -> Self {
+        Self { base: at, base_ms: ms }
+    }
+
+    /// The time at `now` in ms.
+    pub fn ms(&self, now: Instant) -> u64 {
+        let elapsed = now.saturating_duration_since(self.base).as_millis();
+        self.base_ms.saturating_add(u64::try_from(elapsed).unwrap_or(u64::MAX))
+    }
+}
+
+/// What a peer's machine needs from its surroundings.
+pub struct Context<'a> {
+    pub now: Instant,
+    pub clock: PartyClock,
+    pub rng: &'a mut StdRng,
+    /// Start of this agent's run in ms of party time.
+    pub run: u64,
+}
+
+/// The path in use.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Selected {
+    pub address: SocketAddr,
+    pub kind: CandidateKind,
+    pub since: Instant,
+    /// Smoothed round-trip time in ms.
+    pub rtt_ms: Option<f64>,
+}
+
+/// One peer's addresses and which of them is in use.
+pub struct PeerPaths {
+    send: ProbeKey,
+    receive: ProbeKey,
+    counter: u64,
+    replay: ReplayFilter,
+    paths: BTreeMap<SocketAddr, CandidatePath>,
+    selected: Option<(SocketAddr, Instant)>,
+    last_received: Option<Instant>,
+    last_sent: Option<Instant>,
+    transmits: VecDeque<Datagram>,
+}
+
+impl PeerPaths {
+    /// A peer of whom no address is known.
+    pub fn new(send: ProbeKey, receive: ProbeKey) -> Self {
+        Self {
+            send,
+            receive,
+            counter: 0,
+            replay: ReplayFilter::default(),
+            paths: BTreeMap::new(),
+            selected: None,
+            last_received: None,
+            last_sent: None,
+            transmits: VecDeque::new(),
+        }
+    }
+
+    /// The tag by which this peer's probes are found.
+    pub fn receive_tag(&self) -> [u8; 4] {
+        self.receive.tag
+    }
+
+    /// The path in use.
+    pub fn selected(&self) -> Option<Selected> {
+        let (address, since) = self.selected?;
+        let path = self.paths.get(&address)?;
+        Some(Selected {
+            address,
+            kind: path.kind,
+            since,
+            rtt_ms: path.rtt_ms,
+        })
+    }
+
+    /// Addresses that answered, the one in use first: worth trying first after a restart.
+    pub fn proven(&self) -> Vec<SocketAddr> {
+        let mut proven: Vec<&CandidatePath> = self.paths.values().filter(|path| path.last_answer.is_some()).collect();
+        proven.sort_by_key(|path| {
+            (
+                self.selected.is_none_or(|(address, _)| address != path.address),
+                path.kind,
+            )
+        });
+        proven.iter().map(|path| path.address).collect()
+    }
+
+    /// Whether some address is still being probed for its first answer.
+    pub fn is_punching(&self) -> bool {
+        self.selected.is_none() && self.paths.values().any(|path| path.due().is_some())
+    }
+
+    /// The peer named its addresses (or they are remembered from before): probe them all, now.
+    pub fn handle_candidates(&mut self, candidates: &[Candidate], now: Instant) {
+        for candidate in candidates.iter().take(MAX_CANDIDATES) {
+            match self.paths.get_mut(&candidate.address) {
+                Some(path) => {
+                    path.kind = path.kind.min(candidate.kind);
+                    if !path.answered_within(TRUST, now) {
+                        path.punch_again(now);
+                    }
+                }
+                None => self.add(candidate.kind, candidate.address, now),
+            }
+        }
+    }
+
+    /// An authentic WireGuard packet came from here while no path was in use: worth a probe.
+    pub fn handle_spoke_from(&mut self, address: SocketAddr, now: Instant) {
+        self.observe(address, now);
+    }
+
+    fn add(&mut self, kind: CandidateKind, address: SocketAddr, now: Instant) {
+        if self.paths.len() >= MAX_CANDIDATES + MAX_OBSERVED {
+            let selected = self.selected.map(|(address, _)| address);
+            let oldest = self
+                .paths
+                .values()
+                .filter(|path| Some(path.address) != selected)
+                .min_by_key(|path| path.last_answer)
+                .map(|path| path.address);
+            if let Some(oldest) = oldest {
+                self.paths.remove(&oldest);
+            }
+        }
+        self.paths.insert(address, CandidatePath::new(kind, address, now));
+    }
+
+    fn observe(&mut self, address: SocketAddr, now: Instant) {
+        if let Some(path) = self.paths.get_mut(&address) {
+            if path.last_answer.is_none() {
+                path.probe_by(now);
+            }
+            return;
+        }
+        let observed = self
+            .paths
+            .values()
+            .filter(|path| path.kind == CandidateKind::Observed && path.last_answer.is_none());
+        if observed.count() < MAX_OBSERVED {
+            self.add(CandidateKind::Observed, address, now);
+        }
+    }
+
+    /// Takes a datagram that carries this peer's tag. Gives false when it is forged, replayed or out of date.
+    pub fn handle_probe(&mut self, from: SocketAddr, datagram: &[u8], cx: &mut Context<'_>) -> bool {
+        let Ok(probe) = Probe::open(datagram, &self.receive) else {
+            return false;
+        };
+        if !self
+            .replay
+            .accept(probe.run, probe.counter, probe.sent_ms, cx.clock.ms(cx.now))
+        {
+            return false;
+        }
+        match probe.kind {
+            ProbeKind::Ping => {
+                self.transmit(ProbeKind::Pong, from, probe.transaction, cx);
+                self.observe(from, cx.now);
+                if self.selected.is_some_and(|(address, _)| address == from) {
+                    self.last_received = Some(cx.now);
+                }
+            }
+            ProbeKind::Pong => {
+                let answered = self
+                    .paths
+                    .get_mut(&from)
+                    .is_some_and(|path| path.answered(probe.transaction, cx.now));
+                if answered {
+                    self.select(cx.now);
+                }
+            }
+        }
+        true
+    }
+
+    /// Tells when packets were last sent to the peer and received on the path in use.
+    pub fn handle_traffic(&mut self, sent: Option<Instant>, received: Option<Instant>) {
+        self.last_sent = self.last_sent.max(sent);
+        if self
+            .selected
+            .is_some_and(|(_, since)| received.is_some_and(|at| at >= since))
+        {
+            self.last_received = self.last_received.max(received);
+        }
+    }
+
+    /// Sends what is due and lets go of what is silent.
+    pub fn handle_timeout(&mut self, cx: &mut Context<'_>) {
+        self.keep_up(cx.now);
+        let due: Vec<SocketAddr> = self
+            .paths
+            .values()
+            .filter(|path| path.due().is_some_and(|at| at <= cx.now))
+            .map(|path| path.address)
+            .collect();
+        for address in due {
+            let transaction = cx.rng.next_u64();
+            self.transmit(ProbeKind::Ping, address, transaction, cx);
+            if let Some(path) = self.paths.get_mut(&address) {
+                path.sent(transaction, cx.now);
+            }
+        }
+        let selected = self.selected.map(|(address, _)| address);
+        self.paths
+            .retain(|address, path| Some(*address) == selected || !path.is_spent(cx.now));
+        self.select(cx.now);
+    }
+
+    /// When [`PeerPaths::handle_timeout`] wants to run next, and why.
+    pub fn poll_timeout(&self, now: Instant) -> Option<(Instant, &'static str)> {
+        let probe = self
+            .paths
+            .values()
+            .filter_map(CandidatePath::due)
+            .min()
+            .map(|at| (at, "probe"));
+        let keep = self
+            .paths
+            .values()
+            .filter_map(|path| self.next_keep_up(path, now))
+            .min()
+            .map(|at| (at, "keep path"));
+        let silence = self.silence_deadline().map(|at| (at, "path silent"));
+        [probe, keep, silence].into_iter().flatten().min()
+    }
+
+    /// Datagrams to send.
+    pub fn poll_transmit(&mut self) -> Option<Datagram> {
+        self.transmits.pop_front()
+    }
+
+    fn transmit(&mut self, kind: ProbeKind, to: SocketAddr, transaction: u64, cx: &mut Context<'_>) {
+        self.counter += 1;
+        let probe = Probe {
+            kind,
+            in_use: self.selected.is_some_and(|(address, _)| address == to),
+            transaction,
+            run: cx.run,
+            counter: self.counter,
+            sent_ms: cx.clock.ms(cx.now),
+            observed: (kind == ProbeKind::Pong).then_some(to),
+        };
+        let mut nonce = [0; NONCE_LEN];
+        cx.rng.fill_bytes(&mut nonce);
+        self.transmits.push_back(Datagram {
+            peer: to,
+            data: probe.seal(&self.send, nonce).as_slice().into(),
+        });
+    }
+
+    fn is_active(&self, now: Instant) -> bool {
+        self.last_sent
+            .is_some_and(|at| now.saturating_duration_since(at) < ACTIVE_AFTER_PACKET)
+    }
+
+    /// When a proven path should be probed again.
+    fn next_keep_up(&self, path: &CandidatePath, now: Instant) -> Option<Instant> {
+        let last = path.last_answer?;
+        if path.due().is_some() {
+            return None;
+        }
+        let in_use = self.selected.is_some_and(|(address, _)| address == path.address);
+        let interval = match (in_use, self.is_active(now)) {
+            (true, true) => ACTIVE_INTERVAL,
+            (true, false) => IDLE_INTERVAL,
+            (false, _) => SPARE_INTERVAL,
+        };
+        Some(match (path.asked_since(), path.last_probe()) {
+            (Some(_), Some(asked)) if in_use => asked + REPEAT_INTERVAL,
+            (Some(_), Some(asked)) => asked + interval,
+            _ => last + interval,
+        })
+    }
+
+    fn keep_up(&mut self, now: Instant) {
+        let due: Vec<SocketAddr> = self
+            .paths
+            .values()
+            .filter(|path| self.next_keep_up(path, now).is_some_and(|at| at <= now))
+            .map(|path| path.address)
+            .collect();
+        for address in due {
+            if let Some(path) = self.paths.get_mut(&address) {
+                path.probe_by(now);
+            }
+        }
+    }
+
+    /// When the path in use has been silent for too long: no answer to a probe, and no packet, for [`TRUST`].
+    fn silence_deadline(&self) -> Option<Instant> {
+        let (address, since) = self.selected?;
+        let path = self.paths.get(&address)?;
+        let asked = path.asked_since()?;
+        let heard = path.last_answer.max(self.last_received).unwrap_or(since);
+        Some(asked.max(heard) + TRUST)
+    }
+
+    /// Chooses the path to use among those that answered.
+    fn select(&mut self, now: Instant) {
+        let silent = self.silence_deadline().is_some_and(|at| at <= now);
+        let current = self
+            .selected
+            .filter(|(address, _)| !silent && self.paths.contains_key(address));
+        let gone = self
+            .selected
+            .filter(|_| silent)
+            .and_then(|(address, _)| self.paths.get_mut(&address));
+        if let Some(path) = gone {
+            path.distrust(now);
+        }
+        let mut best = current.map(|(address, _)| address);
+        for path in self.paths.values() {
+            // A spare path is asked every SPARE_INTERVAL; a fresh answer is one from its latest round.
+            let usable = path.rtt_ms.is_some() && path.answered_within(SPARE_INTERVAL + TRUST, now);
+            if usable
+                && best
+                    .and_then(|address| self.paths.get(&address))
+                    .is_none_or(|best| is_better(path, best))
+            {
+                best = Some(path.address);
+            }
+        }
+        self.selected = match (best, current) {
+            (Some(best), Some((address, since))) if best == address => Some((address, since)),
+            (Some(best), _) => Some((best, now)),
+            (None, _) => None,
+        };
+    }
+}
+
+/// Whether `path` should replace `current`: clearly faster, or of a better kind and not slower.
+fn is_better(path: &CandidatePath, current: &CandidatePath) -> bool {
+    let (Some(rtt), Some(current_rtt)) = (path.rtt_ms, current.rtt_ms) else {
+        return current.rtt_ms.is_none();
+    };
+    rtt + HYSTERESIS_MS < current_rtt || (path.kind < current.kind && rtt <= current_rtt + HYSTERESIS_MS)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,217 @@
+//! Two machines and the network between them, in virtual time.
+
+use std::collections::BTreeSet;
+
+use lanrage_shared::keys::{DeviceSecret, PartySecret};
+use lanrage_shared::pair::PairKeys;
+use rand::SeedableRng;
+
+use super::*;
+
+struct Side {
+    paths: PeerPaths,
+    rng: StdRng,
+    address: SocketAddr,
+    /// Whom its NAT lets in; none = everybody.
+    opened: Option<BTreeSet<SocketAddr>>,
+}
+
+struct Net {
+    sides: [Side; 2],
+    start: Instant,
+    now: Instant,
+    /// Arrival time, receiver, sender's address, bytes.
+    wire: Vec<(Instant, usize, SocketAddr, Datagram)>,
+    delay: Duration,
+    cut: bool,
+    sent: usize,
+}
+
+fn net(restricted: bool) -> Net {
+    let (a, b) = (DeviceSecret::from_bytes([1; 32]), DeviceSecret::from_bytes([2; 32]));
+    let secret = PartySecret::from_bytes([3; 32]);
+    let side = |mine: &DeviceSecret, theirs: &DeviceSecret, address: &str, seed| {
+        let keys = PairKeys::derive(&secret, mine, &theirs.public());
+        Side {
+            paths: PeerPaths::new(keys.probe_send.clone(), keys.probe_receive.clone()),
+            rng: StdRng::seed_from_u64(seed),
+            address: address.parse().unwrap(),
+            opened: restricted.then(BTreeSet::new),
+        }
+    };
+    let start = Instant::now();
+    Net {
+        sides: [side(&a, &b, "203.0.113.1:1000", 1), side(&b, &a, "203.0.113.2:2000", 2)],
+        start,
+        now: start,
+        wire: vec![],
+        delay: Duration::from_millis(10),
+        cut: false,
+        sent: 0,
+    }
+}
+
+impl Net {
+    fn cx<'a>(rng: &'a mut StdRng, now: Instant, start: Instant) -> Context<'a> {
+        Context {
+            now,
+            clock: PartyClock::new(start, 1_000_000),
+            rng,
+            run: 7,
+        }
+    }
+
+    fn introduce(&mut self) {
+        for i in 0..2 {
+            let address = self.sides[1 - i].address;
+            let candidate = Candidate {
+                kind: CandidateKind::Mapped,
+                address,
+            };
+            self.sides[i].paths.handle_candidates(&[candidate], self.now);
+        }
+    }
+
+    fn flush(&mut self, i: usize) {
+        while let Some(datagram) = self.sides[i].paths.poll_transmit() {
+            self.sent += 1;
+            if let Some(opened) = &mut self.sides[i].opened {
+                opened.insert(datagram.peer);
+            }
+            let other = 1 - i;
+            let from = self.sides[i].address;
+            if !self.cut && datagram.peer == self.sides[other].address {
+                self.wire.push((self.now + self.delay, other, from, datagram));
+            }
+        }
+    }
+
+    fn run_until(&mut self, end: Instant, mut done: impl FnMut(&Self) -> bool) -> bool {
+        while !done(self) {
+            let timer = self
+                .sides
+                .iter()
+                .filter_map(|side| side.paths.poll_timeout(self.now))
+                .map(|(at, _)| at)
+                .min();
+            let arrival = self.wire.iter().map(|(at, ..)| *at).min();
+            let Some(next) = [timer, arrival].into_iter().flatten().min().filter(|next| *next <= end) else {
+                self.now = end;
+                return done(self);
+            };
+            self.now = self.now.max(next);
+            let (due, later) = self.wire.drain(..).partition(|(at, ..)| *at <= self.now);
+            self.wire = later;
+            for (_, to, from, datagram) in Vec::from_iter::<Vec<_>>(due) {
+                let side = &mut self.sides[to];
+                if side.opened.as_ref().is_none_or(|opened| opened.contains(&from)) {
+                    side.paths
+                        .handle_probe(from, &datagram.data, &mut Self::cx(&mut side.rng, self.now, self.start));
+                }
+            }
+            for i in 0..2 {
+                let side = &mut self.sides[i];
+                side.paths
+                    .handle_timeout(&mut Self::cx(&mut side.rng, self.now, self.start));
+                self.flush(i);
+            }
+        }
+        true
+    }
+
+    fn after(&self, ms: u64) -> Instant {
+        self.now + Duration::from_millis(ms)
+    }
+
+    fn connected(&self) -> bool {
+        self.sides.iter().all(|side| side.paths.selected().is_some())
+    }
+}
+
+#[test]
+fn two_restricted_nats_are_punched_within_a_few_round_trips() {
+    let mut net = net(true);
+    net.introduce();
+    assert!(net.run_until(net.after(250), Net::connected));
+    let rtt = net.sides[0].paths.selected().unwrap().rtt_ms.unwrap();
+    assert!((rtt - 20.0).abs() < 1.0, "{rtt}");
+}
+
+#[test]
+fn an_idle_path_costs_few_probes_and_stays() {
+    let mut net = net(true);
+    net.introduce();
+    assert!(net.run_until(net.after(1000), Net::connected));
+    net.sent = 0;
+    net.run_until(net.after(60_000), |_| false);
+    assert!(net.connected());
+    assert!(
+        net.sent <= 2 * 2 * 5,
+        "{} probes and answers in an idle minute",
+        net.sent
+    );
+}
+
+#[test]
+fn a_cut_path_is_given_up_within_four_seconds_while_traffic_flows() {
+    let mut net = net(false);
+    net.introduce();
+    assert!(net.run_until(net.after(1000), Net::connected));
+    net.cut = true;
+    let end = net.after(4500);
+    let gone = net.run_until(end, |net| net.sides[0].paths.selected().is_none());
+    assert!(!gone, "an idle path is not asked that often");
+    for _ in 0..9 {
+        let now = net.now;
+        net.sides[0].paths.handle_traffic(Some(now), None);
+        net.run_until(net.after(500), |_| false);
+    }
+    assert_eq!(net.sides[0].paths.selected(), None);
+}
+
+#[test]
+fn a_silent_address_is_left_alone_after_ten_seconds() {
+    let mut net = net(false);
+    net.cut = true;
+    net.introduce();
+    net.run_until(net.after(12_000), |_| false);
+    net.sent = 0;
+    net.run_until(net.after(60_000), |_| false);
+    assert_eq!(net.sent, 0);
+}
+
+#[test]
+fn a_replayed_or_foreign_probe_changes_nothing() {
+    let mut net = net(false);
+    net.introduce();
+    let side = &mut net.sides[0];
+    side.paths
+        .handle_timeout(&mut Net::cx(&mut side.rng, net.now, net.start));
+    let ping = side.paths.poll_transmit().unwrap();
+    let victim: SocketAddr = "198.51.100.9:9".parse().unwrap();
+    let side = &mut net.sides[1];
+    let mut cx = Net::cx(&mut side.rng, net.now, net.start);
+    assert!(side.paths.handle_probe(victim, &ping.data, &mut cx));
+    assert!(!side.paths.handle_probe(victim, &ping.data, &mut cx));
+    assert!(!side.paths.handle_probe(victim, &[0xF5; 100], &mut cx));
+    side.paths.handle_timeout(&mut cx);
+    let to_victim = std::iter::from_fn(|| side.paths.poll_transmit())
+        .filter(|datagram| datagram.peer == victim)
+        .count();
+    assert!(to_victim <= 2, "one answer and one probe at most");
+    assert_eq!(side.paths.selected(), None);
+}
+
+#[test]
+fn the_faster_address_wins_and_small_differences_do_not_flap() {
+    let now = Instant::now();
+    let path = |kind, rtt| {
+        let mut path = CandidatePath::new(kind, "192.0.2.1:1".parse().unwrap(), now);
+        path.rtt_ms = Some(rtt);
+        path
+    };
+    let (slow, fast) = (path(CandidateKind::Lan, 30.0), path(CandidateKind::Mapped, 10.0));
+    assert!(is_better(&fast, &slow) && !is_better(&slow, &fast));
+    let (lan, mapped) = (path(CandidateKind::Lan, 3.0), path(CandidateKind::Mapped, 1.0));
+    assert!(is_better(&lan, &mapped) && !is_better(&mapped, &lan));
+}
