@@ -5,6 +5,11 @@
 //! server who the peers are, from [`nat`] where this PC can be reached, and from [`path`] which address of each peer works
 //! best. [`dataplane`] moves packets by what the engine decided.
 
+#![cfg_attr(
+    test,
+    allow(clippy::disallowed_methods, reason = "tests begin their virtual time somewhere")
+)]
+
 pub mod batch;
 pub mod dataplane;
 pub mod engine;

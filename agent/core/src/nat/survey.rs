@@ -349,8 +349,8 @@ fn ports(server: &StunEndpoint) -> [SocketAddr; 2] {
     [server.address, SocketAddr::new(server.address.ip(), server.second_port)]
 }
 
-/// The first server from the start, each further one with one more attempt, the second ports last: whoever is not needed is
-/// not asked, and so does not disturb the filtering tests.
+/// The first server from the start, each further one with one more attempt, and with the last attempt the second ports too:
+/// whoever is not needed is not asked, because asking spoils the filtering tests.
 fn seek_round(
     servers: &[StunEndpoint],
     attempt: usize,
@@ -358,9 +358,10 @@ fn seek_round(
     rng: &mut dyn RngCore,
     now: Instant,
 ) {
-    let first_ports = servers.iter().map(|server| ports(server)[0]);
+    let first_ports = servers.iter().map(|server| ports(server)[0]).take(attempt);
     let second_ports = servers.iter().map(|server| ports(server)[1]);
-    for (index, endpoint) in first_ports.chain(second_ports).take(attempt).enumerate() {
+    let second_ports = second_ports.filter(|_| attempt == ATTEMPTS.len());
+    for (index, endpoint) in first_ports.chain(second_ports).enumerate() {
         questions.ask(endpoint, Asks::Plain, rng, now);
         if index == 0 {
             questions.ask(endpoint, Asks::ChangePort, rng, now);

@@ -210,16 +210,22 @@ fn every_kind_of_nat_is_recognised() {
 
 #[test]
 fn a_fifth_of_all_packets_lost_makes_it_slower_but_not_wrong() {
+    let mut unknown = 0;
     for (mapping, filtering) in every_kind() {
         for seed in 0..40 {
             let mut net = Net::with_two_addresses(nat(mapping, filtering), seed, 0.2);
             net.run_for(Duration::from_secs(15));
             for (_, report) in net.reports() {
-                assert_eq!((report.mapping, report.filtering), (mapping, filtering), "seed {seed}");
+                assert_eq!(report.mapping, mapping, "seed {seed}");
+                // Where the first port answers only after the second was tried, the filter cannot be tested any more.
+                unknown += usize::from(report.filtering == Filtering::Unknown);
+                let right = [filtering, Filtering::Unknown].contains(&report.filtering);
+                assert!(right, "{mapping} {filtering} seed {seed}: {}", report.filtering);
             }
             assert!(!net.reports().is_empty(), "{mapping} {filtering} seed {seed}");
         }
     }
+    assert!(unknown <= 5, "{unknown} of 480 could not be measured");
 }
 
 #[test]
