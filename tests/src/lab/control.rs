@@ -1,0 +1,102 @@
+//! The real control server, in the lab.
+
+use std::net::{Ipv4Addr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use super::address::SERVER;
+use super::bins;
+use super::netns::Netns;
+use super::process::{self, Process};
+use super::wait;
+
+const PORT: u16 = 8443;
+const START_LIMIT: Duration = Duration::from_secs(20);
+
+/// A running control server with its relay services.
+#[derive(Debug)]
+pub struct Control {
+    process: Process,
+    netns: Netns,
+    logs: PathBuf,
+    data: PathBuf,
+    /// What agents host with.
+    pub link: String,
+}
+
+impl Control {
+    /// Starts `lanrage-control serve` on the lab's server, with its data and log below `dir`.
+    pub fn start(netns: &Netns, dir: &Path) -> Result<Self> {
+        let data = dir.join("control");
+        let mut control = Self {
+            process: launch(netns, dir, &data)?,
+            netns: netns.clone(),
+            logs: dir.to_owned(),
+            data,
+            link: String::new(),
+        };
+        control.wait_until_listening()?;
+        control.link = control.ask_link()?;
+        Ok(control)
+    }
+
+    /// Kills it without warning.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Starts it again on the same data.
+    pub fn restart(&mut self) -> Result<()> {
+        self.process.kill();
+        self.process = launch(&self.netns, &self.logs, &self.data)?;
+        self.wait_until_listening()
+    }
+
+    /// Everything it logged.
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+
+    /// Lets it outlive this program.
+    pub fn leave_running(self) {
+        self.process.leave_running();
+    }
+
+    fn wait_until_listening(&mut self) -> Result<()> {
+        let netns = self.netns.clone();
+        wait::until("the control server to listen", START_LIMIT, || {
+            if let Some(why) = self.process.died() {
+                return Some(Err(why));
+            }
+            let connected = netns.within(|| TcpStream::connect((Ipv4Addr::LOCALHOST, PORT)).is_ok());
+            connected.is_ok_and(|connected| connected).then_some(Ok(()))
+        })?
+    }
+
+    fn ask_link(&self) -> Result<String> {
+        let mut command = self.netns.command(bins::find("lanrage-control")?);
+        command.arg("link").arg("--data-dir").arg(&self.data);
+        let answer = process::run(command, START_LIMIT)?;
+        let link = answer.stdout.trim();
+        link.starts_with("lanrage://")
+            .then(|| link.to_owned())
+            .with_context(|| format!("`lanrage-control link` said {link:?} {}", answer.stderr))
+    }
+}
+
+fn launch(netns: &Netns, logs: &Path, data: &Path) -> Result<Process> {
+    let mut command = netns.command(bins::find("lanrage-control")?);
+    command
+        .arg("serve")
+        .args(["--listen", &format!("0.0.0.0:{PORT}")])
+        .args([
+            "--public-address",
+            &format!("{SERVER}:{PORT}"),
+            "--with-relay",
+            "--data-dir",
+        ])
+        .arg(data);
+    Process::spawn(command, "control", logs)
+}
