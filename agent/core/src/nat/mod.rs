@@ -14,8 +14,10 @@
 //! Networks lose packets, and a lost answer looks like a filtered one. A test therefore fails only after several rounds, and
 //! after more of them the more plain questions were lost beside it.
 
+mod attempts;
 mod classify;
 mod discovery;
+mod measuring;
 mod message;
 mod questions;
 mod survey;

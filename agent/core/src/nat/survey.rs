@@ -7,34 +7,14 @@ use std::time::{Duration, Instant};
 use lanrage_shared::api::presence::{Filtering, Mapping};
 use rand::RngCore;
 
-use super::classify::{Observations, Seen, Test};
+use super::attempts::{ATTEMPTS, Attempts};
+use super::measuring::Measuring;
 use super::message::{self, Outcome};
 use super::questions::{Asks, Question, Questions};
 use super::{StunEndpoint, Transmit};
 
-/// When a question is asked again. Six attempts: with every fifth packet lost each way, all fail once in 500 times.
-const ATTEMPTS: [Duration; 6] = [
-    Duration::ZERO,
-    Duration::from_millis(250),
-    Duration::from_millis(500),
-    Duration::from_millis(1000),
-    Duration::from_millis(1500),
-    Duration::from_millis(2250),
-];
-/// When nothing is expected any more.
-const GIVE_UP: Duration = Duration::from_secs(3);
 /// Pause between two measurements: routers close idle mappings after 30 s and more.
 const REFRESH: Duration = Duration::from_secs(25);
-/// Pause between two rounds of the filtering tests.
-const ROUND: Duration = Duration::from_millis(100);
-/// Rounds without an answer that prove a filter where no packet is lost.
-const MIN_ROUNDS: usize = 8;
-/// Further rounds for each plain question that was lost meanwhile.
-const ROUNDS_PER_LOSS: usize = 2;
-/// Rounds after which it is a filter in any case.
-const MAX_ROUNDS: usize = 24;
-/// Shortest wait for the answers of the last round; otherwise twice the longest round trip seen.
-const MIN_GRACE: Duration = Duration::from_millis(300);
 /// Servers used per family.
 const MAX_SERVERS: usize = 4;
 
@@ -62,67 +42,6 @@ enum Stage {
     /// Until then; the primary is asked again, or, without one, every server is.
     Resting(Instant, Option<SocketAddr>),
     Refreshing(Attempts, SocketAddr),
-}
-
-/// How far a series of attempts has come.
-#[derive(Debug, Clone, Copy)]
-struct Attempts {
-    started: Instant,
-    made: usize,
-}
-
-impl Attempts {
-    fn new(now: Instant) -> Self {
-        Self { started: now, made: 0 }
-    }
-
-    fn next(self) -> Instant {
-        self.started + ATTEMPTS.get(self.made).copied().unwrap_or(GIVE_UP)
-    }
-
-    fn is_over(self, now: Instant) -> bool {
-        now >= self.started + GIVE_UP
-    }
-
-    /// Whether an attempt is due; counts it as made.
-    fn take_due(&mut self, now: Instant) -> bool {
-        let due = self.made < ATTEMPTS.len() && now >= self.next();
-        self.made += usize::from(due);
-        due
-    }
-}
-
-/// The state of a measurement.
-#[derive(Debug)]
-struct Measuring {
-    primary: SocketAddr,
-    sibling: SocketAddr,
-    /// The primary's OTHER-ADDRESS.
-    other: Option<SocketAddr>,
-    base: SocketAddr,
-    change_both: Test,
-    change_port: Test,
-    rounds: Rounds,
-    targets: Vec<Target>,
-}
-
-/// The rounds of the filtering tests.
-#[derive(Debug)]
-struct Rounds {
-    started: Instant,
-    made: usize,
-    wanted: usize,
-    /// When the next round, or after the last one the judgement, is due.
-    next: Instant,
-    longest_round_trip: Duration,
-}
-
-/// An address asked for what mapping it sees.
-#[derive(Debug)]
-struct Target {
-    address: SocketAddr,
-    seen: Seen,
-    attempts: Option<Attempts>,
 }
 
 impl Survey {
@@ -281,16 +200,9 @@ impl Survey {
         let Some(sibling) = self.sibling(primary) else {
             return self.seek(now);
         };
-        self.stage = Stage::Measuring(Box::new(Measuring {
-            primary,
-            sibling,
-            other,
-            base,
-            change_both: if other.is_some() { Test::Open } else { Test::Unsupported },
-            change_port: Test::Open,
-            rounds: Rounds::new(now),
-            targets: self.targets(primary, sibling, other),
-        }));
+        let servers = self.servers.iter().flat_map(ports);
+        let measuring = Measuring::new(primary, sibling, other, base, servers, now);
+        self.stage = Stage::Measuring(Box::new(measuring));
     }
 
     /// The other port on the same address.
@@ -300,26 +212,6 @@ impl Survey {
             .flat_map(|[first, second]| [(first, second), (second, first)])
             .find(|(one, _)| *one == endpoint)
             .map(|(_, other)| other)
-    }
-
-    /// Whom to ask besides the primary, each once.
-    fn targets(&self, primary: SocketAddr, sibling: SocketAddr, other: Option<SocketAddr>) -> Vec<Target> {
-        let usable = other.filter(|other| other.ip() != primary.ip() && other.is_ipv4() == primary.is_ipv4());
-        let others = usable
-            .into_iter()
-            .flat_map(|other| [SocketAddr::new(other.ip(), primary.port()), other]);
-        let servers = self.servers.iter().flat_map(ports);
-        let mut targets: Vec<Target> = Vec::new();
-        for address in [sibling].into_iter().chain(others).chain(servers) {
-            if address != primary && address.port() != 0 && targets.iter().all(|target| target.address != address) {
-                targets.push(Target {
-                    address,
-                    seen: Seen::Pending,
-                    attempts: None,
-                });
-            }
-        }
-        targets
     }
 
     fn measure(&mut self, rng: &mut dyn RngCore, now: Instant) {
@@ -338,7 +230,7 @@ impl Survey {
             Some(earlier) if observations.is_tainted() && earlier != Filtering::Unknown => earlier,
             _ => filtering,
         };
-        let primary = measuring.primary;
+        let primary = measuring.primary();
         self.measured = Some(Measured { mapping, filtering });
         self.questions.forget();
         self.stage = Stage::Resting(now + REFRESH, Some(primary));
@@ -366,160 +258,6 @@ fn seek_round(
         if index == 0 {
             questions.ask(endpoint, Asks::ChangePort, rng, now);
             questions.ask(endpoint, Asks::ChangeBoth, rng, now);
-        }
-    }
-}
-
-impl Rounds {
-    fn new(now: Instant) -> Self {
-        Self {
-            started: now,
-            made: 0,
-            wanted: MIN_ROUNDS,
-            next: now,
-            longest_round_trip: Duration::ZERO,
-        }
-    }
-}
-
-impl Measuring {
-    fn next(&self) -> Instant {
-        let rounds = self.is_testing().then_some(self.rounds.next);
-        let asked = self.targets.iter().filter(|target| target.seen == Seen::Pending);
-        let targets = asked.filter_map(|target| target.attempts).map(Attempts::next);
-        // Something is always under way; the last resort keeps a mistake from stopping the survey.
-        targets.chain(rounds).min().unwrap_or(self.rounds.started + GIVE_UP)
-    }
-
-    fn is_testing(&self) -> bool {
-        self.change_both == Test::Open || self.change_port == Test::Open
-    }
-
-    fn rounds(&mut self, questions: &mut Questions, rng: &mut dyn RngCore, now: Instant) {
-        if !self.is_testing() || now < self.rounds.next {
-            return;
-        }
-        if self.rounds.made == self.rounds.wanted {
-            let lost = questions.unanswered(self.primary, self.rounds.started);
-            self.rounds.wanted = (MIN_ROUNDS + ROUNDS_PER_LOSS * lost).min(MAX_ROUNDS);
-            if self.rounds.made >= self.rounds.wanted {
-                self.fail_open_tests();
-                return;
-            }
-        }
-        questions.ask(self.primary, Asks::Plain, rng, now);
-        if self.change_port == Test::Open {
-            questions.ask(self.primary, Asks::ChangePort, rng, now);
-        }
-        if self.change_both == Test::Open {
-            questions.ask(self.primary, Asks::ChangeBoth, rng, now);
-        }
-        self.rounds.made += 1;
-        self.rounds.next = now
-            + if self.rounds.made < self.rounds.wanted {
-                ROUND
-            } else {
-                MIN_GRACE.max(2 * self.rounds.longest_round_trip)
-            };
-    }
-
-    fn fail_open_tests(&mut self) {
-        for test in [&mut self.change_both, &mut self.change_port] {
-            if *test == Test::Open {
-                *test = Test::Failed;
-            }
-        }
-    }
-
-    fn ask_targets(&mut self, questions: &mut Questions, rng: &mut dyn RngCore, now: Instant) {
-        for index in 0..self.targets.len() {
-            let may_ask = self.may_ask(self.targets[index].address);
-            let target = &mut self.targets[index];
-            if target.seen != Seen::Pending || target.attempts.is_none() && !may_ask {
-                continue;
-            }
-            let attempts = target.attempts.get_or_insert(Attempts::new(now));
-            if attempts.is_over(now) {
-                target.seen = Seen::Silent;
-            } else if attempts.take_due(now) {
-                questions.ask(target.address, Asks::Plain, rng, now);
-            }
-        }
-    }
-
-    /// Whether sending to `target` leaves the filtering tests that are still open as they are.
-    fn may_ask(&self, target: SocketAddr) -> bool {
-        let is_source_of_both = self.other.is_some_and(|other| other.ip() == target.ip());
-        let is_source_of_port = target.ip() == self.primary.ip();
-        !(is_source_of_both && self.change_both == Test::Open || is_source_of_port && self.change_port == Test::Open)
-    }
-
-    fn observe(
-        &mut self,
-        question: Question,
-        from: SocketAddr,
-        mapped: SocketAddr,
-        questions: &Questions,
-        now: Instant,
-    ) {
-        let round_trip = now.saturating_duration_since(question.sent);
-        self.rounds.longest_round_trip = self.rounds.longest_round_trip.max(round_trip.min(GIVE_UP));
-        if question.asks == Asks::Plain {
-            let target = self.targets.iter_mut().find(|target| target.address == question.to);
-            if let Some(target) = target {
-                target.seen = Seen::Mapped(mapped);
-            }
-        } else if question.to == self.primary {
-            self.observe_filter(question.asks, from, questions, now);
-        }
-    }
-
-    fn observe_filter(&mut self, asks: Asks, from: SocketAddr, questions: &Questions, now: Instant) {
-        let same_address = from.ip() == self.primary.ip();
-        let (test, as_asked, tainted) = if asks == Asks::ChangeBoth {
-            let changed = !same_address && from.port() != self.primary.port();
-            (
-                &mut self.change_both,
-                changed,
-                questions.has_contacted_address(from.ip(), now),
-            )
-        } else {
-            let changed = same_address && from.port() != self.primary.port();
-            (&mut self.change_port, changed, questions.has_contacted(from, now))
-        };
-        if *test == Test::Open {
-            *test = match (as_asked, tainted) {
-                (false, _) => Test::Unsupported,
-                (true, true) => Test::Tainted,
-                (true, false) => Test::Passed,
-            };
-        }
-    }
-
-    fn refused(&mut self, question: Question) {
-        if question.to != self.primary {
-            return;
-        }
-        match question.asks {
-            Asks::ChangeBoth => self.change_both = Test::Unsupported,
-            Asks::ChangePort => self.change_port = Test::Unsupported,
-            Asks::Plain => {}
-        }
-    }
-
-    fn observations(&self, own: &BTreeSet<SocketAddr>) -> Observations {
-        let sibling = self.targets.iter().find(|target| target.address == self.sibling);
-        let elsewhere = self
-            .targets
-            .iter()
-            .filter(|target| target.address.ip() != self.primary.ip());
-        Observations {
-            base: self.base,
-            base_is_own: own.contains(&self.base),
-            sibling: sibling.map_or(Seen::Silent, |target| target.seen),
-            elsewhere: elsewhere.map(|target| (target.address, target.seen)).collect(),
-            change_both: self.change_both,
-            change_port: self.change_port,
         }
     }
 }
