@@ -1,5 +1,7 @@
 //! The STUN server over real UDP on the loopback addresses 127.0.0.1 and 127.0.0.2, as a library and as the program.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::{Command, Stdio};
 use std::time::Duration;

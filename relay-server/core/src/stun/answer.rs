@@ -18,13 +18,11 @@ pub(super) fn success(
     let mut answer = Answer::new(request, MessageClass::Success, room);
     answer.must_hold(&XorMappedAddress::new(mapped, request.transaction_id()))?;
     // OTHER-ADDRESS first: clients act on it, RESPONSE-ORIGIN only confirms what they see.
-    for optional in [
-        other.map(|address| Box::new(OtherAddress::new(address)) as Box<dyn AttributeWrite>),
-        origin.map(|address| Box::new(ResponseOrigin::new(address)) as Box<dyn AttributeWrite>),
-    ] {
-        if let Some(attribute) = optional {
-            answer.may_hold(attribute.as_ref());
-        }
+    if let Some(other) = other {
+        answer.may_hold(&OtherAddress::new(other));
+    }
+    if let Some(origin) = origin {
+        answer.may_hold(&ResponseOrigin::new(origin));
     }
     Some(answer.message.finish())
 }
