@@ -49,6 +49,19 @@ impl Lab {
         Self::with_prefix(&sweep::owned_prefix(COUNT.fetch_add(1, Ordering::Relaxed)))
     }
 
+    /// A lab for a test. None when `LANRAGE_SKIP_LAB=1` turned the lab off, which is said; what this machine lacks is an error.
+    #[expect(
+        clippy::print_stderr,
+        reason = "a test that did not run must not look like one that passed"
+    )]
+    pub fn for_test() -> Result<Option<Self>> {
+        if std::env::var_os("LANRAGE_SKIP_LAB").is_some_and(|value| value == "1") {
+            eprintln!("NOT RUN: LANRAGE_SKIP_LAB=1 turned the namespace lab off");
+            return Ok(None);
+        }
+        Self::new().map(Some)
+    }
+
     /// A lab whose namespaces begin with `prefix`, replacing an earlier one of that name.
     pub fn with_prefix(prefix: &str) -> Result<Self> {
         check_capabilities()?;

@@ -1,0 +1,201 @@
+//! Parties of real agents: how fast one joins, how many fit, and what they do while the control server is away.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use lanrage_tests::lab::agent::Agent;
+use lanrage_tests::lab::control::Control;
+use lanrage_tests::lab::ping::Pinger;
+use lanrage_tests::lab::traffic::Stream;
+use lanrage_tests::lab::{HomeSpec, Lab, LinkSpec, Nat, wait};
+
+const DIRECT: Duration = Duration::from_secs(10);
+
+/// Two port-restricted homes, 20 ms apart, whose agents are up. The first hosts a party.
+struct Pair {
+    lab: Lab,
+    control: Control,
+    anna: Agent,
+    anna_ip: Ipv4Addr,
+    ben: Agent,
+    invite: String,
+}
+
+fn pair() -> Result<Option<Pair>> {
+    let Some(mut lab) = Lab::for_test()? else {
+        return Ok(None);
+    };
+    let mut hosts = Vec::new();
+    for _ in 0..2 {
+        let home = lab.home(HomeSpec::new(Nat::PortRestricted))?;
+        lab.link(&home.router, &LinkSpec::delay(5.0))?;
+        hosts.push(home.host().netns.clone());
+    }
+    let control = Control::start(&lab.srv, lab.dir())?;
+    let anna = Agent::up(&hosts[0], "Anna", lab.dir())?;
+    let ben = Agent::up(&hosts[1], "Ben", lab.dir())?;
+    let hosted = anna.host(&control.link, "party")?;
+    Ok(Some(Pair {
+        lab,
+        control,
+        anna,
+        anna_ip: hosted.virtual_ip,
+        ben,
+        invite: hosted.invite.context("no invite")?,
+    }))
+}
+
+#[test]
+fn the_first_ping_comes_through_within_a_second_of_join() -> Result<()> {
+    const JOINS: usize = 20;
+    let Some(pair) = pair()? else { return Ok(()) };
+    let mut times = Vec::new();
+    for _ in 0..JOINS {
+        let mut pinger = Pinger::new(pair.ben.netns(), pair.anna_ip)?;
+        let start = Instant::now();
+        let (joined, answered) = std::thread::scope(|scope| {
+            let pings = scope.spawn(|| {
+                let answer = pinger.first_answer(Duration::from_millis(25), Duration::from_secs(10));
+                answer.map(|_| start.elapsed())
+            });
+            (pair.ben.join(&pair.invite), pings.join())
+        });
+        joined?;
+        times.push(
+            answered
+                .map_err(|_| anyhow::anyhow!("the pinger died"))?
+                .with_context(|| {
+                    format!(
+                        "Ben sees {:?}; Ben's log:\n{}\nAnna's log:\n{}",
+                        pair.ben.peers(),
+                        pair.ben.log(),
+                        pair.anna.log()
+                    )
+                })?,
+        );
+        let left = pair.ben.run(&["leave"])?;
+        ensure!(left.code == 0, "leaving: {}", left.stderr);
+        wait::until("Anna to be alone again", DIRECT, || {
+            pair.anna.peers().ok().filter(Vec::is_empty)
+        })?;
+    }
+    times.sort();
+    let p95 = times[JOINS * 95 / 100 - 1];
+    ensure!(
+        p95 <= Duration::from_secs(1),
+        "p95 of {JOINS} joins is {p95:?}: {times:?}"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_running_tunnel_loses_nothing_when_the_control_server_is_killed() -> Result<()> {
+    let Some(mut pair) = pair()? else { return Ok(()) };
+    pair.ben.join(&pair.invite)?;
+    pair.ben.wait_direct("Anna", DIRECT)?;
+    pair.anna.wait_direct("Ben", DIRECT)?;
+
+    let stream = Stream::start(pair.ben.netns(), pair.anna.netns(), pair.anna_ip.into(), 1000)?;
+    pair.control.kill();
+    wait::until("Ben to notice", Duration::from_secs(60), || {
+        pair.ben.status().ok().filter(|status| !status.server.reachable)
+    })?;
+    pair.control.restart()?;
+    for agent in [&pair.anna, &pair.ben] {
+        wait::until("an agent to come back by itself", Duration::from_secs(40), || {
+            agent.status().ok().filter(|status| status.server.reachable)
+        })?;
+    }
+    let outcome = stream.finish()?;
+    ensure!(outcome.sent > 1000, "the stream hardly ran: {outcome:?}");
+    ensure!(
+        outcome.received == outcome.sent,
+        "{} of {} lost: {outcome:?}",
+        outcome.sent - outcome.received,
+        outcome.sent
+    );
+    Ok(())
+}
+
+#[test]
+fn an_agent_restarted_while_the_control_server_is_down_reconnects() -> Result<()> {
+    let Some(mut pair) = pair()? else { return Ok(()) };
+    pair.ben.join(&pair.invite)?;
+    pair.ben.wait_direct("Anna", DIRECT)?;
+    pair.anna.wait_direct("Ben", DIRECT)?;
+    pair.control.kill();
+
+    pair.ben.kill();
+    let mut pinger = Pinger::new(pair.ben.netns(), pair.anna_ip)?;
+    let start = Instant::now();
+    pair.ben.restart()?;
+    pinger
+        .first_answer(Duration::from_millis(50), Duration::from_secs(20))
+        .with_context(|| format!("Ben sees {:?}; Ben's log:\n{}", pair.ben.peers(), pair.ben.log()))?;
+    let took = start.elapsed();
+    ensure!(took <= Duration::from_secs(5), "back after {took:?}");
+    ensure!(!pair.ben.status()?.server.reachable, "the server should be down");
+    drop(pair.lab);
+    Ok(())
+}
+
+#[test]
+fn sixteen_members_have_addresses_of_their_own_and_all_reach_each_other() -> Result<()> {
+    const MEMBERS: usize = 16;
+    let Some(mut lab) = Lab::for_test()? else { return Ok(()) };
+    let kinds = [Nat::PortRestricted, Nat::FullCone, Nat::AddressRestricted, Nat::Open];
+    let mut hosts = Vec::new();
+    for index in 0..MEMBERS {
+        hosts.push(
+            lab.home(HomeSpec::new(kinds[index % kinds.len()]))?
+                .host()
+                .netns
+                .clone(),
+        );
+    }
+    let control = Control::start(&lab.srv, lab.dir())?;
+    let agents: Vec<Agent> = std::thread::scope(|scope| {
+        let start = |(index, host)| {
+            let dir = lab.dir();
+            scope.spawn(move || Agent::up(host, &format!("Member{index}"), dir))
+        };
+        let threads: Vec<_> = hosts.iter().enumerate().map(start).collect();
+        let joined = threads
+            .into_iter()
+            .map(|thread| thread.join().map_err(|_| anyhow::anyhow!("a thread died"))?);
+        joined.collect::<Result<_>>()
+    })?;
+    let invite = agents[0].host(&control.link, "sixteen")?.invite.context("no invite")?;
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = agents[1..]
+            .iter()
+            .map(|agent| scope.spawn(|| agent.join(&invite)))
+            .collect();
+        threads
+            .into_iter()
+            .try_for_each(|thread| thread.join().map_err(|_| anyhow::anyhow!("a thread died"))?.map(drop))
+    })?;
+
+    let addresses: Vec<Ipv4Addr> = agents
+        .iter()
+        .map(|agent| agent.status()?.virtual_ip.context("a member without address"))
+        .collect::<Result<_>>()?;
+    let distinct: BTreeSet<_> = addresses.iter().collect();
+    ensure!(distinct.len() == MEMBERS, "two members share an address: {addresses:?}");
+    for agent in &agents {
+        let know_all = |peers: &Vec<_>| peers.len() == MEMBERS - 1;
+        wait::until("everybody to know everybody", DIRECT, || {
+            agent.peers().ok().filter(know_all)
+        })?;
+        for (peer, address) in agents.iter().zip(&addresses) {
+            if peer.name() != agent.name() {
+                Pinger::new(agent.netns(), *address)?
+                    .first_answer(Duration::from_millis(100), DIRECT)
+                    .with_context(|| format!("{} → {}: {:?}", agent.name(), peer.name(), agent.peer(peer.name())))?;
+            }
+        }
+    }
+    Ok(())
+}
