@@ -3,3 +3,8 @@
 //! The rules live in `lanrage-agent-core`, which can do none of that. `driver` feeds it and carries out what it decides.
 
 pub mod api;
+pub mod cli;
+pub mod driver;
+pub mod io;
+pub mod platform;
+pub mod state;

@@ -6,6 +6,9 @@
 //!
 //! The JSON names below are the contract for scripts. They are what `--json` prints.
 
+pub mod client;
+pub mod server;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use lanrage_shared::api::presence::{Filtering, Mapping};

@@ -1,0 +1,163 @@
+//! The command line. Each command is a file: its arguments, what it asks the agent, and how the answer reads.
+//!
+//! Results go to standard output, everything else to standard error. With `--json` standard output holds exactly the report
+//! structs of [`crate::api`], one per line, or `{"error":{"code","message"}}`. Exit code 0: done; 1: it could not be done; 2:
+//! the command line was not understood.
+
+mod agent;
+mod down;
+mod host;
+mod invite;
+mod join;
+mod leave;
+mod links;
+mod names;
+mod output;
+mod peers;
+mod ping;
+mod start;
+mod status;
+mod up;
+mod usage;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::api::Failure;
+
+/// A virtual LAN for you and your friends: one invite, and your games see each other.
+#[derive(Debug, Parser)]
+#[command(name = "lanrage", version, arg_required_else_help = true, max_term_width = 100)]
+struct Cli {
+    /// Where the agent keeps its keys and its party. Name another one to run a second agent.
+    #[arg(long, global = true, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+    /// Print results as JSON.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Up(up::Up),
+    Down(down::Down),
+    Host(host::Host),
+    Invite(invite::Invite),
+    Join(join::Join),
+    Leave(leave::Leave),
+    Status(status::Status),
+    Peers(peers::Peers),
+    Ping(ping::Ping),
+}
+
+/// What every command needs to know.
+struct Context {
+    state_dir: PathBuf,
+    json: bool,
+}
+
+/// Runs the command line.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let cli = match Cli::try_parse_from(&args) {
+        Ok(cli) => cli,
+        Err(error) => return usage::explain(&error, args.iter().any(|arg| arg == "--json")),
+    };
+    let json = cli.json;
+    match execute(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            output::failure(&failure, json);
+            ExitCode::from(1)
+        }
+    }
+}
+
+fn execute(cli: Cli) -> Result<(), Failure> {
+    let state_dir = cli.state_dir.unwrap_or_else(crate::platform::default_state_dir);
+    // The agent in the background has another working directory.
+    let state_dir = std::path::absolute(&state_dir).map_err(|error| {
+        Failure::new(
+            "state_unavailable",
+            format!("the state directory cannot be named: {error}"),
+        )
+    })?;
+    let context = Context {
+        state_dir,
+        json: cli.json,
+    };
+    match cli.command {
+        // Has a runtime of its own.
+        Command::Up(command) => command.run(&context),
+        command => runtime()?.block_on(ask(command, &context)),
+    }
+}
+
+async fn ask(command: Command, context: &Context) -> Result<(), Failure> {
+    match command {
+        Command::Up(command) => command.run(context),
+        Command::Down(command) => command.run(context).await,
+        Command::Host(command) => command.run(context).await,
+        Command::Invite(command) => command.run(context).await,
+        Command::Join(command) => command.run(context).await,
+        Command::Leave(command) => command.run(context).await,
+        Command::Status(command) => command.run(context).await,
+        Command::Peers(command) => command.run(context).await,
+        Command::Ping(command) => command.run(context).await,
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new("system", format!("the system refuses what this program needs: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split_whitespace())
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_documented_commands_are_understood() {
+        for line in [
+            "lanrage up --foreground --tun-name lan1 --port 4000",
+            "lanrage down",
+            "lanrage host lanrage://h#pin --party Friday --name Anna",
+            "lanrage invite --expires 7d --uses 3",
+            "lanrage join lanrage://h/CODE#pin --name Ben",
+            "lanrage join -",
+            "lanrage leave",
+            "lanrage status --json",
+            "lanrage --json --state-dir /tmp/x peers",
+            "lanrage ping Anna -c 3",
+            "lanrage ping 10.64.0.2 --state-dir /tmp/x",
+        ] {
+            parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+        }
+    }
+
+    #[test]
+    fn global_options_work_before_and_after_the_command() {
+        let cli = parse("lanrage status --state-dir /tmp/x --json").unwrap();
+        assert_eq!(cli.state_dir, Some(PathBuf::from("/tmp/x")));
+        assert!(cli.json);
+        assert!(parse("lanrage --json status").unwrap().json);
+    }
+}

@@ -1,0 +1,146 @@
+//! What people and scripts get to see.
+
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+
+use comfy_table::Table;
+use comfy_table::presets::NOTHING;
+use indicatif::ProgressBar;
+use serde::Serialize;
+use serde_json::json;
+
+use crate::api::Failure;
+
+/// How often the spinner turns.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Prints a result.
+pub(super) fn text(text: &str) {
+    // Nobody is left to be told that standard output is closed.
+    let _ = writeln!(io::stdout(), "{}", text.trim_end());
+}
+
+/// Prints a result for a script.
+pub(super) fn json(report: &impl Serialize) -> Result<(), Failure> {
+    let line = serde_json::to_string(report)
+        .map_err(|error| Failure::new("internal", format!("the report cannot be written as JSON: {error}")))?;
+    text(&line);
+    Ok(())
+}
+
+/// Says something that is not the result.
+pub(super) fn note(text: &str) {
+    let _ = writeln!(io::stderr(), "{}", text.trim_end());
+}
+
+/// Says why a command failed.
+pub(super) fn failure(failure: &Failure, as_json: bool) {
+    note(&format!("lanrage: {failure}"));
+    if as_json {
+        text(&json!({ "error": failure }).to_string());
+    }
+}
+
+/// A table without lines: short enough for a chat message.
+pub(super) fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_header(header).add_rows(rows);
+    // No cell may begin a line with a space.
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    lines.join("\n")
+}
+
+/// Shows what is going on: a spinner on a terminal, lines in a log, nothing when a script listens.
+pub(super) enum Progress {
+    Spinner(ProgressBar),
+    Lines,
+    Silent,
+}
+
+impl Progress {
+    pub(super) fn start(as_json: bool) -> Self {
+        if as_json {
+            Self::Silent
+        } else if io::stderr().is_terminal() {
+            let spinner = ProgressBar::new_spinner();
+            spinner.enable_steady_tick(TICK);
+            Self::Spinner(spinner)
+        } else {
+            Self::Lines
+        }
+    }
+
+    pub(super) fn step(&self, step: &str) {
+        match self {
+            Self::Spinner(spinner) => spinner.set_message(format!("{step} …")),
+            Self::Lines => note(&format!("{step} …")),
+            Self::Silent => {}
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Self::Spinner(spinner) = self {
+            spinner.finish_and_clear();
+        }
+    }
+}
+
+/// `3 s`, `12 min`, `5 h`, `4 days`.
+pub(super) fn age(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min", seconds / 60),
+        3600..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+/// `812 B`, `1.4 MiB`.
+pub(super) fn bytes(count: u64) -> String {
+    if count < 1024 {
+        return format!("{count} B");
+    }
+    let mut value = count as f64;
+    let mut unit = "B";
+    for next in ["KiB", "MiB", "GiB", "TiB"] {
+        if value < 1024.0 {
+            break;
+        }
+        value /= 1024.0;
+        unit = next;
+    }
+    format!("{value:.1} {unit}")
+}
+
+/// `21.3 ms`, or a dash.
+pub(super) fn millis(rtt_ms: Option<f64>) -> String {
+    rtt_ms.map_or_else(|| "–".to_owned(), |rtt| format!("{rtt:.1} ms"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_read_well() {
+        assert_eq!(age(59), "59 s");
+        assert_eq!(age(7200), "2 h");
+        assert_eq!(age(1_000_000), "11 days");
+        assert_eq!(bytes(1023), "1023 B");
+        assert_eq!(bytes(1_500_000), "1.4 MiB");
+        assert_eq!(bytes(u64::MAX), "16777216.0 TiB");
+        assert_eq!(millis(Some(21.34)), "21.3 ms");
+        assert_eq!(millis(None), "–");
+    }
+
+    #[test]
+    fn a_table_has_columns_and_no_frame() {
+        let rows = [["Anna".to_owned(), "10.64.0.1".to_owned()]];
+        assert_eq!(table(["NAME", "ADDRESS"], rows), "NAME  ADDRESS\nAnna  10.64.0.1");
+    }
+}

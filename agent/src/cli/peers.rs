@@ -1,0 +1,112 @@
+use std::fmt::Write as _;
+
+use clap::Args;
+
+use super::{Context, agent, output};
+use crate::api::{Failure, PathKind, PathReport, PeerReport, PeersReport, Request};
+
+/// Show the other members and how they are reached.
+#[derive(Debug, Args)]
+pub(super) struct Peers {}
+
+impl Peers {
+    pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
+        let report: PeersReport = agent::ask(context, &Request::Peers).await?;
+        if context.json {
+            return output::json(&report);
+        }
+        output::text(&in_words(&report));
+        Ok(())
+    }
+}
+
+fn in_words(report: &PeersReport) -> String {
+    if report.peers.is_empty() {
+        return "Nobody else is in the party yet. `lanrage invite` makes an invite.".to_owned();
+    }
+    let header = ["NAME", "ADDRESS", "PATH", "RTT", "RECEIVED", "SENT"];
+    let mut text = output::table(header, report.peers.iter().map(row));
+    for peer in &report.peers {
+        if let Some(reason) = &peer.reason {
+            let _ = write!(text, "\n\n{}: {reason}", peer.name);
+        }
+    }
+    text
+}
+
+fn row(peer: &PeerReport) -> [String; 6] {
+    let path = match peer.path.kind {
+        PathKind::None if !peer.online => "offline".to_owned(),
+        _ => path(&peer.path),
+    };
+    [
+        peer.name.to_string(),
+        peer.virtual_ip.to_string(),
+        path,
+        output::millis(peer.path.rtt_ms),
+        output::bytes(peer.rx_bytes),
+        output::bytes(peer.tx_bytes),
+    ]
+}
+
+/// `direct 203.0.113.7:4000`, `relay 198.51.100.1:443`, `none`.
+pub(super) fn path(path: &PathReport) -> String {
+    let kind = match path.kind {
+        PathKind::Direct => "direct",
+        PathKind::Relay => "relay",
+        PathKind::None => "none",
+    };
+    match path.address {
+        Some(address) => format!("{kind} {address}"),
+        None => kind.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lanrage_shared::ids::MemberId;
+
+    use super::*;
+
+    fn peer(name: &str, path: PathReport, reason: Option<&str>) -> PeerReport {
+        PeerReport {
+            name: name.parse().unwrap(),
+            member: MemberId(2),
+            virtual_ip: "10.64.0.2".parse().unwrap(),
+            virtual_ip6: "fd00::2".parse().unwrap(),
+            online: true,
+            path,
+            rx_bytes: 2048,
+            tx_bytes: 7,
+            last_handshake_s: Some(3),
+            reason: reason.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn peers_are_listed_with_their_path_and_what_is_wrong() {
+        let direct = PathReport {
+            kind: PathKind::Direct,
+            address: Some("203.0.113.7:4000".parse().unwrap()),
+            rtt_ms: Some(21.34),
+            since: Some(9),
+        };
+        let none = PathReport {
+            kind: PathKind::None,
+            address: None,
+            rtt_ms: None,
+            since: None,
+        };
+        let peers = vec![
+            peer("Anna", direct, None),
+            peer("Ben", none, Some("both routers use symmetric NAT; enable UPnP on one")),
+        ];
+        assert_eq!(
+            in_words(&PeersReport { peers }),
+            "NAME  ADDRESS    PATH                     RTT      RECEIVED  SENT\n\
+             Anna  10.64.0.2  direct 203.0.113.7:4000  21.3 ms  2.0 KiB   7 B\n\
+             Ben   10.64.0.2  none                     –        2.0 KiB   7 B\n\n\
+             Ben: both routers use symmetric NAT; enable UPnP on one"
+        );
+    }
+}

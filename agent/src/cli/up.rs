@@ -1,0 +1,94 @@
+use std::io::IsTerminal;
+
+use clap::Args;
+use tracing_subscriber::EnvFilter;
+
+use super::output::{self, Progress};
+use super::{Context, runtime, start};
+use crate::api::{Failure, Reply, StatusReport};
+use crate::driver::{self, UpOptions};
+
+/// Start the agent. It goes to the background and comes back to its party.
+#[derive(Debug, Args)]
+pub(super) struct Up {
+    /// Stay in the foreground and log to standard error (`LANRAGE_LOG` chooses how much).
+    #[arg(long)]
+    foreground: bool,
+    /// Name of the network interface [default: the first free lanrageN].
+    #[arg(long, value_name = "NAME")]
+    tun_name: Option<String>,
+    /// UDP port [default: the last one used, else a free one].
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    port: Option<u16>,
+    /// Tell the parent how the start went.
+    #[arg(long, hide = true, requires = "foreground")]
+    report_start: bool,
+}
+
+impl Up {
+    pub(super) fn run(self, context: &Context) -> Result<(), Failure> {
+        if self.foreground {
+            self.stay(context)
+        } else {
+            self.detach(context)
+        }
+    }
+
+    fn detach(self, context: &Context) -> Result<(), Failure> {
+        let progress = Progress::start(context.json);
+        progress.step("starting the agent");
+        let options = start::Options {
+            tun_name: self.tun_name,
+            port: self.port,
+        };
+        let status = runtime()?.block_on(start::in_background(context, &options))?;
+        drop(progress);
+        if context.json {
+            return output::json(&status);
+        }
+        output::text(&sentence(&status));
+        Ok(())
+    }
+
+    fn stay(self, context: &Context) -> Result<(), Failure> {
+        log_to_stderr();
+        let report = self.report_start;
+        let options = UpOptions {
+            state_dir: context.state_dir.clone(),
+            tun_name: self.tun_name,
+            port: self.port,
+            ready: Box::new(move || {
+                if report {
+                    start::report_start(&Reply::Done(serde_json::Value::Null));
+                }
+            }),
+        };
+        driver::run(options).inspect_err(|failure| {
+            if report {
+                start::report_start(&Reply::Failed(failure.clone()));
+            }
+        })
+    }
+}
+
+fn sentence(status: &StatusReport) -> String {
+    let party = match &status.party {
+        Some(party) => format!("back in the party {}", party.name),
+        None => "in no party yet: `lanrage join <invite>`, or `lanrage host <server-link>`".to_owned(),
+    };
+    format!(
+        "The agent is running on {} (UDP port {}), {party}.",
+        status.device.tun, status.device.port
+    )
+}
+
+fn log_to_stderr() {
+    let filter = EnvFilter::try_from_env("LANRAGE_LOG")
+        .unwrap_or_else(|_| EnvFilter::new("warn,lanrage=info,lanrage_agent_core=info"));
+    // Only fails when a logger is set already, and then there is one.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .try_init();
+}

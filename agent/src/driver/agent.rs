@@ -1,0 +1,473 @@
+//! The agent's loop: one task that owns the party and hears everything, so that nothing needs a lock.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr, SocketAddrV4};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use lanrage_agent_core::engine::PeerView;
+use lanrage_agent_core::nat::StunEndpoint;
+use lanrage_shared::api::party::Services;
+use lanrage_shared::invite::ServerLink;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::command::{Command, CurrentParty};
+use super::dataplane::{DataPlane, FromNetwork};
+use super::party::{Outcome, PartySession};
+use super::stream::StreamEvent;
+use super::{echo, report};
+use crate::api::{DeviceReport, Failure, JoinedReport, PingReport};
+use crate::io::control::ControlClient;
+use crate::io::netwatch::LocalAddress;
+use crate::io::tun::TunDevice;
+use crate::state::StateDir;
+
+/// How often WireGuard's timers run and traffic is looked at.
+const TICK: Duration = Duration::from_millis(250);
+/// Echo requests under way at once.
+const MAX_PINGS: usize = 64;
+
+/// Where the loop's inputs come from.
+pub struct Inputs {
+    pub commands: mpsc::Receiver<Command>,
+    pub network: mpsc::Receiver<FromNetwork>,
+    pub interfaces: watch::Receiver<Vec<LocalAddress>>,
+    pub port_mapping: watch::Receiver<Option<SocketAddrV4>>,
+    pub stop: oneshot::Receiver<()>,
+}
+
+/// The agent's loop.
+pub struct Agent {
+    pub state: StateDir,
+    pub tun: TunDevice,
+    pub data_plane: DataPlane,
+    pub device: DeviceReport,
+    notices: Vec<String>,
+    session: Option<PartySession>,
+    stream: Option<mpsc::Receiver<StreamEvent>>,
+    stun: Option<mpsc::Receiver<Vec<StunEndpoint>>>,
+    pings: HashMap<u16, Ping>,
+    next_ping: u16,
+}
+
+struct Ping {
+    sent: Instant,
+    deadline: Instant,
+    view: PeerView,
+    target: IpAddr,
+    reply: oneshot::Sender<Result<PingReport, Failure>>,
+}
+
+impl Agent {
+    pub fn new(state: StateDir, tun: TunDevice, data_plane: DataPlane, device: DeviceReport) -> Self {
+        let notices = state.take_notices();
+        for notice in &notices {
+            tracing::warn!("{notice}");
+        }
+        Self {
+            state,
+            tun,
+            data_plane,
+            device,
+            notices,
+            session: None,
+            stream: None,
+            stun: None,
+            pings: HashMap::new(),
+            next_ping: 0,
+        }
+    }
+
+    /// Goes back into the party this PC was in before it restarted.
+    pub fn resume(&mut self, inputs: &Inputs) -> Result<(), Failure> {
+        let Some(cache) = self.state.load_party()? else {
+            self.notices.extend(self.state.take_notices());
+            return Ok(());
+        };
+        self.notices.extend(self.state.take_notices());
+        tracing::info!(party = %cache.party.id, "back in the party of before");
+        let identity = self.state.identity();
+        let client = ControlClient::new(
+            cache.server.clone(),
+            Arc::clone(&identity.identity),
+            identity.device.public(),
+        );
+        let current = CurrentParty {
+            cache,
+            client: Arc::new(client),
+        };
+        self.enter(current, inputs).map(drop)
+    }
+
+    /// Runs until told to stop.
+    pub async fn run(mut self, mut inputs: Inputs) {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let wake = self.next_wake();
+            tokio::select! {
+                biased;
+                _ = &mut inputs.stop => break,
+                command = inputs.commands.recv() => match command {
+                    None | Some(Command::Down) => break,
+                    Some(command) => self.handle_command(command, &inputs),
+                },
+                Some(input) = inputs.network.recv() => self.handle_network(input),
+                event = next(&mut self.stream) => match event {
+                    Some(event) => self.handle_stream(event),
+                    None => self.stream = None,
+                },
+                endpoints = next(&mut self.stun) => match endpoints {
+                    Some(endpoints) => self.with_session(|session, now| session.engine.handle_stun_servers(endpoints, now)),
+                    None => self.stun = None,
+                },
+                Ok(()) = inputs.interfaces.changed() => {
+                    let addresses = own_addresses(&inputs.interfaces.borrow_and_update(), self.device.port);
+                    self.with_session(|session, now| session.engine.handle_interfaces(addresses, now));
+                }
+                Ok(()) = inputs.port_mapping.changed() => {
+                    let mapped = inputs.port_mapping.borrow_and_update().map(SocketAddr::V4);
+                    self.with_session(|session, now| session.engine.handle_port_mapping(mapped, now));
+                }
+                _ = tick.tick() => {
+                    self.data_plane.tick();
+                    let now = Instant::now();
+                    if let Some(session) = &mut self.session {
+                        session.handle_traffic(&self.data_plane, now);
+                    }
+                    self.end_late_pings(now);
+                }
+                () = tokio::time::sleep_until(wake.into()) => {
+                    self.with_session(|session, now| session.engine.handle_timeout(now));
+                }
+            }
+            self.save_if_due(Instant::now());
+            self.resolve_services();
+        }
+        self.save();
+        tracing::info!("the agent stops");
+    }
+
+    fn next_wake(&self) -> Instant {
+        let now = Instant::now();
+        let engine = self
+            .session
+            .as_ref()
+            .and_then(|session| session.engine.poll_timeout(now))
+            .map(|(at, _)| at);
+        engine.unwrap_or(now + Duration::from_secs(60))
+    }
+
+    fn with_session(&mut self, work: impl FnOnce(&mut PartySession, Instant)) {
+        if let Some(session) = &mut self.session {
+            work(session, Instant::now());
+            session.engine.handle_timeout(Instant::now());
+            session.carry_out(&self.data_plane);
+        }
+    }
+
+    fn handle_network(&mut self, input: FromNetwork) {
+        match input {
+            FromNetwork::Control(datagram, at) => self.with_session(|session, _| {
+                session.engine.handle_datagram(&datagram, at);
+            }),
+            FromNetwork::EchoReply { sequence, at } => {
+                if let Some(ping) = self.pings.remove(&sequence) {
+                    ping.end(Some(at));
+                }
+            }
+        }
+    }
+
+    fn handle_stream(&mut self, event: StreamEvent) {
+        let Some(session) = &mut self.session else { return };
+        let outcome = session.handle_stream(event, &self.data_plane);
+        session.engine.handle_timeout(Instant::now());
+        session.carry_out(&self.data_plane);
+        if let Outcome::Over(why) = outcome {
+            tracing::warn!(reason = %why, "out of the party");
+            let name = session.cache.party.name.clone();
+            self.notices.push(format!("this PC left the party \"{name}\": {why}"));
+            if let Err(error) = self.state.clear_party() {
+                tracing::error!(%error, "the party could not be forgotten on disk");
+            }
+            self.close_session();
+        }
+    }
+
+    fn handle_command(&mut self, command: Command, inputs: &Inputs) {
+        let now = Instant::now();
+        // Whoever asked may be gone by now; then nobody misses the answer.
+        match command {
+            Command::Status(reply) => {
+                let _ = reply.send(report::status(
+                    self.device.clone(),
+                    self.session.as_ref(),
+                    &self.notices,
+                    now,
+                ));
+            }
+            Command::Peers(reply) => {
+                let _ = reply.send(report::peers(self.session.as_ref(), now));
+            }
+            Command::Current(reply) => {
+                let _ = reply.send(self.current());
+            }
+            Command::Enter { party, reply } => {
+                let entered = self.state.save_party(&party.cache).map_err(Failure::from);
+                let entered = entered.and_then(|()| self.enter(*party, inputs));
+                if entered.is_err() {
+                    let _ = self.state.clear_party();
+                }
+                let _ = reply.send(entered);
+            }
+            Command::Leave(reply) => {
+                let left = self.state.clear_party().map_err(Failure::from).map(|()| {
+                    let current = self.current();
+                    self.close_session();
+                    self.notices.clear();
+                    current
+                });
+                let _ = reply.send(left);
+            }
+            Command::Ping { target, timeout, reply } => self.ping(&target, timeout, reply),
+            Command::Down => {}
+        }
+    }
+
+    fn current(&self) -> Option<CurrentParty> {
+        let session = self.session.as_ref()?;
+        Some(CurrentParty {
+            cache: session.cache.clone(),
+            client: Arc::clone(&session.client),
+        })
+    }
+
+    fn enter(&mut self, party: CurrentParty, inputs: &Inputs) -> Result<JoinedReport, Failure> {
+        let net = party.cache.party.net;
+        let (v4, v6) = (net.member_v4(party.cache.me), net.member_v6(party.cache.me));
+        self.tun
+            .set_address(v4, net.v4.prefix_len(), v6, net.v6.prefix_len())
+            .map_err(|error| {
+                Failure::new(
+                    "tun_failed",
+                    format!("cannot give {} the address {v4}: {error}", self.device.tun),
+                )
+            })?;
+        let interfaces = own_addresses(&inputs.interfaces.borrow(), self.device.port);
+        let (mut session, stream) = PartySession::start(
+            party.cache,
+            party.client,
+            self.state.identity(),
+            interfaces,
+            &self.data_plane,
+        );
+        let mapped = inputs.port_mapping.borrow().map(SocketAddr::V4);
+        session.engine.handle_port_mapping(mapped, Instant::now());
+        let report = report::party(&session);
+        self.session = Some(session);
+        self.stream = Some(stream);
+        self.resolve_services();
+        let Some(party) = report else {
+            self.close_session();
+            return Err(Failure::new(
+                "server_protocol",
+                "the server admitted this device but does not list it; try again",
+            ));
+        };
+        Ok(JoinedReport {
+            party,
+            virtual_ip: v4,
+            virtual_ip6: v6,
+            invite: None,
+        })
+    }
+
+    fn close_session(&mut self) {
+        self.session = None;
+        self.stream = None;
+        self.stun = None;
+        self.data_plane
+            .table
+            .store(Arc::new(lanrage_agent_core::dataplane::Table::empty(Instant::now())));
+        if let Err(error) = self.tun.clear_addresses() {
+            tracing::warn!(%error, "the tunnel interface keeps its address");
+        }
+    }
+
+    /// Looks up the STUN servers' addresses, off the loop.
+    fn resolve_services(&mut self) {
+        let Some(session) = self.session.as_mut().filter(|session| session.services_changed) else {
+            return;
+        };
+        session.services_changed = false;
+        let (found, endpoints) = mpsc::channel(1);
+        let work = stun_endpoints(
+            session.cache.services.clone(),
+            session.cache.server.clone(),
+            session.client.server_ip(),
+        );
+        tokio::spawn(async move { found.send(work.await).await });
+        self.stun = Some(endpoints);
+    }
+
+    fn ping(&mut self, target: &str, timeout: Duration, reply: oneshot::Sender<Result<PingReport, Failure>>) {
+        let Some(session) = &self.session else {
+            let _ = reply.send(Err(Failure::new(
+                "no_party",
+                "this PC is in no party, so there is nobody to ping",
+            )));
+            return;
+        };
+        let wanted: Option<IpAddr> = target.parse().ok();
+        let found = session.engine.peers().find(|view| match wanted {
+            Some(ip) => ip == view.member.virtual_ip || ip == view.member.virtual_ip6,
+            None => view.member.name.as_str().to_lowercase() == target.trim().to_lowercase(),
+        });
+        let Some(view) = found else {
+            let names: Vec<String> = session
+                .engine
+                .peers()
+                .map(|view| view.member.name.to_string())
+                .collect();
+            let known = if names.is_empty() {
+                "nobody yet".to_owned()
+            } else {
+                names.join(", ")
+            };
+            let _ = reply.send(Err(Failure::new(
+                "no_such_peer",
+                format!("no peer is called or has the address {target:?}; the party has {known}"),
+            )));
+            return;
+        };
+        if self.pings.len() >= MAX_PINGS {
+            let _ = reply.send(Err(Failure::new(
+                "busy",
+                "too many pings are under way; try again in a moment",
+            )));
+            return;
+        }
+        let target = wanted.unwrap_or(view.member.virtual_ip.into());
+        let net = &session.cache.party.net;
+        let from: IpAddr = if target.is_ipv4() {
+            net.member_v4(session.cache.me).into()
+        } else {
+            net.member_v6(session.cache.me).into()
+        };
+        self.next_ping = self.next_ping.wrapping_add(1);
+        let now = Instant::now();
+        let id = self.data_plane.echo_id.load(Ordering::Relaxed);
+        if let Some(packet) = echo::request(from, target, id, self.next_ping) {
+            self.data_plane.inject(packet);
+        }
+        let ping = Ping {
+            sent: now,
+            deadline: now + timeout,
+            view,
+            target,
+            reply,
+        };
+        self.pings.insert(self.next_ping, ping);
+    }
+
+    fn end_late_pings(&mut self, now: Instant) {
+        let late: Vec<u16> = self
+            .pings
+            .iter()
+            .filter(|(_, ping)| ping.deadline <= now)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in late {
+            let Some(mut ping) = self.pings.remove(&id) else {
+                continue;
+            };
+            let views = self.session.iter().flat_map(|session| session.engine.peers());
+            if let Some(view) = views.into_iter().find(|view| view.member.id == ping.view.member.id) {
+                ping.view = view;
+            }
+            ping.end(None);
+        }
+    }
+
+    fn save_if_due(&mut self, now: Instant) {
+        if self
+            .session
+            .as_ref()
+            .and_then(PartySession::save_at)
+            .is_some_and(|at| at <= now)
+        {
+            self.save();
+        }
+    }
+
+    fn save(&mut self) {
+        let Some(session) = &mut self.session else { return };
+        session.saved();
+        if let Err(error) = self.state.save_party(&session.cache) {
+            tracing::error!(%error, "the party could not be saved; the last good copy stays");
+        }
+    }
+}
+
+impl Ping {
+    fn end(self, answered: Option<Instant>) {
+        let now = Instant::now();
+        let name = &self.view.member.name;
+        let reason = answered.is_none().then(|| match &self.view.reason {
+            Some(reason) => reason.clone(),
+            None => format!("the path to {name} works, but its PC does not answer pings: its firewall may drop them"),
+        });
+        let rtt_ms = answered.map(|at| at.saturating_duration_since(self.sent).as_secs_f64() * 1000.0);
+        let report = PingReport {
+            peer: name.clone(),
+            virtual_ip: self.target,
+            rtt_ms: rtt_ms.map(|ms| (ms * 100.0).round() / 100.0),
+            path: report::path(self.view.path, now),
+            reason,
+        };
+        let _ = self.reply.send(Ok(report));
+    }
+}
+
+/// The next item of a channel that may not be there.
+async fn next<T>(channel: &mut Option<mpsc::Receiver<T>>) -> Option<T> {
+    match channel {
+        Some(channel) => channel.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Interface addresses with our UDP port.
+fn own_addresses(interfaces: &[LocalAddress], port: u16) -> Vec<SocketAddr> {
+    interfaces
+        .iter()
+        .map(|local| SocketAddr::new(local.address, port))
+        .collect()
+}
+
+/// The STUN servers' addresses. One without a host is where the control server is.
+async fn stun_endpoints(services: Services, server: ServerLink, reached: Option<IpAddr>) -> Vec<StunEndpoint> {
+    let mut endpoints = Vec::new();
+    for stun in services.stun {
+        let addresses: Vec<IpAddr> = match (&stun.host, reached) {
+            (None, Some(ip)) => vec![ip],
+            (host, _) => {
+                let host = host.as_deref().unwrap_or(&server.host);
+                match tokio::net::lookup_host((host, stun.port)).await {
+                    Ok(found) => found.map(|address| address.ip()).collect(),
+                    Err(error) => {
+                        tracing::warn!(%error, "a STUN server's name cannot be looked up");
+                        continue;
+                    }
+                }
+            }
+        };
+        endpoints.extend(addresses.into_iter().map(|ip| StunEndpoint {
+            address: SocketAddr::new(ip, stun.port),
+            second_port: stun.second_port,
+        }));
+    }
+    endpoints
+}

@@ -1,0 +1,57 @@
+//! What the local API asks of the agent's loop. The loop answers at once, except for a ping, which it answers when the echo
+//! comes back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::api::{Failure, JoinedReport, PeersReport, PingReport, StatusReport};
+use crate::io::control::ControlClient;
+use crate::state::PartyCache;
+
+/// The party this agent is in, for whoever needs to talk to its server.
+#[derive(Clone)]
+pub struct CurrentParty {
+    pub cache: PartyCache,
+    pub client: Arc<ControlClient>,
+}
+
+/// A request to the loop and where its answer goes.
+pub enum Command {
+    Status(oneshot::Sender<StatusReport>),
+    Peers(oneshot::Sender<PeersReport>),
+    Current(oneshot::Sender<Option<CurrentParty>>),
+    /// Enters a party the server has just admitted this device to.
+    Enter {
+        party: Box<CurrentParty>,
+        reply: oneshot::Sender<Result<JoinedReport, Failure>>,
+    },
+    /// Forgets the party.
+    Leave(oneshot::Sender<Result<Option<CurrentParty>, Failure>>),
+    Ping {
+        target: String,
+        timeout: Duration,
+        reply: oneshot::Sender<Result<PingReport, Failure>>,
+    },
+    Down,
+}
+
+/// The way into the loop.
+#[derive(Clone)]
+pub struct Commands(pub mpsc::Sender<Command>);
+
+impl Commands {
+    /// Asks the loop and waits for its answer.
+    pub async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, Failure> {
+        let stopping = || {
+            Failure::new(
+                "stopping",
+                "the agent is stopping; start it again with `sudo lanrage up`",
+            )
+        };
+        let (reply, answer) = oneshot::channel();
+        self.0.send(command(reply)).await.map_err(|_| stopping())?;
+        answer.await.map_err(|_| stopping())
+    }
+}

@@ -1,0 +1,180 @@
+//! The agent at work: opens everything, starts the packet threads and the loop, and ends in order.
+//!
+//! [`run`] is `lanrage up`. The [`agent`] loop owns the party ([`party`]); [`requests`] answers the local API and talks to
+//! control servers on its behalf; [`dataplane`] holds the packet threads.
+
+mod agent;
+mod command;
+pub mod dataplane;
+mod echo;
+mod party;
+mod report;
+mod requests;
+mod stream;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Mutex, mpsc, oneshot};
+
+use self::agent::{Agent, Inputs};
+use self::command::Commands;
+use self::dataplane::{DataPlane, MTU};
+use self::requests::Requests;
+use crate::api::{DeviceReport, Failure, server};
+use crate::io::netwatch::NetWatch;
+use crate::io::portmap::PortMapping;
+use crate::io::tun::{TunConfig, TunDevice, TunError};
+use crate::io::udp::{BindError, UdpPort};
+use crate::platform::{self, LocalListener};
+use crate::state::StateDir;
+
+/// Requests waiting for the loop.
+const COMMAND_QUEUE: usize = 64;
+/// The local API's last answer gets this long to reach its reader.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+
+/// What `lanrage up` was asked for.
+pub struct UpOptions {
+    pub state_dir: PathBuf,
+    /// Name of the TUN interface; none = the first free `lanrageN`.
+    pub tun_name: Option<String>,
+    /// UDP port; none = the one of last time if it is free, else any.
+    pub port: Option<u16>,
+    /// Called when the local API answers.
+    pub ready: Box<dyn FnOnce() + Send>,
+}
+
+/// Runs the agent until it is told to stop.
+pub fn run(options: UpOptions) -> Result<(), Failure> {
+    platform::check_privileges().map_err(|sentence| Failure::new("no_privileges", sentence))?;
+    let state = StateDir::open(&options.state_dir)?;
+    // Also says now, not later, when the party's file is damaged.
+    let last_port = state.load_party()?.map(|cache| cache.udp_port);
+    let udp = bind(options.port, last_port)?;
+    let tun = TunDevice::create(&TunConfig {
+        name: options.tun_name,
+        mtu: MTU,
+    })
+    .map_err(|error| Failure::new(tun_code(&error), error.to_string()))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| {
+            Failure::new(
+                "runtime",
+                format!("the operating system gives the agent no threads: {error}"),
+            )
+        })?;
+    runtime.block_on(serve(state, udp, tun, &options.state_dir, options.ready))
+}
+
+fn bind(port: Option<u16>, last_port: Option<u16>) -> Result<UdpPort, Failure> {
+    let bound = match (port, last_port) {
+        (Some(port), _) => UdpPort::bind(Some(port)),
+        // The port of last time keeps the router's mapping, and with it the peers' paths.
+        (None, Some(last)) => UdpPort::bind(Some(last)).or_else(|_| UdpPort::bind(None)),
+        (None, None) => UdpPort::bind(None),
+    };
+    bound.map_err(|error| {
+        let code = if matches!(error, BindError::PortTaken(_)) {
+            "port_taken"
+        } else {
+            "bind_failed"
+        };
+        Failure::new(code, error.to_string())
+    })
+}
+
+fn tun_code(error: &TunError) -> &'static str {
+    match error {
+        TunError::NoPermission => "no_privileges",
+        TunError::NoTunDevice => "no_tun_device",
+        TunError::NameTaken(_) => "tun_name_taken",
+        TunError::InvalidName(_) => "bad_tun_name",
+        TunError::Other(_) => "tun_failed",
+    }
+}
+
+async fn serve(
+    state: StateDir,
+    udp: UdpPort,
+    tun: TunDevice,
+    state_dir: &Path,
+    ready: Box<dyn FnOnce() + Send>,
+) -> Result<(), Failure> {
+    let listener = LocalListener::bind(state_dir).await.map_err(|error| {
+        Failure::new(
+            "local_api",
+            format!("cannot open the local API in {}: {error}", state_dir.display()),
+        )
+    })?;
+    let identity = Arc::clone(&state.identity().identity);
+    let device_secret = state.identity().device.clone();
+    let port = udp.port();
+    let device = DeviceReport {
+        id: identity.device_id(),
+        tun: tun.name().to_owned(),
+        port,
+    };
+    let (data_plane, network) = DataPlane::start(&device_secret, &tun, udp)
+        .map_err(|error| Failure::new("threads", format!("the packet threads cannot start: {error}")))?;
+    let (port_mapping, mapped) = PortMapping::start(port);
+    let (commands, from_api) = mpsc::channel(COMMAND_QUEUE);
+    let (stop, stopped) = oneshot::channel();
+    let inputs = Inputs {
+        commands: from_api,
+        network,
+        interfaces: NetWatch::start(tun.name().to_owned()),
+        port_mapping: mapped,
+        stop: stopped,
+    };
+    let requests = Requests {
+        commands: Commands(commands),
+        identity,
+        device: device_secret,
+        udp_port: port,
+        tun: tun.name().to_owned(),
+        changing: Mutex::new(()),
+    };
+    tracing::info!(device = %device.id, tun = %device.tun, port, "the agent is up");
+    let mut agent = Agent::new(state, tun, data_plane, device);
+    agent.resume(&inputs)?;
+    let api = tokio::spawn(server::serve(listener, Arc::new(requests)));
+    tokio::spawn(async move {
+        platform_stop().await;
+        let _ = stop.send(());
+    });
+    ready();
+    agent.run(inputs).await;
+    port_mapping.deactivate().await;
+    tokio::time::sleep(LAST_WORDS).await;
+    api.abort();
+    Ok(())
+}
+
+/// Until the operating system asks the agent to stop.
+#[cfg(unix)]
+async fn platform_stop() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (terminate, interrupt) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    match (terminate, interrupt) {
+        (Ok(mut terminate), Ok(mut interrupt)) => {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        }
+        _ => std::future::pending().await,
+    }
+}
+
+/// Until the operating system asks the agent to stop.
+#[cfg(windows)]
+async fn platform_stop() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}

@@ -1,0 +1,137 @@
+//! What the agent says about itself and its peers.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use lanrage_agent_core::engine::{Engine, PeerView};
+use lanrage_agent_core::path::Selected;
+
+use super::party::PartySession;
+use crate::api::{
+    AgentState, DeviceReport, NatReport, PartyReport, PathKind, PathReport, PeerReport, PeersReport, ServerReport,
+    StatusReport,
+};
+
+/// A clock further off than this is worth a warning, in ms: WireGuard and tokens stand more, people's patience less.
+const CLOCK_WARNING_MS: u64 = 120_000;
+
+/// `status`, in a party or not.
+pub fn status(device: DeviceReport, session: Option<&PartySession>, notices: &[String], now: Instant) -> StatusReport {
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    let mut warnings = notices.to_vec();
+    let Some(session) = session else {
+        return StatusReport {
+            state: AgentState::Idle,
+            version,
+            device,
+            party: None,
+            virtual_ip: None,
+            virtual_ip6: None,
+            nat: NatReport {
+                kind: "not measured: in no party".to_owned(),
+                ..NatReport::default()
+            },
+            server: ServerReport::default(),
+            warnings,
+        };
+    };
+    let off = session.cache.clock_offset_ms.unsigned_abs();
+    if off > CLOCK_WARNING_MS {
+        warnings.push(format!("this PC's clock is {} s off the server's; set it", off / 1000));
+    }
+    let net = &session.cache.party.net;
+    StatusReport {
+        state: if session.server_reachable {
+            AgentState::Connected
+        } else {
+            AgentState::Disconnected
+        },
+        version,
+        device,
+        party: party(session),
+        virtual_ip: Some(net.member_v4(session.cache.me)),
+        virtual_ip6: Some(net.member_v6(session.cache.me)),
+        nat: nat(&session.engine),
+        server: ServerReport {
+            address: Some(session.cache.server.authority()),
+            reachable: session.server_reachable,
+            since: Some(seconds(session.server_since, now)),
+            reason: session.server_problem.clone(),
+        },
+        warnings,
+    }
+}
+
+/// The party as `status`, `host` and `join` show it.
+pub fn party(session: &PartySession) -> Option<PartyReport> {
+    let party = &session.cache.party;
+    let me = session.me()?;
+    let host = party.members.iter().find(|member| member.id == party.host);
+    Some(PartyReport {
+        id: party.id,
+        name: party.name.clone(),
+        member: me.id,
+        member_name: me.name.clone(),
+        is_host: party.host == me.id,
+        host: host.map(|host| host.name.clone()),
+        members: party.members.len(),
+        epoch: party.epoch,
+    })
+}
+
+fn nat(engine: &Engine) -> NatReport {
+    let (report, summary) = (engine.nat(), engine.nat_summary());
+    NatReport {
+        mapping: report.mapping,
+        filtering: report.filtering,
+        kind: summary.common_name().to_owned(),
+        public_address: report.public_address.or(report.public_address6),
+        port_mapping: engine.port_mapping(),
+    }
+}
+
+/// `peers`.
+pub fn peers(session: Option<&PartySession>, now: Instant) -> PeersReport {
+    let Some(session) = session else {
+        return PeersReport { peers: Vec::new() };
+    };
+    PeersReport {
+        peers: session.engine.peers().map(|view| peer(session, view, now)).collect(),
+    }
+}
+
+fn peer(session: &PartySession, view: PeerView, now: Instant) -> PeerReport {
+    let link = session.link(view.member.id);
+    let (rx_bytes, tx_bytes) = link.map(|link| link.bytes()).unwrap_or_default();
+    PeerReport {
+        name: view.member.name,
+        member: view.member.id,
+        virtual_ip: view.member.virtual_ip,
+        virtual_ip6: view.member.virtual_ip6,
+        online: view.online,
+        path: path(view.path, now),
+        rx_bytes,
+        tx_bytes,
+        last_handshake_s: link.and_then(|link| link.last_handshake()).map(|age| age.as_secs()),
+        reason: view.reason,
+    }
+}
+
+/// A path as reports show it.
+pub fn path(path: Option<Selected>, now: Instant) -> PathReport {
+    let address: Option<SocketAddr> = path.map(|path| path.address);
+    PathReport {
+        kind: if path.is_some() {
+            PathKind::Direct
+        } else {
+            PathKind::None
+        },
+        address,
+        rtt_ms: path.and_then(|path| path.rtt_ms).map(|ms| (ms * 100.0).round() / 100.0),
+        since: path.map(|path| seconds(path.since, now)),
+    }
+}
+
+fn seconds(since: Instant, now: Instant) -> u64 {
+    now.saturating_duration_since(since).as_secs()
+}

@@ -1,0 +1,149 @@
+//! Keeps the control stream open: connects, says what is already known, and comes back with full jitter when it breaks.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use lanrage_shared::api::error::ErrorCode;
+use lanrage_shared::ids::PartyId;
+use lanrage_shared::stream::{ClientMessage, ServerMessage};
+use tokio::sync::mpsc;
+
+use crate::io::control::{Backoff, ControlClient, ControlError, ControlStream};
+
+/// Messages waiting in either direction. A party of 254 that comes online at once.
+const QUEUE: usize = 512;
+
+/// What the stream tells the agent's loop.
+pub enum StreamEvent {
+    Message(ServerMessage),
+    /// The stream broke or could not be opened; it is being tried again. In words.
+    Lost(String),
+    /// The server says not to come back. In words.
+    Over(String),
+}
+
+/// A stream being kept open. Dropping it closes the stream.
+pub struct Stream {
+    outgoing: mpsc::Sender<ClientMessage>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Stream {
+    /// Starts keeping the stream of `party` open. `known` is the last sequence number known, updated by the receiver of
+    /// the events.
+    pub fn start(
+        client: Arc<ControlClient>,
+        party: PartyId,
+        known: Arc<AtomicU64>,
+    ) -> (Self, mpsc::Receiver<StreamEvent>) {
+        let (outgoing, from_agent) = mpsc::channel(QUEUE);
+        let (to_agent, events) = mpsc::channel(QUEUE);
+        let keeper = Keeper {
+            client,
+            party,
+            known,
+            to_agent,
+            from_agent,
+        };
+        (
+            Self {
+                outgoing,
+                task: tokio::spawn(keeper.run()),
+            },
+            events,
+        )
+    }
+
+    /// Sends a message if the stream is open; what cannot be sent now is out of date when it could.
+    pub fn send(&self, message: ClientMessage) {
+        let _ = self.outgoing.try_send(message);
+    }
+}
+
+struct Keeper {
+    client: Arc<ControlClient>,
+    party: PartyId,
+    known: Arc<AtomicU64>,
+    to_agent: mpsc::Sender<StreamEvent>,
+    from_agent: mpsc::Receiver<ClientMessage>,
+}
+
+enum End {
+    Broken(String),
+    Over(String),
+    /// The agent's loop is gone.
+    Unwanted,
+}
+
+impl Keeper {
+    async fn run(mut self) {
+        let mut backoff = Backoff::default();
+        loop {
+            // What was meant for the last stream is out of date.
+            while self.from_agent.try_recv().is_ok() {}
+            let since = Some(self.known.load(Ordering::Relaxed)).filter(|seq| *seq > 0);
+            let hello = ClientMessage::Hello {
+                party: self.party,
+                since,
+            };
+            let end = match self.client.open_stream(hello).await {
+                Ok(stream) => {
+                    backoff.handle_connected(Instant::now());
+                    self.carry(stream).await
+                }
+                Err(error) => end_of(error),
+            };
+            let event = match end {
+                End::Broken(why) => StreamEvent::Lost(why),
+                End::Over(why) => {
+                    let _ = self.to_agent.send(StreamEvent::Over(why)).await;
+                    return;
+                }
+                End::Unwanted => return,
+            };
+            if self.to_agent.send(event).await.is_err() {
+                return;
+            }
+            tokio::time::sleep(backoff.handle_failure(Instant::now(), rand::random())).await;
+        }
+    }
+
+    async fn carry(&mut self, stream: ControlStream) -> End {
+        let (mut sink, mut source) = stream.split();
+        loop {
+            tokio::select! {
+                message = source.next() => match message {
+                    Ok(ServerMessage::Bye { error, retry: false }) => return End::Over(error.message),
+                    Ok(ServerMessage::Bye { error, retry: true }) => return End::Broken(error.message),
+                    Ok(message) => if self.to_agent.send(StreamEvent::Message(message)).await.is_err() {
+                        return End::Unwanted;
+                    },
+                    Err(error) => return end_of(error),
+                },
+                message = self.from_agent.recv() => match message {
+                    Some(message) => if let Err(error) = sink.send(&message).await {
+                        return end_of(error);
+                    },
+                    None => return End::Unwanted,
+                },
+            }
+        }
+    }
+}
+
+/// Only the server's word that this device does not belong here ends the stream for good.
+fn end_of(error: ControlError) -> End {
+    match &error {
+        ControlError::Refused(refusal) if matches!(refusal.code, ErrorCode::NotAMember | ErrorCode::NotFound) => {
+            End::Over(refusal.message.clone())
+        }
+        _ => End::Broken(error.to_string()),
+    }
+}

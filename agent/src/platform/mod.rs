@@ -1,0 +1,17 @@
+//! What needs the operating system's own calls: privileges, file permissions, the local API's endpoint, background start.
+//!
+//! Both systems offer the same names, so nothing outside this module asks which one it runs on.
+//! - [`LocalListener`] and [`connect`] are the two ends of the local API. The operating system vouches for whoever
+//!   connects: root and the state directory's owner on Linux, SYSTEM, administrators and the owner on Windows.
+//! - [`restrict_to_owner`] makes a file or directory ours alone.
+//! - [`background_command`] starts this program again, free of the terminal that started it.
+
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(target_os = "windows")]
+mod windows;
+
+#[cfg(target_os = "linux")]
+pub use linux::*;
+#[cfg(target_os = "windows")]
+pub use windows::*;

@@ -1,0 +1,12 @@
+//! Windows: elevation, access control lists, named pipes, detached processes.
+
+mod detach;
+mod local;
+mod permissions;
+mod security;
+mod socket;
+
+pub use detach::background_command;
+pub use local::{LocalClientStream, LocalListener, LocalServerStream, connect};
+pub use permissions::{check_privileges, default_state_dir, restrict_to_owner};
+pub(crate) use socket::{classify_send_error, is_passing_udp_error, prepare_udp_socket, wait_readable, wait_writable};

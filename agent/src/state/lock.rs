@@ -1,0 +1,74 @@
+//! One agent per state directory. The lock ends with the process, however it ends, so nothing has to be cleaned up.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::Path;
+use std::time::Duration;
+
+use super::StateError;
+use super::sealed::write_private;
+
+const LOCK_FILE: &str = "lock";
+/// Apart from the lock itself: Windows lets nobody read a locked file.
+const PID_FILE: &str = "agent.pid";
+
+const TRIES: u32 = 5;
+const BETWEEN_TRIES: Duration = Duration::from_millis(10);
+
+/// The exclusive right to a state directory.
+#[derive(Debug)]
+pub(super) struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Takes the lock, or says who has it.
+    pub(super) fn take(dir: &Path) -> Result<Self, StateError> {
+        let path = dir.join(LOCK_FILE);
+        let file = open(dir).map_err(StateError::io("open", &path))?;
+        let mut tries = 1;
+        while let Err(error) = file.try_lock() {
+            match error {
+                // Whoever asks `is_in_use` holds it for a moment.
+                TryLockError::WouldBlock if tries < TRIES => std::thread::sleep(BETWEEN_TRIES),
+                TryLockError::WouldBlock => return Err(StateError::InUse { pid: holder(dir) }),
+                TryLockError::Error(error) => return Err(StateError::io("lock", &path)(error)),
+            }
+            tries += 1;
+        }
+        write_private(&dir.join(PID_FILE), std::process::id().to_string().as_bytes())?;
+        Ok(Self { _file: file })
+    }
+}
+
+/// Refuses a directory that an agent runs on, without touching it.
+pub fn check_free(dir: &Path) -> Result<(), StateError> {
+    if is_in_use(dir) {
+        Err(StateError::InUse { pid: holder(dir) })
+    } else {
+        Ok(())
+    }
+}
+
+/// Whether an agent runs on this directory.
+pub fn is_in_use(dir: &Path) -> bool {
+    // Read-only, so that looking changes nothing.
+    let Ok(file) = File::open(dir.join(LOCK_FILE)) else {
+        return false;
+    };
+    matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
+}
+
+fn open(dir: &Path) -> std::io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.mode(0o600);
+    }
+    options.open(dir.join(LOCK_FILE))
+}
+
+fn holder(dir: &Path) -> Option<u32> {
+    std::fs::read_to_string(dir.join(PID_FILE)).ok()?.trim().parse().ok()
+}

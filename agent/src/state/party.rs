@@ -1,0 +1,257 @@
+//! The party as last seen: enough to come back while the control server is down.
+//!
+//! The body is signed by the device's identity key, so a file copied from another PC, or planted, is not believed.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use lanrage_shared::api::party::{Party, Services};
+use lanrage_shared::ids::MemberId;
+use lanrage_shared::invite::ServerLink;
+use lanrage_shared::keys::{PartySecret, Signature};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::sealed::{self, Found};
+use super::{Identity, StateError};
+
+pub(super) const FILE: &str = "party.json";
+const FORMAT: &str = "lanrage party 1";
+const SIGNATURE_LABEL: &[u8] = b"lanrage party cache v1\0";
+
+/// What the agent keeps of its party.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartyCache {
+    /// Where the party lives.
+    #[serde(with = "link_text")]
+    pub server: ServerLink,
+    pub secret: PartySecret,
+    pub party: Party,
+    pub me: MemberId,
+    /// The stream's last sequence number known.
+    pub seq: u64,
+    pub services: Services,
+    /// What to add to this PC's clock to get the server's, in ms.
+    pub clock_offset_ms: i64,
+    /// The UDP port used last: keeping it keeps NAT mappings and friends' memories valid.
+    pub udp_port: u16,
+    /// Where each peer was reached last, best first.
+    pub last_good: BTreeMap<MemberId, Vec<SocketAddr>>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Signed {
+    signature: Signature,
+    cache: Box<RawValue>,
+}
+
+enum Read {
+    Good(Box<PartyCache>),
+    Missing,
+    Damaged,
+    Foreign,
+}
+
+pub(super) fn save(dir: &Path, identity: &Identity, cache: &PartyCache) -> Result<(), StateError> {
+    let cache = serde_json::value::to_raw_value(cache)
+        .map_err(std::io::Error::other)
+        .map_err(StateError::io("encode", &dir.join(FILE)))?;
+    let signature = identity.identity.sign(&signed_bytes(&cache));
+    sealed::save(dir, FILE, FORMAT, &Signed { signature, cache })
+}
+
+pub(super) fn load(
+    dir: &Path,
+    identity: &Identity,
+    notices: &mut Vec<String>,
+) -> Result<Option<PartyCache>, StateError> {
+    let [main, last] = sealed::places(dir, FILE);
+    let mut found = read(&main, identity)?;
+    if matches!(found, Read::Foreign) {
+        let aside = set_aside(dir, &main)?;
+        notices.push(format!(
+            "{} was written by another device and is not used; it is now {}",
+            main.display(),
+            aside.display()
+        ));
+        found = Read::Missing;
+    }
+    let was = match found {
+        Read::Good(cache) => return Ok(Some(*cache)),
+        Read::Damaged => "damaged",
+        Read::Missing | Read::Foreign => "missing",
+    };
+    match (read(&last, identity)?, was) {
+        (Read::Good(cache), was) => {
+            sealed::copy(&last, &main)?;
+            notices.push(format!(
+                "{} was {was} and has been restored from its copy",
+                main.display()
+            ));
+            Ok(Some(*cache))
+        }
+        (Read::Foreign, _) => {
+            // The copy of what was set aside.
+            set_aside(dir, &last)?;
+            Ok(None)
+        }
+        (Read::Missing, "missing") => Ok(None),
+        (Read::Missing | Read::Damaged, _) => Err(StateError::PartyDamaged(main)),
+    }
+}
+
+fn read(place: &Path, identity: &Identity) -> Result<Read, StateError> {
+    let signed: Signed = match sealed::load(place, FORMAT)? {
+        Found::Good(signed) => signed,
+        Found::Missing => return Ok(Read::Missing),
+        Found::Damaged => return Ok(Read::Damaged),
+    };
+    if !identity
+        .identity
+        .public()
+        .verifies(&signed_bytes(&signed.cache), &signed.signature)
+    {
+        return Ok(Read::Foreign);
+    }
+    Ok(serde_json::from_str(signed.cache.get()).map_or(Read::Damaged, |cache| Read::Good(Box::new(cache))))
+}
+
+fn set_aside(dir: &Path, file: &Path) -> Result<PathBuf, StateError> {
+    let aside = dir.join(format!("{FILE}.foreign"));
+    std::fs::rename(file, &aside).map_err(StateError::io("set aside", file))?;
+    Ok(aside)
+}
+
+fn signed_bytes(cache: &RawValue) -> Vec<u8> {
+    [SIGNATURE_LABEL, cache.get().as_bytes()].concat()
+}
+
+mod link_text {
+    use lanrage_shared::invite::ServerLink;
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub(super) fn serialize<S: Serializer>(link: &ServerLink, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(link)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ServerLink, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use lanrage_shared::addr::PartyNet;
+    use lanrage_shared::ids::{PartyId, Pin};
+
+    use super::*;
+    use crate::state::StateDir;
+
+    fn cache() -> PartyCache {
+        let id = PartyId("00000000-0000-7000-8000-000000000001".parse().unwrap());
+        PartyCache {
+            server: ServerLink {
+                host: "2001:db8::1".into(),
+                port: 8443,
+                pin: Pin([9; 32]),
+            },
+            secret: PartySecret::from_bytes([5; 32]),
+            party: Party {
+                id,
+                name: "Friday".parse().unwrap(),
+                host: MemberId(1),
+                epoch: 1,
+                version: 2,
+                persistent: false,
+                max_members: 64,
+                net: PartyNet::at(7, id),
+                created_at_ms: 1,
+                members: Vec::new(),
+            },
+            me: MemberId(1),
+            seq: 3,
+            services: Services::default(),
+            clock_offset_ms: -12,
+            udp_port: 41_000,
+            last_good: BTreeMap::from([(MemberId(2), vec!["203.0.113.7:4000".parse().unwrap()])]),
+        }
+    }
+
+    #[test]
+    fn a_party_survives_a_restart_until_it_is_cleared() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::open(dir.path()).unwrap();
+        assert_eq!(state.load_party().unwrap(), None);
+        state.save_party(&cache()).unwrap();
+        drop(state);
+
+        let state = StateDir::open(dir.path()).unwrap();
+        assert_eq!(state.load_party().unwrap(), Some(cache()));
+        state.clear_party().unwrap();
+        assert_eq!(state.load_party().unwrap(), None);
+        assert_eq!(state.take_notices(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_torn_party_is_restored_and_reported() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::open(dir.path()).unwrap();
+        state.save_party(&cache()).unwrap();
+        let file = dir.path().join(FILE);
+        let whole = fs::read(&file).unwrap();
+        for end in (0..whole.len()).step_by(61) {
+            fs::write(&file, &whole[..end]).unwrap();
+            assert_eq!(state.load_party().unwrap(), Some(cache()));
+            assert!(state.take_notices()[0].contains("restored"));
+        }
+    }
+
+    #[test]
+    fn a_party_damaged_twice_is_an_error_that_names_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::open(dir.path()).unwrap();
+        state.save_party(&cache()).unwrap();
+        for place in sealed::places(dir.path(), FILE) {
+            fs::write(place, "").unwrap();
+        }
+        let error = state.load_party().unwrap_err();
+        assert!(error.to_string().contains(FILE), "{error}");
+        // Leaving the party is the way out that needs no file manager.
+        state.clear_party().unwrap();
+        assert_eq!(state.load_party().unwrap(), None);
+    }
+
+    #[test]
+    fn another_devices_party_is_set_aside_and_not_used() {
+        let theirs = tempfile::tempdir().unwrap();
+        StateDir::open(theirs.path()).unwrap().save_party(&cache()).unwrap();
+        let mine = tempfile::tempdir().unwrap();
+        let state = StateDir::open(mine.path()).unwrap();
+        for name in ["party.json", "party.json.last"] {
+            fs::copy(theirs.path().join(name), mine.path().join(name)).unwrap();
+        }
+
+        assert_eq!(state.load_party().unwrap(), None);
+        let notices = state.take_notices();
+        assert!(notices[0].contains("another device"), "{notices:?}");
+        assert!(mine.path().join("party.json.foreign").exists());
+        assert_eq!(state.load_party().unwrap(), None);
+        assert_eq!(state.take_notices(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_foreign_party_over_an_own_copy_gives_the_own_copy() {
+        let theirs = tempfile::tempdir().unwrap();
+        StateDir::open(theirs.path()).unwrap().save_party(&cache()).unwrap();
+        let mine = tempfile::tempdir().unwrap();
+        let state = StateDir::open(mine.path()).unwrap();
+        let own = PartyCache { seq: 99, ..cache() };
+        state.save_party(&own).unwrap();
+        fs::copy(theirs.path().join(FILE), mine.path().join(FILE)).unwrap();
+        assert_eq!(state.load_party().unwrap(), Some(own));
+    }
+}
