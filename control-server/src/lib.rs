@@ -1,1 +1,24 @@
-//! The control server.
+//! The control server: it knows devices, parties and invites, hands out virtual addresses, and carries presence and signals
+//! between members. It sees neither invite codes nor party secrets, so it cannot read what members say to each other.
+//!
+//! A request passes the accept loop ([`tls::serve`]), the URL map ([`router`]) and one endpoint in `routes`; the endpoint
+//! asks the pure rules in [`domain`] and changes the store in one transaction; what changed goes out through the [`feed`] to
+//! the streams of the party. [`presence`] knows who is connected.
+
+pub mod app;
+pub mod auth;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod data_dir;
+pub mod domain;
+pub mod error;
+pub mod extract;
+pub mod feed;
+pub mod limits;
+pub mod presence;
+pub mod router;
+pub mod routes;
+pub mod server;
+pub mod tls;
+pub mod upkeep;

@@ -1,1 +1,84 @@
 //! The store on PostgreSQL.
+//!
+//! Whoever changes a party locks its row first, so changes of one party happen one after the other while parties do not wait
+//! for each other. Reads see one moment (`REPEATABLE READ`).
+
+mod error;
+mod sql;
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use lanrage_store::{Database, Result, StoreError, Transaction};
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{Postgres, SqlSafeStr};
+
+use crate::error::store_error;
+use crate::sql::PostgresTransaction;
+
+/// Connections at once: a small PostgreSQL takes 100, and several replicas share them.
+const CONNECTIONS: u32 = 16;
+/// How long a request waits for a connection before it is told that the database is not there.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A migrated PostgreSQL database.
+pub struct PostgresDatabase {
+    pool: PgPool,
+}
+
+impl PostgresDatabase {
+    /// Connects and brings the tables up to date. Replicas that start at once wait for each other.
+    pub async fn connect(url: &str) -> Result<Self> {
+        let options = PgConnectOptions::from_str(url)
+            .map_err(|_| StoreError::Internal("the database URL is not one of PostgreSQL".into()))?
+            .application_name("lanrage-control");
+        let pool = PgPoolOptions::new()
+            .max_connections(CONNECTIONS)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .connect_with(options)
+            .await
+            .map_err(store_error)?;
+        migrator()
+            .run(&pool)
+            .await
+            .map_err(|error| StoreError::Internal(error.to_string()))?;
+        Ok(Self { pool })
+    }
+
+    async fn begin(&self, statement: &'static str) -> Result<Box<dyn Transaction>> {
+        let transaction: sqlx::Transaction<'static, Postgres> =
+            self.pool.begin_with(statement).await.map_err(store_error)?;
+        Ok(Box::new(PostgresTransaction(transaction)))
+    }
+}
+
+fn migrator() -> Migrator {
+    Migrator::with_migrations(vec![Migration::new(
+        1,
+        "parties".into(),
+        MigrationType::Simple,
+        include_str!("../../../migrations/postgres/0001_parties.sql").into_sql_str(),
+        false,
+    )])
+}
+
+#[async_trait]
+impl Database for PostgresDatabase {
+    fn kind(&self) -> &'static str {
+        "PostgreSQL"
+    }
+
+    async fn read(&self) -> Result<Box<dyn Transaction>> {
+        self.begin("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await
+    }
+
+    async fn write(&self) -> Result<Box<dyn Transaction>> {
+        self.begin("BEGIN").await
+    }
+
+    async fn close(&self) {
+        self.pool.close().await;
+    }
+}

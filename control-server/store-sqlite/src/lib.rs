@@ -1,1 +1,96 @@
 //! The store on SQLite.
+//!
+//! Writers take turns on one connection and take the database's write lock when they begin, so a transaction that reads
+//! before it writes never has to start over. Readers have connections of their own and, in WAL mode, never wait for the
+//! writer. `synchronous=FULL` makes a commit wait for the disk: what was acknowledged survives a power cut.
+
+mod error;
+mod sql;
+
+use std::path::Path;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use lanrage_store::{Database, Result, StoreError, Transaction};
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{SqlSafeStr, Sqlite};
+
+use crate::error::store_error;
+use crate::sql::SqliteTransaction;
+
+/// Readers at once; more would only wait for the disk.
+const READERS: u32 = 4;
+/// How long to wait for another process that writes.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a writer waits for its turn: 200 joins at once take about two seconds on a slow disk.
+const TURN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A migrated SQLite file.
+pub struct SqliteDatabase {
+    writer: SqlitePool,
+    readers: SqlitePool,
+}
+
+impl SqliteDatabase {
+    /// Opens the file, makes it when there is none, and brings its tables up to date.
+    pub async fn open(file: &Path) -> Result<Self> {
+        let options = SqliteConnectOptions::new()
+            .filename(file)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(BUSY_TIMEOUT);
+        let writer = pool(1).connect_with(options.clone()).await.map_err(store_error)?;
+        migrator()
+            .run(&writer)
+            .await
+            .map_err(|error| StoreError::Internal(error.to_string()))?;
+        let readers = pool(READERS).connect_lazy_with(options);
+        Ok(Self { writer, readers })
+    }
+}
+
+fn pool(connections: u32) -> SqlitePoolOptions {
+    SqlitePoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(TURN_TIMEOUT)
+        .idle_timeout(None)
+        .max_lifetime(None)
+}
+
+fn migrator() -> Migrator {
+    Migrator::with_migrations(vec![Migration::new(
+        1,
+        "parties".into(),
+        MigrationType::Simple,
+        include_str!("../../../migrations/sqlite/0001_parties.sql").into_sql_str(),
+        false,
+    )])
+}
+
+#[async_trait]
+impl Database for SqliteDatabase {
+    fn kind(&self) -> &'static str {
+        "SQLite"
+    }
+
+    async fn read(&self) -> Result<Box<dyn Transaction>> {
+        begin(&self.readers, "BEGIN").await
+    }
+
+    async fn write(&self) -> Result<Box<dyn Transaction>> {
+        begin(&self.writer, "BEGIN IMMEDIATE").await
+    }
+
+    async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+}
+
+async fn begin(pool: &SqlitePool, statement: &'static str) -> Result<Box<dyn Transaction>> {
+    let transaction: sqlx::Transaction<'static, Sqlite> = pool.begin_with(statement).await.map_err(store_error)?;
+    Ok(Box::new(SqliteTransaction(transaction)))
+}

@@ -1,1 +1,22 @@
-//! What the control server keeps.
+//! What the control server keeps, without naming a database.
+//!
+//! A database crate implements two traits: [`Database`] hands out transactions, [`Transaction`] reads and writes single rows.
+//! Everything that takes several steps is written once, in [`Store`], on top of them: it takes the party's row lock, looks,
+//! decides, writes, appends to the party's event log, commits. So every database gives the same guarantees, and what a
+//! database crate holds is SQL only. The `contract` feature adds the suite that each of them must pass.
+
+pub mod columns;
+#[cfg(feature = "contract")]
+pub mod contract;
+mod database;
+mod error;
+mod rows;
+mod store;
+
+pub use database::{Database, Transaction};
+pub use error::{Refusal, Result, StoreError};
+pub use rows::{InviteRow, PartyRow, PartyState, SeatRow};
+pub use store::{
+    Admit, Changed, Created, EVENTS_KEPT, Founding, MAX_INVITES, MAX_PARTIES, NewInviteRow, Patch, Redeemed, Redemption,
+    Replay, Store,
+};

@@ -1,0 +1,63 @@
+//! What every endpoint has at hand.
+
+use std::sync::Arc;
+
+use lanrage_shared::api::party::{Party, Services};
+use lanrage_shared::ids::DeviceId;
+use lanrage_store::{Changed, PartyState, Store};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::auth::Authority;
+use crate::clock::Clock;
+use crate::feed::{Feed, FeedMessage};
+use crate::limits::Limits;
+use crate::presence::Roster;
+
+/// The server's parts, shared by all its tasks.
+pub struct App {
+    pub store: Store,
+    pub clock: Arc<dyn Clock>,
+    pub authority: Authority,
+    pub limits: Limits,
+    pub feed: Arc<dyn Feed>,
+    pub roster: Roster,
+    /// What agents are told about STUN servers.
+    pub services: Services,
+    /// Ends everything.
+    pub shutdown: CancellationToken,
+    /// Open streams; shutting down waits for them.
+    pub streams: TaskTracker,
+}
+
+/// The parts as axum hands them around.
+pub type AppState = Arc<App>;
+
+impl App {
+    /// Tells a party's streams what happened to it.
+    pub fn announce(&self, changed: &Changed) {
+        for (seq, event) in &changed.events {
+            let event = Arc::new(event.clone());
+            self.feed
+                .publish(changed.party, &FeedMessage::Event { seq: *seq, event });
+        }
+    }
+
+    /// The party as its members see it, with who is connected.
+    pub fn party(&self, state: &PartyState) -> Party {
+        let mut party = state.party();
+        let online = self.roster.online(party.id);
+        for member in &mut party.members {
+            if let Some(presence) = online.get(&member.id) {
+                member.online = true;
+                member.presence = presence.clone();
+            }
+        }
+        party
+    }
+
+    /// Whether the device asks for more than its share; the seconds to wait if so.
+    pub fn over_limit(&self, device: DeviceId) -> Option<u64> {
+        self.limits.device(device).err()
+    }
+}

@@ -1,0 +1,28 @@
+use std::num::{NonZeroU32, NonZeroUsize};
+
+use serde::Deserialize;
+
+/// `[limits]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitsConfig {
+    /// Connections at once, streams included. Beyond them: 503. Default: 4096.
+    pub connections: NonZeroUsize,
+    /// Requests without a token per second and address (IPv6: per /64). Default: 100.
+    pub requests_per_second: NonZeroU32,
+    /// How many of them may come at once. Signing in takes two, so the default, 500, is 250 agents behind one address.
+    pub request_burst: NonZeroU32,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        const CONNECTIONS: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
+        const PER_SECOND: NonZeroU32 = NonZeroU32::new(100).unwrap();
+        const BURST: NonZeroU32 = NonZeroU32::new(500).unwrap();
+        Self {
+            connections: CONNECTIONS,
+            requests_per_second: PER_SECOND,
+            request_burst: BURST,
+        }
+    }
+}

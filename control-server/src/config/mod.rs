@@ -1,0 +1,96 @@
+//! What the operator can say: defaults, then the TOML file, then the environment, then flags.
+
+mod database;
+mod limits;
+mod server;
+mod services;
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+pub use self::database::{DatabaseConfig, DatabaseKind, DatabaseUrl};
+pub use self::limits::LimitsConfig;
+pub use self::server::ServerConfig;
+pub use self::services::ServicesConfig;
+
+/// The example file, every setting at its default.
+pub const EXAMPLE: &str = include_str!("../../../deploy/control.example.toml");
+
+/// Everything.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    pub server: ServerConfig,
+    pub database: DatabaseConfig,
+    pub services: ServicesConfig,
+    pub limits: LimitsConfig,
+}
+
+/// A configuration file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("cannot read the configuration file {file}: {source}")]
+    Unreadable { file: PathBuf, source: std::io::Error },
+    #[error("{file}, line {line}: {message}")]
+    Wrong { file: PathBuf, line: usize, message: String },
+}
+
+impl Config {
+    /// The defaults with what `file` says.
+    pub fn read(file: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(file).map_err(|source| ConfigError::Unreadable {
+            file: file.to_owned(),
+            source,
+        })?;
+        toml::from_str(&text).map_err(|error| ConfigError::Wrong {
+            file: file.to_owned(),
+            line: error.span().map_or(1, |span| line_of(&text, span.start)),
+            message: one_sentence(error.message()),
+        })
+    }
+}
+
+fn line_of(text: &str, offset: usize) -> usize {
+    let before = text.as_bytes().iter().take(offset);
+    1 + before.filter(|byte| **byte == b'\n').count()
+}
+
+fn one_sentence(message: &str) -> String {
+    message.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_is_valid_and_shows_the_defaults() {
+        assert_eq!(toml::from_str::<Config>(EXAMPLE).unwrap(), Config::default());
+        // Every setting that is off by default is shown in a comment that is valid too.
+        let shown: String = EXAMPLE
+            .lines()
+            .map(|line| line.strip_prefix("#= ").unwrap_or(line))
+            .fold(String::new(), |text, line| text + line + "\n");
+        let config = toml::from_str::<Config>(&shown).unwrap();
+        assert_eq!(config.services.stun.len(), 1);
+        assert!(config.server.listen.is_some() && config.server.public_address.is_some());
+        assert!(config.database.url.is_some());
+    }
+
+    #[test]
+    fn a_mistake_is_reported_with_its_file_and_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("control.toml");
+        for (text, line) in [
+            ("[server]\nlisten = \"0.0.0.0:1\"\nlisen = 3\n", "line 3"),
+            ("[limits]\n\nconnections = \"many\"\n", "line 3"),
+            ("[server\n", "line 1"),
+        ] {
+            std::fs::write(&file, text).unwrap();
+            let error = Config::read(&file).unwrap_err().to_string();
+            assert!(error.contains("control.toml") && error.contains(line), "{error}");
+            assert!(!error.contains('\n'), "{error}");
+        }
+    }
+}

@@ -1,0 +1,26 @@
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+/// `[server]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServerConfig {
+    /// Address and TCP port to listen on. Default: port 8443 of every address, IPv6 included where there is any.
+    pub listen: Option<SocketAddr>,
+    /// Where the identity, the SQLite database and the public address are kept. Default: `/var/lib/lanrage-control`.
+    pub data_dir: PathBuf,
+    /// `host:port` under which agents reach this server. Default: what it was last started with.
+    pub public_address: Option<String>,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            listen: None,
+            data_dir: PathBuf::from("/var/lib/lanrage-control"),
+            public_address: None,
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! The directory the server keeps its identity, its database and its public address in.
+
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use lanrage_shared::invite::host_port;
+use tempfile::NamedTempFile;
+
+const DATABASE: &str = "control.sqlite3";
+const PUBLIC_ADDRESS: &str = "public-address";
+
+/// A data directory that exists and can be written.
+#[derive(Debug, Clone)]
+pub struct DataDir(PathBuf);
+
+/// Why the directory does not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum DataDirError {
+    #[error("cannot write to the data directory {dir} ({source}): make it writable, or name another with --data-dir")]
+    Unwritable { dir: PathBuf, source: io::Error },
+    #[error("{file} does not hold an address host:port: remove it, or pass --public-address HOST:PORT")]
+    BadAddress { file: PathBuf },
+}
+
+impl DataDir {
+    /// Makes the directory, for its owner only, when there is none, and tries whether it can be written.
+    pub fn open(dir: &Path) -> Result<Self, DataDirError> {
+        let this = Self(dir.to_owned());
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(dir)
+            .and_then(|()| NamedTempFile::new_in(dir))
+            .map_err(|source| this.unwritable(source))?;
+        Ok(this)
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The SQLite file, made for its owner only when there is none: it holds the key tokens are signed with. SQLite gives the
+    /// files it makes beside it the same permissions.
+    pub fn database(&self) -> Result<PathBuf, DataDirError> {
+        let file = self.0.join(DATABASE);
+        let opened = OpenOptions::new().append(true).create(true).mode(0o600).open(&file);
+        opened.map_err(|source| self.unwritable(source))?;
+        Ok(file)
+    }
+
+    /// The public address the server was last started with.
+    pub fn public_address(&self) -> Result<Option<(String, u16)>, DataDirError> {
+        let file = self.0.join(PUBLIC_ADDRESS);
+        match fs::read_to_string(&file) {
+            Ok(text) => match host_port(text.trim()) {
+                Ok(address) => Ok(Some(address)),
+                Err(_) => Err(DataDirError::BadAddress { file }),
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(_) => Err(DataDirError::BadAddress { file }),
+        }
+    }
+
+    /// Keeps the public address for `lanrage-control link`.
+    pub fn remember_public_address(&self, authority: &str) -> Result<(), DataDirError> {
+        let kept = NamedTempFile::new_in(&self.0).and_then(|mut file| {
+            writeln!(file, "{authority}")?;
+            file.as_file().sync_all()?;
+            file.persist(self.0.join(PUBLIC_ADDRESS)).map_err(|error| error.error)
+        });
+        kept.map(drop).map_err(|source| self.unwritable(source))
+    }
+
+    fn unwritable(&self, source: io::Error) -> DataDirError {
+        let dir = self.0.clone();
+        DataDirError::Unwritable { dir, source }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn what_it_holds_is_its_owners_only() {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = DataDir::open(&parent.path().join("a/b")).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(dir.path()), 0o700);
+        assert_eq!(mode(&dir.database().unwrap()), 0o600);
+    }
+
+    #[test]
+    fn the_public_address_is_remembered() {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = DataDir::open(parent.path()).unwrap();
+        assert_eq!(dir.public_address().unwrap(), None);
+        dir.remember_public_address("vps.example:443").unwrap();
+        assert_eq!(dir.public_address().unwrap(), Some(("vps.example".into(), 443)));
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_a_directory_is_reported() {
+        let file = NamedTempFile::new().unwrap();
+        assert!(matches!(DataDir::open(file.path()), Err(DataDirError::Unwritable { .. })));
+    }
+}

@@ -1,0 +1,148 @@
+//! Every refusal on its way out: a status, a stable code, one sentence. What the database said stays in the log.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use lanrage_shared::api::error::{ApiError, ErrorCode};
+use lanrage_store::{Refusal, StoreError};
+
+/// Seconds after which to come back when the database is away.
+const RETRY_AFTER_S: u64 = 2;
+
+/// A refused request.
+#[derive(Debug, Clone)]
+pub struct Failure {
+    pub status: StatusCode,
+    pub error: ApiError,
+    /// Seconds.
+    pub retry_after: Option<u64>,
+}
+
+impl Failure {
+    /// A refusal.
+    pub fn new(status: StatusCode, code: ErrorCode, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            error: ApiError::new(code, message),
+            retry_after: None,
+        }
+    }
+
+    /// 400: the request itself is wrong.
+    pub fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, ErrorCode::BadRequest, message)
+    }
+
+    /// 401: the caller has not proved who it is.
+    pub fn unauthorized(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, message)
+    }
+
+    /// 429: come back in `wait` seconds.
+    pub fn rate_limited(wait: u64) -> Self {
+        let message = format!("too many requests: try again in {wait} s");
+        Self {
+            retry_after: Some(wait),
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, ErrorCode::RateLimited, message)
+        }
+    }
+
+    /// 503: not now.
+    pub fn unavailable(message: impl Into<String>) -> Self {
+        Self {
+            retry_after: Some(RETRY_AFTER_S),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable, message)
+        }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        use StatusCode as Status;
+        match error {
+            StoreError::NotFound => Self::new(
+                Status::NOT_FOUND,
+                ErrorCode::NotFound,
+                "there is no such party, or you are not in it",
+            ),
+            StoreError::NotAMember => Self::new(
+                Status::FORBIDDEN,
+                ErrorCode::NotAMember,
+                "you are not a member of this party",
+            ),
+            StoreError::NotHost { host } => {
+                let message = match host {
+                    Some(host) => format!("only the party's host may do this: ask {host}"),
+                    None => "only the party's host may do this".to_owned(),
+                };
+                Self::new(Status::FORBIDDEN, ErrorCode::Forbidden, message)
+            }
+            StoreError::Conflict { current_version } => {
+                let message = "the party has changed meanwhile: look at it again and repeat the change";
+                let mut failure = Self::new(Status::CONFLICT, ErrorCode::VersionConflict, message);
+                failure.error.current_version = Some(current_version);
+                failure
+            }
+            StoreError::Refused(refusal) => refusal.into(),
+            StoreError::Contended => Self::unavailable("too many changes of this party at once: try again"),
+            StoreError::Unavailable(detail) => {
+                tracing::warn!(detail, "the database cannot be reached");
+                Self::unavailable("the server's database cannot be reached right now: try again in a moment")
+            }
+            StoreError::Internal(detail) => {
+                tracing::error!(detail, "the database failed");
+                Self::new(
+                    Status::INTERNAL_SERVER_ERROR,
+                    ErrorCode::Internal,
+                    "the server made a mistake; its log says which",
+                )
+            }
+        }
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        use StatusCode as Status;
+        let (status, code) = match refusal {
+            Refusal::InviteUnknown => (Status::NOT_FOUND, ErrorCode::InviteUnknown),
+            Refusal::InviteExpired => (Status::GONE, ErrorCode::InviteExpired),
+            Refusal::InviteUsed => (Status::GONE, ErrorCode::InviteUsed),
+            Refusal::InviteExists => (Status::BAD_REQUEST, ErrorCode::BadRequest),
+            Refusal::PartyFull { .. } => (Status::CONFLICT, ErrorCode::PartyFull),
+            Refusal::AddressConflict { .. } | Refusal::NoSubnetLeft { .. } => {
+                (Status::CONFLICT, ErrorCode::AddressConflict)
+            }
+            Refusal::TooManyInvites | Refusal::TooManyParties => (Status::FORBIDDEN, ErrorCode::Forbidden),
+        };
+        Self::new(status, code, refusal.to_string())
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, Json(self.error)).into_response();
+        if let Some(seconds) = self.retry_after {
+            let headers = response.headers_mut();
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_database_said_does_not_get_out() {
+        for error in [
+            StoreError::Internal("relation \"seats\" does not exist".into()),
+            StoreError::Unavailable("password of alice".into()),
+        ] {
+            let failure = Failure::from(error);
+            assert!(!failure.error.message.contains("seats"));
+            assert!(!failure.error.message.contains("alice"));
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! A JSON body.
+
+use axum::Json;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{FromRequest, Request};
+use axum::http::StatusCode;
+use lanrage_shared::api::error::ErrorCode;
+use serde::de::DeserializeOwned;
+
+use crate::error::Failure;
+use crate::router::MAX_BODY;
+
+/// The request's body as `T`.
+#[derive(Debug)]
+pub struct Body<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+        match Json::<T>::from_request(request, state).await {
+            Ok(Json(value)) => Ok(Self(value)),
+            Err(rejection) => Err(refuse(&rejection)),
+        }
+    }
+}
+
+fn refuse(rejection: &JsonRejection) -> Failure {
+    match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => Failure::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            ErrorCode::TooLarge,
+            format!("the request is larger than {} KiB", MAX_BODY / 1024),
+        ),
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => {
+            Failure::bad_request("the request must be JSON and say so with Content-Type: application/json")
+        }
+        // Says which field is wrong and how; it quotes the request, not the server.
+        _ => Failure::bad_request(rejection.body_text()),
+    }
+}

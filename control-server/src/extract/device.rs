@@ -1,0 +1,55 @@
+//! The device that asks.
+
+use axum::extract::FromRequestParts;
+use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header::HeaderValue};
+use lanrage_shared::api::error::ErrorCode;
+use lanrage_shared::token::{AccessClaims, TokenError};
+
+use super::peer::Peer;
+use crate::app::AppState;
+use crate::error::Failure;
+
+/// What the caller's token says: `Authorization: Bearer …`.
+#[derive(Debug)]
+pub struct Device(pub AccessClaims);
+
+impl FromRequestParts<AppState> for Device {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, app: &AppState) -> Result<Self, Failure> {
+        let verdict = bearer(parts.headers.get(AUTHORIZATION))
+            .ok_or_else(|| Failure::unauthorized("this needs a token: ask for one with POST /v1/auth/challenge"))
+            .and_then(|token| {
+                let now_ms = app.clock.now_ms();
+                app.authority.verify(token, now_ms).map_err(refuse)
+            });
+        match verdict {
+            Ok(claims) => {
+                app.limits.device(claims.sub).map_err(Failure::rate_limited)?;
+                Ok(Self(claims))
+            }
+            Err(failure) => {
+                // Whoever guesses tokens runs into the limit of its address.
+                if let Some(peer) = parts.extensions.get::<Peer>() {
+                    app.limits.address(peer.address.ip()).map_err(Failure::rate_limited)?;
+                }
+                Err(failure)
+            }
+        }
+    }
+}
+
+fn bearer(header: Option<&HeaderValue>) -> Option<&str> {
+    let (scheme, token) = header?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+fn refuse(error: TokenError) -> Failure {
+    let (code, message) = match error {
+        TokenError::Invalid => (ErrorCode::Unauthorized, "this token is not one of this server"),
+        TokenError::Expired => (ErrorCode::TokenExpired, "this token has expired: ask for a new one"),
+    };
+    Failure::new(StatusCode::UNAUTHORIZED, code, message)
+}

@@ -1,0 +1,13 @@
+//! What endpoints ask of a request, each refusing in the one shape of refusals.
+
+mod body;
+mod device;
+mod if_match;
+mod party;
+mod peer;
+
+pub use self::body::Body;
+pub use self::device::Device;
+pub use self::if_match::IfMatch;
+pub use self::party::PartyAt;
+pub use self::peer::{Peer, limit_by_address};

@@ -1,0 +1,149 @@
+//! The feed of a server that runs alone.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use lanrage_shared::ids::{MemberId, PartyId};
+use tokio::sync::{mpsc, watch};
+
+use super::{EndNotice, Ended, Feed, FeedMessage, QUEUE, Seat, Subscription};
+
+/// Streams of this process, by party and member.
+#[derive(Default)]
+pub struct MemoryFeed {
+    subscribers: Mutex<Subscribers>,
+}
+
+#[derive(Default)]
+struct Subscribers {
+    parties: HashMap<PartyId, BTreeMap<MemberId, Subscriber>>,
+    last_id: u64,
+}
+
+struct Subscriber {
+    id: u64,
+    messages: mpsc::Sender<FeedMessage>,
+    ended: watch::Sender<Option<Ended>>,
+}
+
+impl MemoryFeed {
+    fn lock(&self) -> MutexGuard<'_, Subscribers> {
+        // Every change below is a single map operation: a panic elsewhere leaves nothing half-done.
+        self.subscribers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Feed for MemoryFeed {
+    fn subscribe(&self, seat: Seat) -> Subscription {
+        let mut subscribers = self.lock();
+        subscribers.last_id += 1;
+        let id = subscribers.last_id;
+        let (messages, receiver) = mpsc::channel(QUEUE);
+        let (ended, end) = watch::channel(None);
+        let party = subscribers.parties.entry(seat.party).or_default();
+        if let Some(former) = party.insert(seat.member, Subscriber { id, messages, ended }) {
+            former.ended.send_replace(Some(Ended::Superseded));
+        }
+        Subscription {
+            id,
+            messages: receiver,
+            end: EndNotice(end),
+        }
+    }
+
+    fn unsubscribe(&self, seat: Seat, id: u64) {
+        let mut subscribers = self.lock();
+        if let Some(party) = subscribers.parties.get_mut(&seat.party) {
+            if party.get(&seat.member).is_some_and(|current| current.id == id) {
+                party.remove(&seat.member);
+            }
+            if party.is_empty() {
+                subscribers.parties.remove(&seat.party);
+            }
+        }
+    }
+
+    fn publish(&self, party: PartyId, message: &FeedMessage) {
+        if let Some(members) = self.lock().parties.get_mut(&party) {
+            members.retain(|_, subscriber| subscriber.deliver(message.clone()));
+        }
+    }
+
+    fn send(&self, to: Seat, message: FeedMessage) {
+        if let Some(members) = self.lock().parties.get_mut(&to.party)
+            && let Some(subscriber) = members.get(&to.member)
+            && !subscriber.deliver(message)
+        {
+            members.remove(&to.member);
+        }
+    }
+}
+
+impl Subscriber {
+    /// Queues a message; false when the subscription is over.
+    fn deliver(&self, message: FeedMessage) -> bool {
+        match self.messages.try_send(message) {
+            Ok(()) => true,
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                self.ended.send_replace(Some(Ended::TooSlow));
+                false
+            }
+            Err(mpsc::error::TrySendError::Closed(_)) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn seat(member: u16) -> Seat {
+        Seat {
+            party: PartyId(Uuid::nil()),
+            member: MemberId(member),
+        }
+    }
+
+    fn signal(n: usize) -> FeedMessage {
+        FeedMessage::Signal {
+            from: MemberId(1),
+            sealed: n.to_string(),
+        }
+    }
+
+    #[tokio::test]
+    async fn signals_arrive_in_order_and_only_where_they_are_sent() {
+        let feed = MemoryFeed::default();
+        let (mut two, mut three) = (feed.subscribe(seat(2)), feed.subscribe(seat(3)));
+        feed.send(seat(2), signal(1));
+        feed.send(seat(2), signal(2));
+        feed.send(seat(9), signal(3));
+        assert_eq!(two.messages.recv().await, Some(signal(1)));
+        assert_eq!(two.messages.recv().await, Some(signal(2)));
+        assert!(three.messages.try_recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn a_second_subscription_ends_the_first_and_outlives_its_end() {
+        let feed = MemoryFeed::default();
+        let mut first = feed.subscribe(seat(2));
+        let mut second = feed.subscribe(seat(2));
+        assert_eq!(first.end.reason().await, Ended::Superseded);
+        feed.unsubscribe(seat(2), first.id);
+        feed.publish(seat(2).party, &signal(1));
+        assert_eq!(second.messages.recv().await, Some(signal(1)));
+    }
+
+    #[tokio::test]
+    async fn a_slow_reader_is_ended_and_others_are_not() {
+        let feed = MemoryFeed::default();
+        let (mut slow, mut quick) = (feed.subscribe(seat(2)), feed.subscribe(seat(3)));
+        for n in 0..=QUEUE {
+            feed.publish(seat(2).party, &signal(n));
+            assert_eq!(quick.messages.recv().await, Some(signal(n)));
+        }
+        assert_eq!(slow.end.reason().await, Ended::TooSlow);
+    }
+}

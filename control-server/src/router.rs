@@ -1,0 +1,69 @@
+//! The whole URL map.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::StatusCode;
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use axum::routing::{delete, get, post};
+use lanrage_shared::api::error::ErrorCode;
+
+use crate::app::AppState;
+use crate::error::Failure;
+use crate::extract::limit_by_address;
+use crate::routes::{auth, health, invites, members, parties, stream};
+
+/// Largest request body, in bytes: sixteen times what the largest request of ours takes.
+pub const MAX_BODY: usize = 64 * 1024;
+/// Longest a request may take, a slow sender's body included. The store gives up sooner.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Every endpoint.
+pub fn router(app: AppState) -> Router {
+    let unauthenticated = Router::new()
+        .route("/v1/auth/challenge", post(auth::challenge))
+        .route("/v1/auth/token", post(auth::token))
+        .route_layer(middleware::from_fn_with_state(app.clone(), limit_by_address));
+    Router::new()
+        .merge(unauthenticated)
+        .route("/v1/parties", post(parties::create).get(parties::list))
+        .route(
+            "/v1/parties/{id}",
+            get(parties::get).patch(parties::update).delete(parties::delete),
+        )
+        .route("/v1/parties/{id}/members", get(members::list))
+        .route("/v1/parties/{id}/members/me", delete(members::leave))
+        .route("/v1/parties/{id}/invites", post(invites::create))
+        .route("/v1/invites/redeem", post(invites::redeem))
+        .route("/v1/stream", get(stream::open))
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .fallback(nothing_here)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(middleware::from_fn(give_up_late))
+        .with_state(app)
+}
+
+/// What connections beyond the allowed number get, whatever they ask.
+pub fn overload_router() -> Router {
+    Router::new().fallback(async || Failure::unavailable("the server has too many connections: try again in a moment"))
+}
+
+async fn nothing_here() -> Failure {
+    let message = "there is nothing at this path: is the agent newer than the server?";
+    Failure::new(StatusCode::NOT_FOUND, ErrorCode::NotFound, message)
+}
+
+async fn wrong_method() -> Failure {
+    let message = "this path does not take this method";
+    Failure::new(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::BadRequest, message)
+}
+
+async fn give_up_late(request: Request, next: Next) -> Result<Response, Failure> {
+    tokio::time::timeout(REQUEST_TIMEOUT, next.run(request))
+        .await
+        .map_err(|_| Failure::unavailable("the request took too long: try again in a moment"))
+}

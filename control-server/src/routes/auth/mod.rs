@@ -1,0 +1,7 @@
+//! `/v1/auth`.
+
+mod challenge;
+mod token;
+
+pub use self::challenge::challenge;
+pub use self::token::token;

@@ -1,0 +1,4 @@
+/// `GET /healthz`: the process runs.
+pub async fn alive() -> &'static str {
+    "ok\n"
+}

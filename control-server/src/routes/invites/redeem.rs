@@ -1,0 +1,45 @@
+use axum::Json;
+use axum::extract::State;
+use data_encoding::BASE64URL_NOPAD;
+use lanrage_shared::api::invite::RedeemInvite;
+use lanrage_shared::api::party::Joined;
+use lanrage_store::Redemption;
+
+use crate::app::AppState;
+use crate::domain::admission;
+use crate::error::Failure;
+use crate::extract::{Body, Device};
+
+/// `POST /v1/invites/redeem`: the caller becomes a member, or learns again that it is one.
+pub async fn redeem(
+    State(app): State<AppState>,
+    Device(claims): Device,
+    Body(request): Body<RedeemInvite>,
+) -> Result<Json<Joined>, Failure> {
+    let redemption = Redemption {
+        auth_hash: request.auth.hash(),
+        device: claims.sub,
+        identity_key: claims.identity_key,
+        device_key: claims.device_key,
+        name: request.member_name,
+        now_ms: app.clock.now_ms(),
+    };
+    let redeemed = app
+        .store
+        .redeem_invite(&redemption, &|party, seats| {
+            admission::admit(party, seats, claims.sub, &request.lans)
+        })
+        .await?;
+    if !redeemed.changed.events.is_empty() {
+        tracing::info!(party = %redeemed.state.row.id, device = %claims.sub, "a device joined");
+    }
+    app.announce(&redeemed.changed);
+    Ok(Json(Joined {
+        party: app.party(&redeemed.state),
+        seq: redeemed.state.row.seq,
+        me: redeemed.me,
+        services: app.services.clone(),
+        sealed_secret: Some(BASE64URL_NOPAD.encode(&redeemed.sealed_secret)),
+        invite: None,
+    }))
+}

@@ -1,0 +1,18 @@
+use axum::extract::State;
+use axum::http::StatusCode;
+
+use crate::app::AppState;
+use crate::error::Failure;
+use crate::extract::{Device, PartyAt};
+
+/// `DELETE /v1/parties/{id}/members/me`: the caller leaves.
+pub async fn leave(
+    State(app): State<AppState>,
+    Device(claims): Device,
+    PartyAt(id): PartyAt,
+) -> Result<StatusCode, Failure> {
+    let changed = app.store.leave_party(id, claims.sub, app.clock.now_ms()).await?;
+    tracing::info!(party = %id, device = %claims.sub, "a member left");
+    app.announce(&changed);
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,18 @@
+use axum::extract::State;
+use axum::http::StatusCode;
+
+use crate::app::AppState;
+use crate::error::Failure;
+use crate::extract::{Device, PartyAt};
+
+/// `DELETE /v1/parties/{id}`, for its host.
+pub async fn delete(
+    State(app): State<AppState>,
+    Device(claims): Device,
+    PartyAt(id): PartyAt,
+) -> Result<StatusCode, Failure> {
+    let changed = app.store.delete_party(id, claims.sub).await?;
+    tracing::info!(party = %id, device = %claims.sub, "a party was deleted");
+    app.announce(&changed);
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,10 @@
+//! `/v1/stream`: one WebSocket per agent.
+//!
+//! `open` proves who is there and reads `Hello`; a `session` subscribes to the party's feed first and reads the store second,
+//! so that nothing falls between; `link` is the socket with its time limits.
+
+mod link;
+mod open;
+mod session;
+
+pub use self::open::open;

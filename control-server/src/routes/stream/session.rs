@@ -1,0 +1,274 @@
+//! One member's stream, from `Hello` to its end.
+
+use std::num::NonZeroU32;
+
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use lanrage_shared::api::error::{ApiError, ErrorCode};
+use lanrage_shared::ids::{DeviceId, PartyId};
+use lanrage_shared::signal::MAX_SIGNAL_TEXT;
+use lanrage_shared::stream::{ClientMessage, PartyEvent, ServerMessage};
+use lanrage_store::{PartyState, Replay, StoreError};
+
+use super::link::{Gone, Incoming, Link, malformed};
+use crate::app::App;
+use crate::error::Failure;
+use crate::feed::{Ended, FeedMessage, Seat, Subscription};
+
+/// Messages a member may send: hole punching takes a few per peer and second, for a moment.
+const MESSAGES_PER_SECOND: NonZeroU32 = NonZeroU32::new(50).unwrap();
+const MESSAGE_BURST: NonZeroU32 = NonZeroU32::new(200).unwrap();
+
+/// Longest version an agent may claim, in bytes: it goes to every member and into every snapshot.
+const MAX_VERSION: usize = 64;
+
+/// Why a session is over.
+enum End {
+    /// The other end went away.
+    Gone,
+    /// We close, saying why.
+    Bye(ApiError, bool),
+}
+
+impl From<Gone> for End {
+    fn from(_: Gone) -> Self {
+        Self::Gone
+    }
+}
+
+impl From<StoreError> for End {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::NotFound | StoreError::NotAMember => not_a_member(),
+            error => Self::Bye(Failure::from(error).error, true),
+        }
+    }
+}
+
+/// Parting words of a server that stops.
+pub(super) fn shutting_down() -> ApiError {
+    ApiError::new(ErrorCode::Unavailable, "the server is restarting: come back in a moment")
+}
+
+fn not_a_member() -> End {
+    let message = "you are no longer a member of this party: ask its host for an invite";
+    End::Bye(ApiError::new(ErrorCode::NotAMember, message), false)
+}
+
+/// Runs a stream until it ends, and takes the member offline.
+pub(super) async fn run(app: &App, device: DeviceId, mut link: Link, party: PartyId, since: Option<u64>) {
+    let member = match app.store.party(party, device).await {
+        Ok(state) => state.member_of(device).map(|seat| seat.number),
+        Err(StoreError::NotFound) => None,
+        Err(error) => return link.bye(Failure::from(error).error, true).await,
+    };
+    let Some(member) = member else {
+        return end(link, not_a_member()).await;
+    };
+    let seat = Seat { party, member };
+    let subscription = app.feed.subscribe(seat);
+    let connection = Connection { app, seat, id: subscription.id };
+    app.roster.connect(seat, connection.id);
+    let mut session = Session {
+        app,
+        seat,
+        device,
+        id: connection.id,
+        seq: 0,
+        link: &mut link,
+        limit: RateLimiter::direct(Quota::per_second(MESSAGES_PER_SECOND).allow_burst(MESSAGE_BURST)),
+    };
+    let Err(reason) = session.run(subscription, since).await;
+    drop(connection);
+    mark_seen(app, seat).await;
+    end(link, reason).await;
+}
+
+async fn end(link: Link, end: End) {
+    if let End::Bye(error, retry) = end {
+        link.bye(error, retry).await;
+    }
+}
+
+async fn mark_seen(app: &App, seat: Seat) {
+    let seen = [(seat.party, seat.member)];
+    if let Err(error) = app.store.mark_seen(&seen, app.clock.now_ms()).await {
+        // Soft state: the member's next connection repairs it.
+        tracing::debug!(%error, party = %seat.party, "last seen was not saved");
+    }
+}
+
+/// A member's place in feed and roster, given up when the session ends, also when its task is dropped.
+struct Connection<'a> {
+    app: &'a App,
+    seat: Seat,
+    id: u64,
+}
+
+impl Drop for Connection<'_> {
+    fn drop(&mut self) {
+        self.app.feed.unsubscribe(self.seat, self.id);
+        self.app.roster.disconnect(self.seat, self.id);
+    }
+}
+
+struct Session<'a> {
+    app: &'a App,
+    seat: Seat,
+    device: DeviceId,
+    /// Of the subscription.
+    id: u64,
+    /// Number of the last event the agent has.
+    seq: u64,
+    link: &'a mut Link,
+    limit: DefaultDirectRateLimiter,
+}
+
+/// Never returns a value: a session ends with its reason.
+type Never = std::convert::Infallible;
+
+impl Session<'_> {
+    async fn run(&mut self, subscription: Subscription, since: Option<u64>) -> Result<Never, End> {
+        let app = self.app;
+        let Subscription {
+            mut messages, mut end, ..
+        } = subscription;
+        let welcome = ServerMessage::Welcome {
+            me: self.seat.member,
+            services: app.services.clone(),
+            server_time_ms: app.clock.now_ms(),
+        };
+        self.link.send(&welcome).await?;
+        self.greet(since).await?;
+        loop {
+            tokio::select! {
+                () = app.shutdown.cancelled() => return Err(End::Bye(shutting_down(), true)),
+                reason = end.reason() => return Err(ended(reason)),
+                Some(message) = messages.recv() => self.pass_on(message).await?,
+                incoming = self.link.receive() => self.handle(incoming?).await?,
+            }
+        }
+    }
+
+    /// Brings the agent up to date: the gap and everybody's presence, or a snapshot that has both.
+    async fn greet(&mut self, since: Option<u64>) -> Result<(), End> {
+        let (state, replay) = self.app.store.replay(self.seat.party, since).await?;
+        if state.member_of(self.device).is_none() {
+            return Err(not_a_member());
+        }
+        let Replay::Events(events) = replay else {
+            return self.snapshot(&state).await;
+        };
+        for (seq, event) in events {
+            self.link.send(&ServerMessage::Event { seq, event }).await?;
+        }
+        self.seq = state.row.seq;
+        let online = self.app.roster.online(self.seat.party);
+        for other in state.members().filter(|other| other.number != self.seat.member) {
+            let message = ServerMessage::Presence {
+                member: other.number,
+                online: online.contains_key(&other.number),
+                presence: online.get(&other.number).cloned().flatten(),
+            };
+            self.link.send(&message).await?;
+        }
+        Ok(())
+    }
+
+    async fn snapshot(&mut self, state: &PartyState) -> Result<(), End> {
+        self.seq = state.row.seq;
+        let party = self.app.party(state);
+        let message = ServerMessage::Snapshot { seq: self.seq, party };
+        self.link.send(&message).await.map_err(End::from)
+    }
+
+    async fn pass_on(&mut self, message: FeedMessage) -> Result<(), End> {
+        let message = match message {
+            FeedMessage::Event { seq, .. } if seq <= self.seq => return Ok(()),
+            FeedMessage::Event { seq, event } if seq == self.seq + 1 => return self.event(seq, (*event).clone()).await,
+            FeedMessage::Event { .. } => return self.catch_up().await,
+            FeedMessage::Presence { member, .. } if member == self.seat.member => return Ok(()),
+            FeedMessage::Presence { member, online, presence } => ServerMessage::Presence {
+                member,
+                online,
+                presence,
+            },
+            FeedMessage::Signal { from, sealed } => ServerMessage::Signal { from, sealed },
+        };
+        self.link.send(&message).await.map_err(End::from)
+    }
+
+    /// Events overtook each other on their way here: the store knows their order.
+    async fn catch_up(&mut self) -> Result<(), End> {
+        let (state, replay) = self.app.store.replay(self.seat.party, Some(self.seq)).await?;
+        let Replay::Events(events) = replay else {
+            return self.snapshot(&state).await;
+        };
+        for (seq, event) in events {
+            self.event(seq, event).await?;
+        }
+        Ok(())
+    }
+
+    async fn event(&mut self, seq: u64, event: PartyEvent) -> Result<(), End> {
+        self.seq = seq;
+        let over = match &event {
+            PartyEvent::MemberLeft { member } => *member == self.seat.member,
+            PartyEvent::Deleted => true,
+            PartyEvent::MemberJoined { .. } | PartyEvent::Updated { .. } => false,
+        };
+        self.link.send(&ServerMessage::Event { seq, event }).await?;
+        if over { Err(not_a_member()) } else { Ok(()) }
+    }
+
+    async fn handle(&mut self, incoming: Incoming) -> Result<(), End> {
+        if self.limit.check().is_err() {
+            return self.refuse(ErrorCode::RateLimited, "too many messages: slow down").await;
+        }
+        match incoming {
+            Incoming::Message(ClientMessage::Presence { presence }) if presence.agent_version.len() > MAX_VERSION => {
+                self.refuse(ErrorCode::TooLarge, "this agent version is too long").await
+            }
+            Incoming::Message(ClientMessage::Presence { presence }) => {
+                self.app.roster.update(self.seat, self.id, presence);
+                Ok(())
+            }
+            Incoming::Message(ClientMessage::Signal { sealed, .. }) if sealed.len() > MAX_SIGNAL_TEXT => {
+                self.refuse(ErrorCode::TooLarge, "this signal is too long").await
+            }
+            Incoming::Message(ClientMessage::Signal { to, .. }) if to == self.seat.member => {
+                self.refuse(ErrorCode::BadRequest, "a signal goes to another member").await
+            }
+            Incoming::Message(ClientMessage::Signal { to, sealed }) => {
+                let to = Seat { member: to, ..self.seat };
+                let from = self.seat.member;
+                self.app.feed.send(to, FeedMessage::Signal { from, sealed });
+                Ok(())
+            }
+            Incoming::Message(ClientMessage::Hello { .. }) => {
+                self.refuse(ErrorCode::BadRequest, "hello is only the first message").await
+            }
+            Incoming::Malformed(sentence) => {
+                let error = malformed(sentence);
+                self.link.send(&ServerMessage::Refused { error }).await.map_err(End::from)
+            }
+        }
+    }
+
+    async fn refuse(&mut self, code: ErrorCode, sentence: &str) -> Result<(), End> {
+        let error = ApiError::new(code, sentence);
+        self.link.send(&ServerMessage::Refused { error }).await.map_err(End::from)
+    }
+}
+
+fn ended(reason: Ended) -> End {
+    match reason {
+        Ended::TooSlow => {
+            let message = "this connection reads too slowly: come back for the current state";
+            End::Bye(ApiError::new(ErrorCode::Unavailable, message), true)
+        }
+        Ended::Superseded => {
+            let message = "this device has opened another stream";
+            End::Bye(ApiError::new(ErrorCode::Superseded, message), false)
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! The server as one thing: bind, run, stop.
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use lanrage_shared::api::party::Services;
+use lanrage_shared::invite::DEFAULT_PORT;
+use lanrage_store::{Store, StoreError};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpListener;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::app::App;
+use crate::auth::Authority;
+use crate::clock::Clock;
+use crate::config::LimitsConfig;
+use crate::feed::{Feed, MemoryFeed};
+use crate::limits::Limits;
+use crate::presence::Roster;
+use crate::router::{overload_router, router};
+use crate::tls::{Listening, ServerIdentity, serve};
+use crate::upkeep;
+
+/// Connections the kernel holds before they are accepted: a server that restarts is greeted by everybody at once.
+const BACKLOG: i32 = 1024;
+/// Longest shutting down waits for requests and streams to end.
+const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(4);
+
+/// Why the server cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("{address} is in use: stop the other program or choose another port with --listen")]
+    AddressInUse { address: SocketAddr },
+    #[error("cannot listen on {address} ({source}): choose an address of this machine with --listen")]
+    Listen { address: SocketAddr, source: io::Error },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What a server is made of.
+pub struct Parts {
+    pub listen: Option<SocketAddr>,
+    pub identity: ServerIdentity,
+    pub store: Store,
+    pub clock: Arc<dyn Clock>,
+    pub services: Services,
+    pub limits: LimitsConfig,
+}
+
+/// A server that listens. Nobody is answered before [`Server::run`].
+pub struct Server {
+    app: Arc<App>,
+    listening: Listening,
+    address: SocketAddr,
+}
+
+impl Server {
+    /// Takes the port and readies everything.
+    pub async fn bind(parts: Parts) -> Result<Self, StartError> {
+        let tcp = listen(parts.listen)?;
+        let address = tcp.local_addr().map_err(|source| StartError::Listen {
+            address: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+            source,
+        })?;
+        let feed: Arc<dyn Feed> = Arc::new(MemoryFeed::default());
+        let app = Arc::new(App {
+            authority: Authority::open(&parts.store, parts.identity.pin).await?,
+            store: parts.store,
+            clock: parts.clock,
+            limits: Limits::new(&parts.limits),
+            roster: Roster::new(Arc::clone(&feed)),
+            feed,
+            services: parts.services,
+            shutdown: CancellationToken::new(),
+            streams: TaskTracker::new(),
+        });
+        let listening = Listening {
+            tcp,
+            tls: TlsAcceptor::from(parts.identity.tls),
+            router: router(Arc::clone(&app)),
+            overload: overload_router(),
+            connections: parts.limits.connections.get(),
+        };
+        Ok(Self {
+            app,
+            listening,
+            address,
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its parts.
+    pub fn app(&self) -> Arc<App> {
+        Arc::clone(&self.app)
+    }
+
+    /// Answers until `shutdown`; then parts with every stream, lets requests finish and closes the store.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let Self { app, listening, .. } = self;
+        let accepting = tokio::spawn(serve(listening, app.shutdown.clone()));
+        let upkeep = tokio::spawn({
+            let app = Arc::clone(&app);
+            async move { upkeep::run(&app).await }
+        });
+        shutdown.cancelled().await;
+        app.shutdown.cancel();
+        app.streams.close();
+        let ending = async {
+            // A task that panicked has ended as well.
+            let _ = accepting.await;
+            app.streams.wait().await;
+            let _ = upkeep.await;
+            app.store.close().await;
+        };
+        if timeout(SHUTDOWN_PATIENCE, ending).await.is_err() {
+            tracing::warn!("some connections did not end in time");
+        }
+    }
+}
+
+fn listen(address: Option<SocketAddr>) -> Result<TcpListener, StartError> {
+    let v4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, DEFAULT_PORT));
+    if let Some(address) = address {
+        return listen_on(address);
+    }
+    match listen_on(SocketAddr::from((Ipv6Addr::UNSPECIFIED, DEFAULT_PORT))) {
+        // No IPv6 on this machine.
+        Err(StartError::Listen { .. }) => listen_on(v4),
+        outcome => outcome,
+    }
+}
+
+fn listen_on(address: SocketAddr) -> Result<TcpListener, StartError> {
+    let open = || -> io::Result<TcpListener> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        if address.is_ipv6() {
+            socket.set_only_v6(false)?;
+        }
+        // So that a restarted server gets its port back while old connections linger in TIME_WAIT.
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        TcpListener::from_std(socket.into())
+    };
+    open().map_err(|source| match source.kind() {
+        io::ErrorKind::AddrInUse => StartError::AddressInUse { address },
+        _ => StartError::Listen { address, source },
+    })
+}

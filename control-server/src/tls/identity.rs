@@ -1,0 +1,151 @@
+//! The server's key and certificate: one file, so that they are never torn apart.
+//!
+//! The key is the server: every invite and every agent pins it. So it is made when there is none, and whatever is wrong with an
+//! existing file is an error for the operator, never a reason to make a new one.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use lanrage_shared::ids::Pin;
+use rcgen::{CertificateParams, KeyPair, PublicKeyData, date_time_ymd};
+use rustls::ServerConfig;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tempfile::NamedTempFile;
+
+const FILE: &str = "identity.pem";
+/// The name in the certificate. Nobody checks it: agents check the key.
+const NAME: &str = "lanrage-control";
+
+/// Who the server is.
+pub struct ServerIdentity {
+    /// What links and invites pin.
+    pub pin: Pin,
+    /// Shows the certificate.
+    pub tls: Arc<ServerConfig>,
+}
+
+/// Why the server cannot be itself.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    #[error("cannot read {file}: {source}")]
+    Unreadable { file: PathBuf, source: io::Error },
+    #[error("cannot write {file}: {source}")]
+    Unwritable { file: PathBuf, source: io::Error },
+    #[error(
+        "{file} is damaged or not a server identity ({why}): restore it from a backup, or move it away to start as a new server whose old invites no longer work"
+    )]
+    Damaged { file: PathBuf, why: String },
+    #[error("a key and certificate cannot be made: {0}")]
+    Generation(String),
+}
+
+impl ServerIdentity {
+    /// The identity kept in `data_dir`, made and kept when there is none.
+    pub fn open(data_dir: &Path) -> Result<Self, IdentityError> {
+        let file = data_dir.join(FILE);
+        let pem = match std::fs::read(&file) {
+            Ok(pem) => pem,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => create(data_dir, &file)?,
+            Err(source) => return Err(IdentityError::Unreadable { file, source }),
+        };
+        read(&pem).map_err(|why| IdentityError::Damaged { file, why })
+    }
+}
+
+fn read(pem: &[u8]) -> Result<ServerIdentity, String> {
+    let text = std::str::from_utf8(pem).map_err(|_| "it is not text")?;
+    let key = PrivateKeyDer::from_pem_slice(pem).map_err(|error| format!("its key: {error}"))?;
+    let certificate = CertificateDer::from_pem_slice(pem).map_err(|error| format!("its certificate: {error}"))?;
+    let pair = KeyPair::from_pem(text).map_err(|error| format!("its key: {error}"))?;
+    // rustls refuses a certificate that is not of this key.
+    let mut tls = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .map_err(|error| error.to_string())?;
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(ServerIdentity {
+        pin: Pin::of_spki(&pair.subject_public_key_info()),
+        tls: Arc::new(tls),
+    })
+}
+
+/// Writes a new identity, complete or not at all, and never over another: of two processes that start at once one makes it and
+/// both use it.
+fn create(data_dir: &Path, file: &Path) -> Result<Vec<u8>, IdentityError> {
+    let unwritable = |source| IdentityError::Unwritable {
+        file: file.to_owned(),
+        source,
+    };
+    let pem = generate().map_err(|error| IdentityError::Generation(error.to_string()))?;
+    // Readable by its owner only: what tempfile makes is 0600.
+    let mut temporary = NamedTempFile::new_in(data_dir).map_err(unwritable)?;
+    temporary.write_all(pem.as_bytes()).map_err(unwritable)?;
+    temporary.as_file().sync_all().map_err(unwritable)?;
+    match temporary.persist_noclobber(file) {
+        Ok(_) => Ok(pem.into_bytes()),
+        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
+            std::fs::read(file).map_err(|source| IdentityError::Unreadable {
+                file: file.to_owned(),
+                source,
+            })
+        }
+        Err(error) => Err(unwritable(error.error)),
+    }
+}
+
+fn generate() -> Result<String, rcgen::Error> {
+    let pair = KeyPair::generate()?;
+    let mut params = CertificateParams::new(vec![NAME.to_owned()])?;
+    // Agents trust the key, not a date; a PC with a wrong clock gets in too.
+    params.not_before = date_time_ymd(2020, 1, 1);
+    params.not_after = date_time_ymd(2125, 1, 1);
+    params.distinguished_name.push(rcgen::DnType::CommonName, NAME);
+    let certificate = params.self_signed(&pair)?;
+    Ok(format!("{}{}", certificate.pem(), pair.serialize_pem()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn crypto() {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    }
+
+    #[test]
+    fn an_identity_is_made_once_and_kept_private() {
+        crypto();
+        let dir = tempfile::tempdir().unwrap();
+        let first = ServerIdentity::open(dir.path()).unwrap();
+        let again = ServerIdentity::open(dir.path()).unwrap();
+        assert_eq!(first.pin, again.pin);
+        let mode = std::fs::metadata(dir.path().join(FILE)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_torn_or_foreign_file_is_reported_and_left_alone() {
+        crypto();
+        let dir = tempfile::tempdir().unwrap();
+        let other = tempfile::tempdir().unwrap();
+        ServerIdentity::open(dir.path()).unwrap();
+        ServerIdentity::open(other.path()).unwrap();
+        let (mine, theirs) = (
+            std::fs::read_to_string(dir.path().join(FILE)).unwrap(),
+            std::fs::read_to_string(other.path().join(FILE)).unwrap(),
+        );
+        let key_at = mine.find("-----BEGIN PRIVATE KEY").unwrap();
+        let their_key = &theirs[theirs.find("-----BEGIN PRIVATE KEY").unwrap()..];
+        let mixed = format!("{}{their_key}", &mine[..key_at]);
+        for wrong in ["", "hello", &mine[..mine.len() / 2], &mine[..key_at], &mixed] {
+            std::fs::write(dir.path().join(FILE), wrong).unwrap();
+            let error = ServerIdentity::open(dir.path()).err().expect("it is damaged");
+            assert!(matches!(error, IdentityError::Damaged { .. }), "{error}");
+            assert_eq!(std::fs::read_to_string(dir.path().join(FILE)).unwrap(), wrong);
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! What the server does by itself: it notes who is connected, and clears away what nobody comes back for.
+
+use std::time::Duration;
+
+use lanrage_store::{Result, StoreError};
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::app::App;
+
+/// How often.
+const EVERY: Duration = Duration::from_secs(60);
+const DAY_MS: u64 = 24 * 3600 * 1000;
+/// A member who has not connected for this long is no longer one.
+pub const UNSEEN_MS: u64 = 30 * DAY_MS;
+/// An expired invite is kept this long, so that whoever comes late is told that it has expired.
+pub const EXPIRED_KEPT_MS: u64 = 7 * DAY_MS;
+
+/// Does the upkeep until the server shuts down.
+pub async fn run(app: &App) {
+    let mut ticks = interval(EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = app.shutdown.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        app.limits.forget_idle();
+        match once(app).await {
+            Ok(()) => {}
+            Err(StoreError::Unavailable(detail)) => tracing::warn!(detail, "upkeep waits: the database cannot be reached"),
+            Err(error) => tracing::error!(%error, "upkeep failed"),
+        }
+    }
+}
+
+/// Does it once.
+pub async fn once(app: &App) -> Result<()> {
+    let now_ms = app.clock.now_ms();
+    app.store.mark_seen(&app.roster.everybody(), now_ms).await?;
+    app.store
+        .delete_invites_expired(now_ms.saturating_sub(EXPIRED_KEPT_MS))
+        .await?;
+    let before_ms = now_ms.saturating_sub(UNSEEN_MS);
+    for (party, device) in app.store.unseen_since(before_ms).await? {
+        if let Some(changed) = app.store.remove_unseen(party, device, before_ms, now_ms).await? {
+            tracing::info!(%party, %device, "a member was not seen for 30 days and is no longer one");
+            app.announce(&changed);
+        }
+    }
+    app.store.delete_empty_parties().await?;
+    Ok(())
+}

@@ -1,0 +1,36 @@
+//! PostgreSQL keeps every promise of the store. The server is a real one, started from the installed binaries for this test
+//! and gone after it.
+
+mod server;
+
+use lanrage_store::{Database, Store, StoreError, contract};
+use lanrage_store_postgres::PostgresDatabase;
+use server::PostgresServer;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_promise_of_the_store_holds_on_postgresql() {
+    let server = PostgresServer::start();
+    for (name, check) in contract::all() {
+        println!("{name}");
+        let url = server.fresh_database(name);
+        let database = PostgresDatabase::connect(&url).await.unwrap();
+        assert_eq!(database.kind(), "PostgreSQL");
+        let store = Store::new(database);
+        check(store.clone()).await;
+        store.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_share_what_they_keep_and_notice_when_the_database_goes() {
+    let server = PostgresServer::start();
+    let url = server.fresh_database("replicas");
+    let (one, two) = tokio::join!(PostgresDatabase::connect(&url), PostgresDatabase::connect(&url));
+    let (one, two) = (Store::new(one.unwrap()), Store::new(two.unwrap()));
+    let kept = one.secret("a", b"of one").await.unwrap();
+    assert_eq!(two.secret("a", b"of two").await.unwrap(), kept);
+    drop(server);
+    assert!(matches!(one.ready().await, Err(StoreError::Unavailable(_))));
+    let outcome = PostgresDatabase::connect(&url).await.map(drop);
+    assert!(matches!(outcome, Err(StoreError::Unavailable(_))));
+}

@@ -1,0 +1,39 @@
+//! SQLite keeps every promise of the store.
+
+use lanrage_store::{Database, Store, StoreError, contract};
+use lanrage_store_sqlite::SqliteDatabase;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_promise_of_the_store_holds_on_sqlite() {
+    for (name, check) in contract::all() {
+        println!("{name}");
+        let dir = tempfile::tempdir().unwrap();
+        let database = SqliteDatabase::open(&dir.path().join("store.sqlite3")).await.unwrap();
+        let store = Store::new(database);
+        check(store.clone()).await;
+        store.close().await;
+    }
+}
+
+#[tokio::test]
+async fn what_was_written_is_there_when_it_is_opened_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("store.sqlite3");
+    let first = SqliteDatabase::open(&file).await.unwrap();
+    assert_eq!(first.kind(), "SQLite");
+    let store = Store::new(first);
+    store.secret("a", b"kept").await.unwrap();
+    store.close().await;
+    let again = Store::new(SqliteDatabase::open(&file).await.unwrap());
+    assert_eq!(again.secret("a", b"new").await.unwrap(), b"kept");
+}
+
+#[tokio::test]
+async fn a_file_that_is_not_a_database_is_reported_and_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("store.sqlite3");
+    std::fs::write(&file, "not a database, but long enough to look at".repeat(100)).unwrap();
+    let outcome = SqliteDatabase::open(&file).await.map(drop);
+    assert!(matches!(outcome, Err(StoreError::Internal(_))));
+    assert!(std::fs::read_to_string(&file).unwrap().starts_with("not a database"));
+}

@@ -1,0 +1,97 @@
+//! From a database's columns to rows, once for every database.
+
+use lanrage_shared::ids::{DeviceId, DeviceKey, IdentityKey, MemberId, PartyId};
+use uuid::Uuid;
+
+use crate::error::{Result, StoreError};
+use crate::rows::{InviteRow, PartyRow, SeatRow};
+
+/// One row of a result, as its driver reads it. A column that is missing or of another type is
+/// [`StoreError::Internal`].
+pub trait Columns {
+    fn integer(&self, column: &str) -> Result<i64>;
+    fn optional_integer(&self, column: &str) -> Result<Option<i64>>;
+    fn boolean(&self, column: &str) -> Result<bool>;
+    fn text(&self, column: &str) -> Result<String>;
+    fn bytes(&self, column: &str) -> Result<Vec<u8>>;
+    fn uuid(&self, column: &str) -> Result<Uuid>;
+}
+
+impl PartyRow {
+    /// Reads a row of `parties`.
+    pub fn read(row: &impl Columns) -> Result<Self> {
+        Ok(Self {
+            id: PartyId(row.uuid("id")?),
+            name: parsed(row, "name")?,
+            host: MemberId(number(row, "host")?),
+            epoch: number(row, "epoch")?,
+            version: number(row, "version")?,
+            seq: number(row, "seq")?,
+            persistent: row.boolean("persistent")?,
+            max_members: number(row, "max_members")?,
+            net_index: number(row, "net_index")?,
+            created_at_ms: number(row, "created_at_ms")?,
+        })
+    }
+}
+
+impl SeatRow {
+    /// Reads a row of `seats`.
+    pub fn read(row: &impl Columns) -> Result<Self> {
+        let left_at = row.optional_integer("left_at_ms")?;
+        Ok(Self {
+            number: MemberId(number(row, "number")?),
+            device: DeviceId(array(row, "device")?),
+            identity_key: IdentityKey(array(row, "identity_key")?),
+            device_key: DeviceKey(array(row, "device_key")?),
+            name: parsed(row, "name")?,
+            joined_at_ms: number(row, "joined_at_ms")?,
+            last_seen_ms: number(row, "last_seen_ms")?,
+            left_at_ms: left_at.map(|value| fitting(value, "left_at_ms")).transpose()?,
+        })
+    }
+}
+
+impl InviteRow {
+    /// Reads a row of `invites`.
+    pub fn read(row: &impl Columns) -> Result<Self> {
+        let max_uses = row.optional_integer("max_uses")?;
+        Ok(Self {
+            id: row.uuid("id")?,
+            party: PartyId(row.uuid("party")?),
+            auth_hash: array(row, "auth_hash")?,
+            sealed_secret: row.bytes("sealed_secret")?,
+            expires_at_ms: number(row, "expires_at_ms")?,
+            max_uses: max_uses.map(|value| fitting(value, "max_uses")).transpose()?,
+            uses: number(row, "uses")?,
+            created_at_ms: number(row, "created_at_ms")?,
+        })
+    }
+}
+
+/// A number as databases keep it. No time or counter of ours reaches 2⁶³.
+pub fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// The integer of `column` in the range of its type.
+pub fn number<T: TryFrom<i64>>(row: &impl Columns, column: &str) -> Result<T> {
+    fitting(row.integer(column)?, column)
+}
+
+/// The bytes of `column` at their fixed length.
+pub fn array<const N: usize>(row: &impl Columns, column: &str) -> Result<[u8; N]> {
+    row.bytes(column)?.try_into().map_err(|_| unexpected(column))
+}
+
+fn parsed<T: std::str::FromStr>(row: &impl Columns, column: &str) -> Result<T> {
+    row.text(column)?.parse().map_err(|_| unexpected(column))
+}
+
+fn fitting<T: TryFrom<i64>>(value: i64, column: &str) -> Result<T> {
+    T::try_from(value).map_err(|_| unexpected(column))
+}
+
+fn unexpected(column: &str) -> StoreError {
+    StoreError::Internal(format!("column {column} holds what it cannot"))
+}

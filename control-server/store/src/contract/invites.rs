@@ -1,0 +1,96 @@
+//! Who gets in.
+
+use super::fixture::{NOW, at_once, device, founding, invite, party_id, redeem, redemption, seen_by};
+use crate::{Refusal, Result, Store, StoreError};
+
+fn refusal<T>(outcome: Result<T>) -> Refusal {
+    match outcome {
+        Err(StoreError::Refused(refusal)) => refusal,
+        Err(error) => panic!("failed otherwise: {error}"),
+        Ok(_) => panic!("it was not refused"),
+    }
+}
+
+pub(super) async fn a_one_use_invite_admits_exactly_one_of_two_hundred(store: Store) {
+    store.create_party(&founding(1, Some(1))).await.unwrap();
+    let outcomes = at_once(200, |n| {
+        let store = store.clone();
+        async move { redeem(&store, 1000 + n, 1).await.map(drop) }
+    })
+    .await;
+    let (admitted, refused): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Result::is_ok);
+    assert_eq!(admitted.len(), 1);
+    for outcome in refused {
+        assert_eq!(refusal(outcome), Refusal::InviteUsed);
+    }
+    assert_eq!(seen_by(&store, 1, 1).await.members().count(), 2);
+}
+
+pub(super) async fn an_invite_with_three_uses_admits_three(store: Store) {
+    store.create_party(&founding(1, Some(3))).await.unwrap();
+    let outcomes = at_once(20, |n| {
+        let store = store.clone();
+        async move { redeem(&store, 1000 + n, 1).await.is_ok() }
+    })
+    .await;
+    assert_eq!(outcomes.into_iter().filter(|admitted| *admitted).count(), 3);
+}
+
+pub(super) async fn refusals_are_told_apart(store: Store) {
+    store.create_party(&founding(1, Some(1))).await.unwrap();
+    assert_eq!(refusal(redeem(&store, 2, 99).await), Refusal::InviteUnknown);
+    let mut late = redemption(2, 1);
+    late.now_ms = NOW + 1000;
+    let outcome = store.redeem_invite(&late, &|_, _| panic!("it is too late")).await;
+    assert_eq!(refusal(outcome), Refusal::InviteExpired);
+    redeem(&store, 2, 1).await.unwrap();
+    assert_eq!(refusal(redeem(&store, 3, 1).await), Refusal::InviteUsed);
+}
+
+pub(super) async fn a_refused_device_does_not_use_the_invite_up(store: Store) {
+    store.create_party(&founding(1, Some(1))).await.unwrap();
+    let refused = Refusal::TooManyInvites;
+    let outcome = store.redeem_invite(&redemption(2, 1), &|_, _| Err(refused.clone())).await;
+    assert_eq!(refusal(outcome), refused);
+    assert_eq!(seen_by(&store, 1, 1).await.row.version, 1);
+    redeem(&store, 3, 1).await.unwrap();
+}
+
+pub(super) async fn a_member_redeems_again_without_using_the_invite_up(store: Store) {
+    store.create_party(&founding(1, Some(2))).await.unwrap();
+    let first = redeem(&store, 2, 1).await.unwrap();
+    let again = redeem(&store, 2, 1).await.unwrap();
+    assert_eq!((again.me, again.state.row.seq), (first.me, first.state.row.seq));
+    assert!(again.changed.events.is_empty());
+    assert_eq!(again.sealed_secret, first.sealed_secret);
+    let mut renamed = redemption(2, 1);
+    renamed.name = "Benjamin".parse().unwrap();
+    let renamed = store.redeem_invite(&renamed, &|_, _| panic!("it is a member")).await.unwrap();
+    assert_eq!(renamed.me, first.me);
+    assert_eq!(renamed.changed.events.len(), 2);
+    assert_eq!(seen_by(&store, 2, 1).await.member_of(device(2)).unwrap().name.as_str(), "Benjamin");
+    redeem(&store, 3, 1).await.unwrap();
+    assert_eq!(refusal(redeem(&store, 4, 1).await), Refusal::InviteUsed);
+}
+
+pub(super) async fn only_the_host_makes_invites(store: Store) {
+    store.create_party(&founding(1, None)).await.unwrap();
+    redeem(&store, 2, 1).await.unwrap();
+    let outcome = store.create_invite(party_id(1), device(2), &invite(7, None), NOW).await;
+    let Err(StoreError::NotHost { host: Some(host) }) = outcome else {
+        panic!("a guest made an invite: {outcome:?}");
+    };
+    assert_eq!(host.as_str(), "Anna");
+    let outcome = store.create_invite(party_id(1), device(9), &invite(7, None), NOW).await;
+    assert!(matches!(outcome, Err(StoreError::NotFound)));
+    store.create_invite(party_id(1), device(1), &invite(7, None), NOW).await.unwrap();
+    redeem(&store, 3, 7).await.unwrap();
+}
+
+pub(super) async fn an_invite_cannot_be_registered_twice(store: Store) {
+    store.create_party(&founding(1, None)).await.unwrap();
+    let mut twin = invite(2, None);
+    twin.auth_hash = invite(1, None).auth_hash;
+    let outcome = store.create_invite(party_id(1), device(1), &twin, NOW).await;
+    assert_eq!(refusal(outcome), Refusal::InviteExists);
+}

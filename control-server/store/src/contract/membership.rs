@@ -1,0 +1,106 @@
+//! Who is in, under which number, and who is host.
+
+use std::collections::BTreeSet;
+
+use lanrage_shared::ids::MemberId;
+use lanrage_shared::stream::PartyEvent;
+
+use super::fixture::{NOW, at_once, device, founding, party_id, redeem, redemption, seen_by};
+use crate::{MAX_PARTIES, Refusal, Store, StoreError};
+
+pub(super) async fn no_two_members_share_a_number_when_all_join_at_once(store: Store) {
+    store.create_party(&founding(1, None)).await.unwrap();
+    let joined = at_once(100, |n| {
+        let store = store.clone();
+        async move { redeem(&store, 1000 + n, 1).await.unwrap().me }
+    })
+    .await;
+    assert_eq!(joined.into_iter().collect::<BTreeSet<_>>().len(), 100);
+    let state = seen_by(&store, 1, 1).await;
+    assert_eq!(state.members().count(), 101);
+    let net = state.row.net();
+    let addresses: BTreeSet<_> = state.members().map(|seat| net.member_v4(seat.number)).collect();
+    assert_eq!(addresses.len(), 101);
+}
+
+pub(super) async fn a_device_that_comes_back_has_its_number(store: Store) {
+    store.create_party(&founding(1, None)).await.unwrap();
+    let first = redeem(&store, 2, 1).await.unwrap().me;
+    store.leave_party(party_id(1), device(2), NOW + 1).await.unwrap();
+    let other = redeem(&store, 3, 1).await.unwrap().me;
+    assert_ne!(other, first, "a number is kept for who left");
+    assert_eq!(redeem(&store, 2, 1).await.unwrap().me, first);
+}
+
+pub(super) async fn a_number_can_pass_from_who_left_to_a_newcomer(store: Store) {
+    store.create_party(&founding(1, None)).await.unwrap();
+    let number = redeem(&store, 2, 1).await.unwrap().me;
+    store.leave_party(party_id(1), device(2), NOW + 1).await.unwrap();
+    let newcomer = store.redeem_invite(&redemption(3, 1), &|_, _| Ok(number)).await.unwrap();
+    assert_eq!(newcomer.me, number);
+    let moved = redeem(&store, 2, 1).await.unwrap();
+    assert_ne!(moved.me, number);
+    // A device may also be given another number than the one kept for it.
+    store.leave_party(party_id(1), device(2), NOW + 2).await.unwrap();
+    let elsewhere = store.redeem_invite(&redemption(2, 1), &|_, _| Ok(MemberId(200))).await.unwrap();
+    assert_eq!(elsewhere.me, MemberId(200));
+    assert_eq!(seen_by(&store, 2, 1).await.seats.len(), 3);
+}
+
+pub(super) async fn the_longest_present_member_succeeds_the_host(store: Store) {
+    store.create_party(&founding(1, None)).await.unwrap();
+    let second = redeem(&store, 2, 1).await.unwrap().me;
+    redeem(&store, 3, 1).await.unwrap();
+    let changed = store.leave_party(party_id(1), device(1), NOW + 9).await.unwrap();
+    let [(_, PartyEvent::MemberLeft { member }), (_, PartyEvent::Updated { party })] = changed.events.as_slice() else {
+        panic!("something else happened: {changed:?}");
+    };
+    assert_eq!((*member, party.host), (MemberId(100), second));
+    let state = seen_by(&store, 2, 1).await;
+    assert_eq!(state.row.host, second);
+    assert_eq!(state.row.version, party.version);
+    let again = store.leave_party(party_id(1), device(1), NOW + 9).await;
+    assert!(matches!(again, Err(StoreError::NotAMember)));
+}
+
+pub(super) async fn the_last_to_leave_ends_a_party_unless_it_is_persistent(store: Store) {
+    let mut kept = founding(2, None);
+    kept.party.persistent = true;
+    store.create_party(&founding(1, None)).await.unwrap();
+    store.create_party(&kept).await.unwrap();
+    let changed = store.leave_party(party_id(1), device(1), NOW).await.unwrap();
+    assert_eq!(changed.events, [(1, PartyEvent::Deleted)]);
+    assert!(matches!(store.replay(party_id(1), None).await, Err(StoreError::NotFound)));
+    let outcome = redeem(&store, 5, 1).await.map(drop);
+    assert!(matches!(outcome, Err(StoreError::Refused(Refusal::InviteUnknown))));
+    store.leave_party(party_id(2), device(2), NOW).await.unwrap();
+    assert!(store.replay(party_id(2), None).await.is_ok());
+    let heir = redeem(&store, 5, 2).await.unwrap();
+    assert_eq!(heir.state.row.host, heir.me, "who finds a party empty is its host");
+}
+
+pub(super) async fn a_device_sees_its_own_parties_only(store: Store) {
+    store.create_party(&founding(1, None)).await.unwrap();
+    store.create_party(&founding(2, None)).await.unwrap();
+    redeem(&store, 3, 1).await.unwrap();
+    redeem(&store, 3, 2).await.unwrap();
+    assert_eq!(store.parties_of(device(3)).await.unwrap().len(), 2);
+    assert_eq!(store.parties_of(device(1)).await.unwrap().len(), 1);
+    let other = store.party(party_id(2), device(1)).await;
+    assert!(matches!(other, Err(StoreError::NotFound)));
+    store.leave_party(party_id(1), device(3), NOW).await.unwrap();
+    assert_eq!(store.parties_of(device(3)).await.unwrap().len(), 1);
+    assert!(store.party(party_id(1), device(3)).await.is_err());
+}
+
+pub(super) async fn a_device_can_be_in_so_many_parties(store: Store) {
+    let most = u32::try_from(MAX_PARTIES).unwrap();
+    for n in 1..=most + 1 {
+        store.create_party(&founding(n, None)).await.unwrap();
+    }
+    for n in 1..=most {
+        redeem(&store, 1000, n).await.unwrap();
+    }
+    let outcome = redeem(&store, 1000, most + 1).await.map(drop);
+    assert!(matches!(outcome, Err(StoreError::Refused(Refusal::TooManyParties))));
+}

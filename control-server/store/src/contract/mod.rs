@@ -1,0 +1,57 @@
+//! The suite that every database must pass: what [`Store`] promises, tried on a fresh database each time.
+//!
+//! A database crate's test runs [`all`] against itself. A promise that is broken panics with the check's name on the thread.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test suite, compiled only with the contract feature"
+)]
+
+mod events;
+mod fixture;
+mod invites;
+mod membership;
+mod upkeep;
+
+use std::future::Future;
+use std::pin::Pin;
+
+use crate::Store;
+
+/// One promise: its name, and what tries it.
+pub type Check = (&'static str, fn(Store) -> Pin<Box<dyn Future<Output = ()> + Send>>);
+
+macro_rules! checks {
+    ($($module:ident :: $name:ident),* $(,)?) => {
+        vec![$((stringify!($name), |store| Box::pin($module::$name(store)))),*]
+    };
+}
+
+/// Every promise.
+pub fn all() -> Vec<Check> {
+    checks![
+        invites::a_one_use_invite_admits_exactly_one_of_two_hundred,
+        invites::an_invite_with_three_uses_admits_three,
+        invites::refusals_are_told_apart,
+        invites::a_refused_device_does_not_use_the_invite_up,
+        invites::a_member_redeems_again_without_using_the_invite_up,
+        invites::only_the_host_makes_invites,
+        invites::an_invite_cannot_be_registered_twice,
+        membership::no_two_members_share_a_number_when_all_join_at_once,
+        membership::a_device_that_comes_back_has_its_number,
+        membership::a_number_can_pass_from_who_left_to_a_newcomer,
+        membership::the_longest_present_member_succeeds_the_host,
+        membership::the_last_to_leave_ends_a_party_unless_it_is_persistent,
+        membership::a_device_sees_its_own_parties_only,
+        membership::a_device_can_be_in_so_many_parties,
+        events::a_change_meant_for_another_version_is_refused,
+        events::of_concurrent_changes_to_one_version_one_wins,
+        events::only_the_host_changes_settings_and_ends_the_party,
+        events::numbers_have_no_gaps_under_concurrency,
+        events::a_gap_is_replayed_and_a_long_one_becomes_a_snapshot,
+        upkeep::secrets_are_drawn_once,
+        upkeep::members_not_seen_are_found_and_removed,
+        upkeep::expired_invites_and_empty_parties_are_cleared_away,
+    ]
+}

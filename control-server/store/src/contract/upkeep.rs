@@ -1,0 +1,49 @@
+//! What is kept and what goes.
+
+use lanrage_shared::ids::MemberId;
+
+use super::fixture::{NOW, device, founding, party_id, redeem, seen_by};
+use crate::{Refusal, Store, StoreError};
+
+pub(super) async fn secrets_are_drawn_once(store: Store) {
+    store.ready().await.unwrap();
+    assert_eq!(store.secret("a", b"first").await.unwrap(), b"first");
+    assert_eq!(store.secret("a", b"second").await.unwrap(), b"first");
+    assert_eq!(store.secret("b", b"second").await.unwrap(), b"second");
+}
+
+pub(super) async fn members_not_seen_are_found_and_removed(store: Store) {
+    let mut kept = founding(2, None);
+    kept.party.persistent = true;
+    store.create_party(&founding(1, None)).await.unwrap();
+    store.create_party(&kept).await.unwrap();
+    let seen = redeem(&store, 3, 1).await.unwrap().me;
+    redeem(&store, 4, 1).await.unwrap();
+    let later = NOW + 10_000;
+    let both = [(party_id(1), seen), (party_id(1), MemberId(100))];
+    store.mark_seen(&both, later).await.unwrap();
+    store.mark_seen(&both, NOW).await.unwrap();
+    assert_eq!(seen_by(&store, 3, 1).await.member_of(device(3)).unwrap().last_seen_ms, later);
+    let unseen = store.unseen_since(later).await.unwrap();
+    assert_eq!(unseen, [(party_id(1), device(4))], "not the host of a persistent party");
+    let removed = store.remove_unseen(party_id(1), device(4), later, later).await.unwrap();
+    assert_eq!(removed.unwrap().events.len(), 2);
+    assert!(store.party(party_id(1), device(4)).await.is_err());
+    let back = store.remove_unseen(party_id(1), device(3), later, later).await.unwrap();
+    assert_eq!(back, None, "who was seen meanwhile stays");
+}
+
+pub(super) async fn expired_invites_and_empty_parties_are_cleared_away(store: Store) {
+    let mut kept = founding(2, None);
+    kept.party.persistent = true;
+    store.create_party(&founding(1, None)).await.unwrap();
+    store.create_party(&kept).await.unwrap();
+    store.leave_party(party_id(2), device(2), NOW).await.unwrap();
+    assert_eq!(store.delete_empty_parties().await.unwrap(), 0);
+    assert!(store.replay(party_id(1), None).await.is_ok());
+    assert!(store.replay(party_id(2), None).await.is_ok());
+    assert_eq!(store.delete_invites_expired(NOW).await.unwrap(), 0);
+    assert_eq!(store.delete_invites_expired(NOW + 1001).await.unwrap(), 2);
+    let outcome = redeem(&store, 5, 1).await.map(drop);
+    assert!(matches!(outcome, Err(StoreError::Refused(Refusal::InviteUnknown))));
+}

@@ -1,0 +1,79 @@
+//! What a database crate implements: transactions over single rows.
+
+use async_trait::async_trait;
+use lanrage_shared::ids::{DeviceId, MemberId, PartyId};
+use uuid::Uuid;
+
+use crate::error::Result;
+use crate::rows::{InviteRow, PartyRow, SeatRow};
+
+/// A database that is migrated and ready.
+#[async_trait]
+pub trait Database: Send + Sync + 'static {
+    /// What it is called in the log: "SQLite", "PostgreSQL".
+    fn kind(&self) -> &'static str;
+    /// A transaction that sees one moment and changes nothing.
+    async fn read(&self) -> Result<Box<dyn Transaction>>;
+    /// A transaction that may change rows. What [`Transaction::lock_party`] returns stays true until it ends.
+    async fn write(&self) -> Result<Box<dyn Transaction>>;
+    /// Closes every connection.
+    async fn close(&self);
+}
+
+/// One transaction. Dropped without [`Transaction::commit`], it has changed nothing.
+#[async_trait]
+pub trait Transaction: Send {
+    /// Makes the changes lasting. An acknowledged change survives a crash of the machine.
+    async fn commit(self: Box<Self>) -> Result<()>;
+
+    /// A secret of the server itself.
+    async fn secret(&mut self, name: &str) -> Result<Option<Vec<u8>>>;
+    /// Keeps a secret unless there is one of that name.
+    async fn insert_secret(&mut self, name: &str, value: &[u8]) -> Result<()>;
+
+    /// One party.
+    async fn party(&mut self, id: PartyId) -> Result<Option<PartyRow>>;
+    /// One party, with every other writer of it kept waiting until this transaction ends.
+    async fn lock_party(&mut self, id: PartyId) -> Result<Option<PartyRow>>;
+    /// Parties that a device is a member of, by id.
+    async fn parties_of(&mut self, device: DeviceId) -> Result<Vec<PartyId>>;
+    /// Parties without members that are not persistent.
+    async fn empty_parties(&mut self) -> Result<Vec<PartyId>>;
+    /// A new party.
+    async fn insert_party(&mut self, party: &PartyRow) -> Result<()>;
+    /// Everything of a party that can change.
+    async fn save_party(&mut self, party: &PartyRow) -> Result<()>;
+    /// The party with its seats, invites and events.
+    async fn delete_party(&mut self, id: PartyId) -> Result<()>;
+
+    /// Every seat of a party, kept ones included, by number.
+    async fn seats(&mut self, party: PartyId) -> Result<Vec<SeatRow>>;
+    /// A new seat; [`crate::StoreError::Contended`] when its number or its device has one already.
+    async fn insert_seat(&mut self, party: PartyId, seat: &SeatRow) -> Result<()>;
+    /// Everything of a seat that can change; the number says which.
+    async fn save_seat(&mut self, party: PartyId, seat: &SeatRow) -> Result<()>;
+    /// Frees a number.
+    async fn delete_seat(&mut self, party: PartyId, number: MemberId) -> Result<()>;
+    /// Notes that these members are connected now.
+    async fn mark_seen(&mut self, seen: &[(PartyId, MemberId)], now_ms: u64) -> Result<()>;
+    /// Members last seen before `before_ms`, except the hosts of persistent parties.
+    async fn unseen_since(&mut self, before_ms: u64) -> Result<Vec<(PartyId, DeviceId)>>;
+
+    /// Appends to a party's event log.
+    async fn append_event(&mut self, party: PartyId, seq: u64, json: &str, at_ms: u64) -> Result<()>;
+    /// Drops a party's events numbered up to and including `seq`.
+    async fn drop_events(&mut self, party: PartyId, seq: u64) -> Result<()>;
+    /// A party's events after number `seq`, in order.
+    async fn events_after(&mut self, party: PartyId, seq: u64) -> Result<Vec<(u64, String)>>;
+
+    /// A new invite; false when one with this hash exists.
+    async fn insert_invite(&mut self, invite: &InviteRow) -> Result<bool>;
+    /// The invite whose code hashes to this.
+    async fn invite(&mut self, auth_hash: &[u8; 32]) -> Result<Option<InviteRow>>;
+    /// Uses an invite once, in one conditional statement; false when it has expired or is used up.
+    async fn use_invite(&mut self, id: Uuid, now_ms: u64) -> Result<bool>;
+    /// How many invites a party has that have not expired.
+    async fn count_invites(&mut self, party: PartyId, now_ms: u64) -> Result<u64>;
+    /// Drops invites that expired before `before_ms`; how many there were.
+    async fn delete_invites_expired(&mut self, before_ms: u64) -> Result<u64>;
+}

@@ -1,0 +1,67 @@
+//! Why the store did not do what it was asked.
+
+use ipnet::Ipv4Net;
+use lanrage_shared::names::{MemberName, PartyName};
+
+/// Result of a store operation.
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// Why an operation failed. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// No such party, or none that this device may know of.
+    #[error("there is no such party")]
+    NotFound,
+    /// The device is not in the party.
+    #[error("this device is not a member of the party")]
+    NotAMember,
+    /// Only the host may do this.
+    #[error("only the host may do this")]
+    NotHost {
+        /// Who the host is, unless the party has lost its host.
+        host: Option<MemberName>,
+    },
+    /// The party changed since the caller looked.
+    #[error("the party has changed; its version is now {current_version}")]
+    Conflict {
+        /// The version it has now.
+        current_version: u64,
+    },
+    /// A rule says no.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// Another transaction was in the way; the same operation will succeed when tried again. [`crate::Store`] does.
+    #[error("another change was in the way")]
+    Contended,
+    /// The database cannot be reached or cannot write now.
+    #[error("the database cannot be reached: {0}")]
+    Unavailable(String),
+    /// The database answered something it never should; the text is for the log.
+    #[error("the database failed: {0}")]
+    Internal(String),
+}
+
+/// A rule of LANrage that the request broke.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("no party has this invite: check the code, or ask the host for a new one")]
+    InviteUnknown,
+    #[error("this invite has expired: ask the host for a new one")]
+    InviteExpired,
+    #[error("this invite has been used up: ask the host for a new one")]
+    InviteUsed,
+    #[error("an invite with this code exists already: make another one")]
+    InviteExists,
+    #[error("this party has too many invites: wait until some expire")]
+    TooManyInvites,
+    #[error("{party} is full ({max_members} members): ask the host to raise the limit or to remove somebody")]
+    PartyFull { party: PartyName, max_members: u16 },
+    #[error(
+        "your own network {lan} overlaps the party's network {party}: change your router's network or ask the host to make a new party"
+    )]
+    AddressConflict { lan: Ipv4Net, party: Ipv4Net },
+    #[error("your own network {lan} leaves no room for a party's network: use a smaller network than that on your router")]
+    NoSubnetLeft { lan: Ipv4Net },
+    #[error("this device is in too many parties: leave one first")]
+    TooManyParties,
+}

@@ -1,0 +1,110 @@
+//! Creating a party, and invites to it.
+
+use lanrage_shared::api::invite::InviteCreated;
+use lanrage_shared::ids::{DeviceId, PartyId};
+use uuid::Uuid;
+
+use super::{MAX_INVITES, Store, lock, require_host, require_room_for_party, retry};
+use crate::database::Transaction;
+use crate::error::{Refusal, Result};
+use crate::rows::{InviteRow, PartyRow, PartyState, SeatRow};
+
+/// A party about to be: its settings, its first member and its first invite.
+#[derive(Debug, Clone)]
+pub struct Founding {
+    pub party: PartyRow,
+    pub host: SeatRow,
+    pub invite: NewInviteRow,
+}
+
+/// An invite about to be.
+#[derive(Debug, Clone)]
+pub struct NewInviteRow {
+    pub id: Uuid,
+    pub auth_hash: [u8; 32],
+    pub sealed_secret: Vec<u8>,
+    pub expires_at_ms: u64,
+    pub max_uses: Option<u32>,
+}
+
+/// A party that now exists.
+#[derive(Debug, Clone)]
+pub struct Created {
+    pub state: PartyState,
+    pub invite: InviteCreated,
+}
+
+impl Store {
+    /// Creates a party with its host and one invite.
+    pub async fn create_party(&self, founding: &Founding) -> Result<Created> {
+        retry!(self.try_create_party(founding))
+    }
+
+    async fn try_create_party(&self, founding: &Founding) -> Result<Created> {
+        let Founding { party, host, invite } = founding;
+        let mut tx = self.database.write().await?;
+        require_room_for_party(&mut *tx, host.device).await?;
+        tx.insert_party(party).await?;
+        tx.insert_seat(party.id, host).await?;
+        let invite = insert_invite(&mut *tx, party.id, invite, party.created_at_ms).await?;
+        tx.commit().await?;
+        let state = PartyState {
+            row: party.clone(),
+            seats: vec![host.clone()],
+        };
+        Ok(Created { state, invite })
+    }
+
+    /// Adds an invite to a party that `device` is the host of.
+    pub async fn create_invite(
+        &self,
+        party: PartyId,
+        device: DeviceId,
+        invite: &NewInviteRow,
+        now_ms: u64,
+    ) -> Result<InviteCreated> {
+        retry!(self.try_create_invite(party, device, invite, now_ms))
+    }
+
+    async fn try_create_invite(
+        &self,
+        party: PartyId,
+        device: DeviceId,
+        invite: &NewInviteRow,
+        now_ms: u64,
+    ) -> Result<InviteCreated> {
+        let mut tx = self.database.write().await?;
+        require_host(&lock(&mut *tx, party).await?, device)?;
+        if tx.count_invites(party, now_ms).await? >= MAX_INVITES {
+            return Err(Refusal::TooManyInvites.into());
+        }
+        let created = insert_invite(&mut *tx, party, invite, now_ms).await?;
+        tx.commit().await?;
+        Ok(created)
+    }
+}
+
+async fn insert_invite(
+    tx: &mut dyn Transaction,
+    party: PartyId,
+    invite: &NewInviteRow,
+    now_ms: u64,
+) -> Result<InviteCreated> {
+    let row = InviteRow {
+        id: invite.id,
+        party,
+        auth_hash: invite.auth_hash,
+        sealed_secret: invite.sealed_secret.clone(),
+        expires_at_ms: invite.expires_at_ms,
+        max_uses: invite.max_uses,
+        uses: 0,
+        created_at_ms: now_ms,
+    };
+    if !tx.insert_invite(&row).await? {
+        return Err(Refusal::InviteExists.into());
+    }
+    Ok(InviteCreated {
+        id: row.id,
+        expires_at_ms: row.expires_at_ms,
+    })
+}

@@ -1,0 +1,123 @@
+//! The operations, each one transaction.
+
+mod create;
+mod leave;
+mod read;
+mod redeem;
+mod update;
+mod upkeep;
+
+use std::sync::Arc;
+
+use lanrage_shared::ids::{DeviceId, PartyId};
+use lanrage_shared::stream::PartyEvent;
+
+pub use self::create::{Created, Founding, NewInviteRow};
+pub use self::read::Replay;
+pub use self::redeem::{Admit, Redeemed, Redemption};
+pub use self::update::Patch;
+use crate::database::{Database, Transaction};
+use crate::error::{Refusal, Result, StoreError};
+use crate::rows::{PartyRow, PartyState};
+
+/// Events kept per party. An agent that missed more gets a snapshot: cheaper than the gap from about here on.
+pub const EVENTS_KEPT: u64 = 1000;
+/// Parties one device may be in: far above what a person joins, far below what would fill the disk.
+pub const MAX_PARTIES: usize = 32;
+/// Invites of one party that have not expired.
+pub const MAX_INVITES: u64 = 100;
+/// How often an operation that another one got in the way of is tried again.
+const RETRIES: usize = 8;
+
+/// What the control server keeps. Clones share one database.
+#[derive(Clone)]
+pub struct Store {
+    database: Arc<dyn Database>,
+}
+
+/// What an operation did to a party, for the change feed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changed {
+    pub party: PartyId,
+    /// Numbered without gaps, in order.
+    pub events: Vec<(u64, PartyEvent)>,
+}
+
+/// Tries an operation again while others get in its way. Each of them finished something, so this ends.
+macro_rules! retry {
+    ($operation:expr) => {{
+        let mut left = $crate::store::RETRIES;
+        loop {
+            match $operation.await {
+                Err($crate::error::StoreError::Contended) if left > 0 => left -= 1,
+                outcome => break outcome,
+            }
+        }
+    }};
+}
+pub(crate) use retry;
+
+impl Store {
+    /// A store on `database`.
+    pub fn new(database: impl Database) -> Self {
+        Self {
+            database: Arc::new(database),
+        }
+    }
+
+    /// What the database is called in the log.
+    pub fn kind(&self) -> &'static str {
+        self.database.kind()
+    }
+
+    /// Closes the database.
+    pub async fn close(&self) {
+        self.database.close().await;
+    }
+}
+
+/// A party locked for writing, with its seats.
+async fn lock(tx: &mut dyn Transaction, party: PartyId) -> Result<PartyState> {
+    let row = tx.lock_party(party).await?.ok_or(StoreError::NotFound)?;
+    let seats = tx.seats(party).await?;
+    Ok(PartyState { row, seats })
+}
+
+/// Refuses whoever is not the party's host. A device that is not a member does not learn that the party exists.
+fn require_host(state: &PartyState, device: DeviceId) -> Result<()> {
+    let seat = state.member_of(device).ok_or(StoreError::NotFound)?;
+    if seat.number == state.row.host {
+        Ok(())
+    } else {
+        Err(StoreError::NotHost {
+            host: state.host_name(),
+        })
+    }
+}
+
+/// Numbers `events`, appends them to the party's log and saves the party.
+async fn record(
+    tx: &mut dyn Transaction,
+    row: &mut PartyRow,
+    events: Vec<PartyEvent>,
+    now_ms: u64,
+) -> Result<Vec<(u64, PartyEvent)>> {
+    let mut numbered = Vec::with_capacity(events.len());
+    for event in events {
+        row.seq += 1;
+        let json = serde_json::to_string(&event).map_err(|error| StoreError::Internal(error.to_string()))?;
+        tx.append_event(row.id, row.seq, &json, now_ms).await?;
+        numbered.push((row.seq, event));
+    }
+    tx.drop_events(row.id, row.seq.saturating_sub(EVENTS_KEPT)).await?;
+    tx.save_party(row).await?;
+    Ok(numbered)
+}
+
+/// Refuses a device that is in as many parties as it may be.
+async fn require_room_for_party(tx: &mut dyn Transaction, device: DeviceId) -> Result<()> {
+    if tx.parties_of(device).await?.len() >= MAX_PARTIES {
+        return Err(Refusal::TooManyParties.into());
+    }
+    Ok(())
+}

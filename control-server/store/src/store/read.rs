@@ -1,0 +1,95 @@
+//! Reading.
+
+use lanrage_shared::ids::{DeviceId, PartyId};
+use lanrage_shared::stream::PartyEvent;
+
+use super::{EVENTS_KEPT, Store};
+use crate::error::{Result, StoreError};
+use crate::rows::PartyState;
+
+/// What brings an agent up to date.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Replay {
+    /// The events since the number it named, in order and without gaps.
+    Events(Vec<(u64, PartyEvent)>),
+    /// The party as it is: the agent knows nothing, too little, or what this database never knew.
+    Snapshot,
+}
+
+impl Store {
+    /// Whether the database answers.
+    pub async fn ready(&self) -> Result<()> {
+        let mut tx = self.database.read().await?;
+        tx.secret("").await?;
+        tx.commit().await
+    }
+
+    /// The server's secret of this name; `fresh` becomes it when there is none yet. Every replica gets the same.
+    pub async fn secret(&self, name: &str, fresh: &[u8]) -> Result<Vec<u8>> {
+        let mut tx = self.database.write().await?;
+        tx.insert_secret(name, fresh).await?;
+        let kept = tx.secret(name).await?;
+        tx.commit().await?;
+        kept.ok_or_else(|| StoreError::Internal("a secret just kept is not there".into()))
+    }
+
+    /// The parties a device is a member of.
+    pub async fn parties_of(&self, device: DeviceId) -> Result<Vec<PartyState>> {
+        let mut tx = self.database.read().await?;
+        let mut parties = Vec::new();
+        for id in tx.parties_of(device).await? {
+            if let Some(row) = tx.party(id).await? {
+                let seats = tx.seats(id).await?;
+                parties.push(PartyState { row, seats });
+            }
+        }
+        tx.commit().await?;
+        Ok(parties)
+    }
+
+    /// A party, for one of its members. Who is not a member does not learn that it exists.
+    pub async fn party(&self, party: PartyId, device: DeviceId) -> Result<PartyState> {
+        let mut tx = self.database.read().await?;
+        let row = tx.party(party).await?.ok_or(StoreError::NotFound)?;
+        let seats = tx.seats(party).await?;
+        tx.commit().await?;
+        let state = PartyState { row, seats };
+        match state.member_of(device) {
+            Some(_) => Ok(state),
+            None => Err(StoreError::NotFound),
+        }
+    }
+
+    /// The party as it is now, and what an agent missed that knows everything up to `since`; both as of one moment.
+    pub async fn replay(&self, party: PartyId, since: Option<u64>) -> Result<(PartyState, Replay)> {
+        let mut tx = self.database.read().await?;
+        let row = tx.party(party).await?.ok_or(StoreError::NotFound)?;
+        let seats = tx.seats(party).await?;
+        let replay = match since {
+            Some(since) if since <= row.seq && row.seq - since <= EVENTS_KEPT => {
+                parse(tx.events_after(party, since).await?, since, row.seq)
+            }
+            _ => Replay::Snapshot,
+        };
+        tx.commit().await?;
+        Ok((PartyState { row, seats }, replay))
+    }
+}
+
+/// The events, or a snapshot where the log does not reach from `since` to `last` in a form this version reads.
+fn parse(logged: Vec<(u64, String)>, since: u64, last: u64) -> Replay {
+    let mut events = Vec::with_capacity(logged.len());
+    let mut expected = since;
+    for (seq, json) in logged {
+        expected += 1;
+        match serde_json::from_str(&json) {
+            Ok(event) if seq == expected => events.push((seq, event)),
+            _ => return Replay::Snapshot,
+        }
+    }
+    if expected == last {
+        Replay::Events(events)
+    } else {
+        Replay::Snapshot
+    }
+}

@@ -1,0 +1,66 @@
+//! What nobody asks for and has to be done.
+
+use lanrage_shared::ids::{DeviceId, MemberId, PartyId};
+
+use super::{Store, retry};
+use crate::error::Result;
+
+impl Store {
+    /// Notes that these members are connected now.
+    pub async fn mark_seen(&self, seen: &[(PartyId, MemberId)], now_ms: u64) -> Result<()> {
+        if seen.is_empty() {
+            return Ok(());
+        }
+        // In one order everywhere, so that two replicas do not wait for each other.
+        let mut seen = seen.to_vec();
+        seen.sort_unstable();
+        retry!(self.try_mark_seen(&seen, now_ms))
+    }
+
+    async fn try_mark_seen(&self, seen: &[(PartyId, MemberId)], now_ms: u64) -> Result<()> {
+        let mut tx = self.database.write().await?;
+        tx.mark_seen(seen, now_ms).await?;
+        tx.commit().await
+    }
+
+    /// Members last seen before `before_ms`, except the hosts of persistent parties.
+    pub async fn unseen_since(&self, before_ms: u64) -> Result<Vec<(PartyId, DeviceId)>> {
+        let mut tx = self.database.read().await?;
+        let unseen = tx.unseen_since(before_ms).await?;
+        tx.commit().await?;
+        Ok(unseen)
+    }
+
+    /// Drops invites that expired before `before_ms`; how many there were.
+    pub async fn delete_invites_expired(&self, before_ms: u64) -> Result<u64> {
+        retry!(self.try_delete_invites_expired(before_ms))
+    }
+
+    async fn try_delete_invites_expired(&self, before_ms: u64) -> Result<u64> {
+        let mut tx = self.database.write().await?;
+        let deleted = tx.delete_invites_expired(before_ms).await?;
+        tx.commit().await?;
+        Ok(deleted)
+    }
+
+    /// Ends parties that have no members and are not persistent; how many there were.
+    pub async fn delete_empty_parties(&self) -> Result<usize> {
+        retry!(self.try_delete_empty_parties())
+    }
+
+    async fn try_delete_empty_parties(&self) -> Result<usize> {
+        let mut tx = self.database.write().await?;
+        let mut deleted = 0;
+        for party in tx.empty_parties().await? {
+            // Somebody may have joined since; the lock makes the second look the true one.
+            let Some(row) = tx.lock_party(party).await? else { continue };
+            let occupied = tx.seats(party).await?.iter().any(|seat| seat.is_member());
+            if !occupied && !row.persistent {
+                tx.delete_party(party).await?;
+                deleted += 1;
+            }
+        }
+        tx.commit().await?;
+        Ok(deleted)
+    }
+}
