@@ -29,23 +29,24 @@ fn a_stock_wireguard_exchanges_pings_and_ten_megabytes_with_our_tunnel() -> Resu
     let (our_key, their_key) = (key_pair(dir, "ours")?, key_pair(dir, "theirs")?);
     let psk = secret(dir, "psk", &wg(&["genpsk"], "")?)?;
 
+    // wireguard-go keeps its control socket by interface name in a directory all namespaces share.
+    let interface = format!("wg{}", std::process::id());
     let mut go = theirs.netns.command("wireguard-go");
-    // Its control sockets and ours must not meet those of a WireGuard on this machine.
-    go.args(["-f", "wglab0"])
+    go.args(["-f", &interface])
         .env("LOG_LEVEL", "error")
         .env("WG_PROCESS_FOREGROUND", "1");
     let mut go = Process::spawn(go, "wireguard-go", dir)?;
     wait::until("wireguard-go to make its interface", Duration::from_secs(5), || {
         go.died()
             .map(Err)
-            .or_else(|| interface_exists(&theirs.netns, "wglab0").then_some(Ok(())))
+            .or_else(|| interface_exists(&theirs.netns, &interface).then_some(Ok(())))
     })??;
     let endpoint = format!("{}:51821", ours.address);
     theirs.netns.run(
         "wg",
         &[
             "set",
-            "wglab0",
+            &interface,
             "listen-port",
             "51822",
             "private-key",
@@ -61,7 +62,7 @@ fn a_stock_wireguard_exchanges_pings_and_ten_megabytes_with_our_tunnel() -> Resu
         ],
     )?;
     theirs.netns.ip(&format!(
-        "addr add {THEIRS}/24 dev wglab0\nlink set wglab0 mtu 1280\nlink set wglab0 up\n"
+        "addr add {THEIRS}/24 dev {interface}\nlink set {interface} mtu 1280\nlink set {interface} up\n"
     ))?;
 
     let mut peer = ours.netns.command(bins::find("lanrage-static-peer")?);
@@ -93,7 +94,7 @@ fn a_stock_wireguard_exchanges_pings_and_ten_megabytes_with_our_tunnel() -> Resu
         .context("theirs to ours")?;
     traffic::transfer(&ours.netns, &theirs.netns, IpAddr::from(THEIRS), MEGABYTES_10).context("10 MB to theirs")?;
     traffic::transfer(&theirs.netns, &ours.netns, IpAddr::from(OURS), MEGABYTES_10).context("10 MB to ours")?;
-    let shown = theirs.netns.run("wg", &["show", "wglab0", "latest-handshakes"])?;
+    let shown = theirs.netns.run("wg", &["show", &interface, "latest-handshakes"])?;
     ensure!(!shown.trim().ends_with("\t0"), "wg saw no handshake: {shown}");
     Ok(())
 }

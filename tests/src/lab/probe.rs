@@ -4,7 +4,7 @@
 //! use. Deliberately none of the product's code: the lab must not prove itself with what it is there to test.
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -45,6 +45,8 @@ pub enum Filtering {
 /// What was found in front of a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Behaviour {
+    /// TCP gets out.
+    pub tcp: bool,
     pub mapping: Mapping,
     /// None when no UDP gets out.
     pub filtering: Option<Filtering>,
@@ -62,6 +64,8 @@ pub struct Behaviour {
 pub struct ProbeServer {
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
+    /// Nobody accepts: that the kernel completes the handshake is enough.
+    _tcp: TcpListener,
 }
 
 impl ProbeServer {
@@ -76,6 +80,9 @@ impl ProbeServer {
             .into_iter()
             .collect::<std::io::Result<_>>()
             .context("the probe's ports")?;
+        let tcp = server
+            .within(|| TcpListener::bind((SERVER, PORTS[0])))?
+            .context("the probe's TCP port")?;
         let stop = Arc::new(AtomicBool::new(false));
         let answer = |own: usize| {
             let (sockets, stop) = (sockets.clone(), stop.clone());
@@ -87,6 +94,7 @@ impl ProbeServer {
         Ok(Self {
             threads: (0..sockets.len()).map(answer).collect(),
             stop,
+            _tcp: tcp,
         })
     }
 }
@@ -119,11 +127,16 @@ fn answer(sockets: &[UdpSocket], own: usize, stop: &AtomicBool) {
 
 /// Finds out what is in front of `host`. `neighbour` is another host of the same LAN, `stranger` a public host.
 pub fn examine(host: &Host, neighbour: &Host, stranger: &Netns) -> Result<Behaviour> {
+    let server = (SERVER, PORTS[0]).into();
+    let tcp = host
+        .netns
+        .within(|| TcpStream::connect_timeout(&server, Duration::from_secs(1)).is_ok())?;
     let asker = Asker::new(&host.netns, 0)?;
     let seen: Vec<Option<SocketAddrV4>> = (0..4).map(|socket| asker.ask(socket, None)).collect();
     let mapping = mapping_of(&seen, SocketAddrV4::new(host.address, asker.port()?));
     if mapping == Mapping::Blocked {
         return Ok(Behaviour {
+            tcp,
             mapping,
             filtering: None,
             stranger: false,
@@ -142,6 +155,7 @@ pub fn examine(host: &Host, neighbour: &Host, stranger: &Netns) -> Result<Behavi
         (false, false) => Filtering::AddressAndPortDependent,
     };
     Ok(Behaviour {
+        tcp,
         mapping,
         filtering: Some(filtering),
         stranger: gets_in(host, stranger)?,

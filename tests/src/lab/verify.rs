@@ -173,6 +173,9 @@ fn faults(found: &Behaviour, promise: &Promise) -> Vec<String> {
             found.filtering, promise.filtering
         ));
     }
+    if !found.tcp {
+        faults.push("TCP does not get out".into());
+    }
     let mut switch = |name: &str, found: bool, promised: Option<bool>| {
         if promised.is_some_and(|promised| promised != found) {
             faults.push(format!("{name} is {found}"));
@@ -198,6 +201,7 @@ pub fn table(verdicts: &[Verdict]) -> String {
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::ASCII_MARKDOWN).set_header([
         "kind",
+        "TCP gets out",
         "mapping",
         "filtering",
         "stranger gets in",
@@ -216,6 +220,7 @@ pub fn table(verdicts: &[Verdict]) -> String {
         };
         table.add_row([
             verdict.kind.to_string(),
+            yes(found.tcp).into(),
             found.mapping.to_string(),
             found
                 .filtering
