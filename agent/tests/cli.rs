@@ -1,5 +1,7 @@
 //! The command line as a user meets it when no agent runs: sentences, exit codes, JSON.
 
+#![expect(clippy::unwrap_used, reason = "clippy knows test functions, but not their helpers")]
+
 use std::process::{Command, Output, Stdio};
 
 const PIN: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";

@@ -22,7 +22,7 @@ impl Peers {
 
 fn in_words(report: &PeersReport) -> String {
     if report.peers.is_empty() {
-        return "Nobody else is in the party yet. `lanrage invite` makes an invite.".to_owned();
+        return "There are no other members yet. The host makes invites with `lanrage invite`.".to_owned();
     }
     let header = ["NAME", "ADDRESS", "PATH", "RTT", "RECEIVED", "SENT"];
     let mut text = output::table(header, report.peers.iter().map(row));

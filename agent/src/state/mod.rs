@@ -18,7 +18,7 @@ mod sealed;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 pub use identity::Identity;
 use lock::Lock;
@@ -95,8 +95,14 @@ pub struct StateDir {
     path: PathBuf,
     identity: Identity,
     notices: Mutex<Vec<String>>,
-    // Last: given up after everything else.
-    _lock: Lock,
+    lock: Hold,
+}
+
+/// Keeps other agents off a state directory while it lives, even when the [`StateDir`] itself is gone: an agent that is
+/// still closing its sockets is still running.
+#[derive(Debug, Clone)]
+pub struct Hold {
+    _lock: Arc<Lock>,
 }
 
 impl StateDir {
@@ -111,7 +117,7 @@ impl StateDir {
             path: path.to_owned(),
             identity,
             notices: Mutex::new(notices),
-            _lock: lock,
+            lock: Hold { _lock: Arc::new(lock) },
         })
     }
 
@@ -142,6 +148,11 @@ impl StateDir {
     /// Forgets the party.
     pub fn clear_party(&self) -> Result<(), StateError> {
         sealed::remove(&self.path, party::FILE)
+    }
+
+    /// A hold on the directory for as long as the agent runs.
+    pub fn hold(&self) -> Hold {
+        self.lock.clone()
     }
 
     /// What was repaired since the last call, one sentence each, for the user to know.
@@ -186,7 +197,10 @@ mod tests {
             "{second}"
         );
         assert!(is_in_use(dir.path()));
+        let hold = first.hold();
         drop(first);
+        assert!(is_in_use(dir.path()));
+        drop(hold);
         assert!(!is_in_use(dir.path()));
         StateDir::open(dir.path()).unwrap();
     }
