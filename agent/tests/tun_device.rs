@@ -1,5 +1,11 @@
 //! The TUN device on a real kernel. Every test works in network namespaces of its own and leaves the machine as it was.
 #![cfg(target_os = "linux")]
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test may fail where it stands"
+)]
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
