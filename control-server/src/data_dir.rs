@@ -18,8 +18,8 @@ pub struct DataDir(PathBuf);
 /// Why the directory does not serve.
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
-    #[error("cannot write to the data directory {dir} ({source}): make it writable, or name another with --data-dir")]
-    Unwritable { dir: PathBuf, source: io::Error },
+    #[error("cannot write to the data directory {dir} ({why}): make it writable, or name another with --data-dir")]
+    Unwritable { dir: PathBuf, why: io::Error },
     #[error("{file} does not hold an address host:port: remove it, or pass --public-address HOST:PORT")]
     BadAddress { file: PathBuf },
 }
@@ -33,7 +33,7 @@ impl DataDir {
             .mode(0o700)
             .create(dir)
             .and_then(|()| NamedTempFile::new_in(dir))
-            .map_err(|source| this.unwritable(source))?;
+            .map_err(|why| this.unwritable(why))?;
         Ok(this)
     }
 
@@ -47,7 +47,7 @@ impl DataDir {
     pub fn database(&self) -> Result<PathBuf, DataDirError> {
         let file = self.0.join(DATABASE);
         let opened = OpenOptions::new().append(true).create(true).mode(0o600).open(&file);
-        opened.map_err(|source| self.unwritable(source))?;
+        opened.map_err(|why| self.unwritable(why))?;
         Ok(file)
     }
 
@@ -71,12 +71,12 @@ impl DataDir {
             file.as_file().sync_all()?;
             file.persist(self.0.join(PUBLIC_ADDRESS)).map_err(|error| error.error)
         });
-        kept.map(drop).map_err(|source| self.unwritable(source))
+        kept.map(drop).map_err(|why| self.unwritable(why))
     }
 
-    fn unwritable(&self, source: io::Error) -> DataDirError {
+    fn unwritable(&self, why: io::Error) -> DataDirError {
         let dir = self.0.clone();
-        DataDirError::Unwritable { dir, source }
+        DataDirError::Unwritable { dir, why }
     }
 }
 

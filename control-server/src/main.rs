@@ -1,6 +1,6 @@
 //! `lanrage-control`: reads the configuration, opens the store, runs the server.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -53,6 +53,7 @@ fn run(cli: Cli) -> Result<()> {
             tracing_subscriber::fmt()
                 .with_env_filter(filter)
                 .with_writer(std::io::stderr)
+                .with_ansi(std::io::stderr().is_terminal())
                 .with_target(false)
                 .init();
             let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;

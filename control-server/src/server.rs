@@ -36,8 +36,8 @@ const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(4);
 pub enum StartError {
     #[error("{address} is in use: stop the other program or choose another port with --listen")]
     AddressInUse { address: SocketAddr },
-    #[error("cannot listen on {address} ({source}): choose an address of this machine with --listen")]
-    Listen { address: SocketAddr, source: io::Error },
+    #[error("cannot listen on {address} ({why}): choose an address of this machine with --listen")]
+    Listen { address: SocketAddr, why: io::Error },
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -63,9 +63,9 @@ impl Server {
     /// Takes the port and readies everything.
     pub async fn bind(parts: Parts) -> Result<Self, StartError> {
         let tcp = listen(parts.listen)?;
-        let address = tcp.local_addr().map_err(|source| StartError::Listen {
+        let address = tcp.local_addr().map_err(|why| StartError::Listen {
             address: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
-            source,
+            why,
         })?;
         let feed: Arc<dyn Feed> = Arc::new(MemoryFeed::default());
         let app = Arc::new(App {
@@ -152,8 +152,8 @@ fn listen_on(address: SocketAddr) -> Result<TcpListener, StartError> {
         socket.listen(BACKLOG)?;
         TcpListener::from_std(socket.into())
     };
-    open().map_err(|source| match source.kind() {
+    open().map_err(|why| match why.kind() {
         io::ErrorKind::AddrInUse => StartError::AddressInUse { address },
-        _ => StartError::Listen { address, source },
+        _ => StartError::Listen { address, why },
     })
 }

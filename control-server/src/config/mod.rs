@@ -30,8 +30,8 @@ pub struct Config {
 /// A configuration file that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    #[error("cannot read the configuration file {file}: {source}")]
-    Unreadable { file: PathBuf, source: std::io::Error },
+    #[error("cannot read the configuration file {file}: {why}")]
+    Unreadable { file: PathBuf, why: std::io::Error },
     #[error("{file}, line {line}: {message}")]
     Wrong { file: PathBuf, line: usize, message: String },
 }
@@ -39,9 +39,9 @@ pub enum ConfigError {
 impl Config {
     /// The defaults with what `file` says.
     pub fn read(file: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(file).map_err(|source| ConfigError::Unreadable {
+        let text = std::fs::read_to_string(file).map_err(|why| ConfigError::Unreadable {
             file: file.to_owned(),
-            source,
+            why,
         })?;
         toml::from_str(&text).map_err(|error| ConfigError::Wrong {
             file: file.to_owned(),

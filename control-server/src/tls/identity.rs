@@ -29,10 +29,10 @@ pub struct ServerIdentity {
 /// Why the server cannot be itself.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
-    #[error("cannot read {file}: {source}")]
-    Unreadable { file: PathBuf, source: io::Error },
-    #[error("cannot write {file}: {source}")]
-    Unwritable { file: PathBuf, source: io::Error },
+    #[error("cannot read {file}: {why}")]
+    Unreadable { file: PathBuf, why: io::Error },
+    #[error("cannot write {file}: {why}")]
+    Unwritable { file: PathBuf, why: io::Error },
     #[error(
         "{file} is damaged or not a server identity ({why}): restore it from a backup, or move it away to start as a new server whose old invites no longer work"
     )]
@@ -48,17 +48,16 @@ impl ServerIdentity {
         let pem = match std::fs::read(&file) {
             Ok(pem) => pem,
             Err(error) if error.kind() == io::ErrorKind::NotFound => create(data_dir, &file)?,
-            Err(source) => return Err(IdentityError::Unreadable { file, source }),
+            Err(why) => return Err(IdentityError::Unreadable { file, why }),
         };
         read(&pem).map_err(|why| IdentityError::Damaged { file, why })
     }
 }
 
 fn read(pem: &[u8]) -> Result<ServerIdentity, String> {
-    let text = std::str::from_utf8(pem).map_err(|_| "it is not text")?;
     let key = PrivateKeyDer::from_pem_slice(pem).map_err(|error| format!("its key: {error}"))?;
     let certificate = CertificateDer::from_pem_slice(pem).map_err(|error| format!("its certificate: {error}"))?;
-    let pair = KeyPair::from_pem(text).map_err(|error| format!("its key: {error}"))?;
+    let pair = KeyPair::try_from(&key).map_err(|error| format!("its key: {error}"))?;
     // rustls refuses a certificate that is not of this key.
     let mut tls = ServerConfig::builder()
         .with_no_client_auth()
@@ -74,9 +73,9 @@ fn read(pem: &[u8]) -> Result<ServerIdentity, String> {
 /// Writes a new identity, complete or not at all, and never over another: of two processes that start at once one makes it and
 /// both use it.
 fn create(data_dir: &Path, file: &Path) -> Result<Vec<u8>, IdentityError> {
-    let unwritable = |source| IdentityError::Unwritable {
+    let unwritable = |why| IdentityError::Unwritable {
         file: file.to_owned(),
-        source,
+        why,
     };
     let pem = generate().map_err(|error| IdentityError::Generation(error.to_string()))?;
     // Readable by its owner only: what tempfile makes is 0600.
@@ -86,9 +85,9 @@ fn create(data_dir: &Path, file: &Path) -> Result<Vec<u8>, IdentityError> {
     match temporary.persist_noclobber(file) {
         Ok(_) => Ok(pem.into_bytes()),
         Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
-            std::fs::read(file).map_err(|source| IdentityError::Unreadable {
+            std::fs::read(file).map_err(|why| IdentityError::Unreadable {
                 file: file.to_owned(),
-                source,
+                why,
             })
         }
         Err(error) => Err(unwritable(error.error)),

@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use lanrage_store::{Database, Result, StoreError, Transaction};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{Postgres, SqlSafeStr};
+use sqlx::{Connection, PgConnection, Postgres, SqlSafeStr};
 
 use crate::error::store_error;
 use crate::sql::PostgresTransaction;
@@ -34,12 +34,13 @@ impl PostgresDatabase {
         let options = PgConnectOptions::from_str(url)
             .map_err(|_| StoreError::Internal("the database URL is not one of PostgreSQL".into()))?
             .application_name("lanrage-control");
+        // One connection first: it says what is wrong, where a pool would only say that it waited.
+        let probe = PgConnection::connect_with(&options).await.map_err(store_error)?;
+        probe.close().await.map_err(store_error)?;
         let pool = PgPoolOptions::new()
             .max_connections(CONNECTIONS)
             .acquire_timeout(ACQUIRE_TIMEOUT)
-            .connect_with(options)
-            .await
-            .map_err(store_error)?;
+            .connect_lazy_with(options);
         migrator()
             .run(&pool)
             .await

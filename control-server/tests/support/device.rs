@@ -1,0 +1,150 @@
+//! A device with its keys, as the agent would use them.
+
+use data_encoding::BASE64URL_NOPAD;
+use lanrage_shared::api::auth::{Challenge, ChallengeRequest, TokenRequest, TokenResponse};
+use lanrage_shared::api::invite::{NewInvite, RedeemInvite};
+use lanrage_shared::api::party::{CreateParty, Joined};
+use lanrage_shared::ids::{DeviceId, PartyId};
+use lanrage_shared::invite::{CODE_ENTROPY, InviteCode};
+use lanrage_shared::keys::{DeviceSecret, IdentitySecret, PartySecret, token_proof};
+use lanrage_shared::seal::NONCE_LEN;
+
+use super::{Answer, Request, Stream, Target, TestServer};
+
+/// An installation of the agent, signed in.
+#[derive(Clone)]
+pub struct Device {
+    pub target: Target,
+    pub identity: IdentitySecret,
+    pub secret: DeviceSecret,
+    pub token: String,
+}
+
+/// An invite's code and the party secret that it opens.
+#[derive(Clone)]
+pub struct Code {
+    pub code: InviteCode,
+    pub secret: PartySecret,
+}
+
+impl Code {
+    pub fn new(n: u8) -> Self {
+        Self {
+            code: InviteCode::from_entropy([n; CODE_ENTROPY]),
+            secret: PartySecret::from_bytes([n; 32]),
+        }
+    }
+
+    /// What the host registers with the server.
+    pub fn invite(&self, max_uses: Option<u32>) -> NewInvite {
+        NewInvite {
+            auth_hash: BASE64URL_NOPAD.encode(&self.code.auth().hash()),
+            sealed_secret: BASE64URL_NOPAD.encode(&self.code.seal(&self.secret, [9; NONCE_LEN])),
+            expires_in_s: 3600,
+            max_uses,
+        }
+    }
+}
+
+impl Device {
+    /// Device `n`, signed in.
+    pub async fn new(server: &TestServer, n: u32) -> Self {
+        let mut seed = [n.to_be_bytes()[3]; 32];
+        seed[..4].copy_from_slice(&n.to_be_bytes());
+        let mut device = Self {
+            target: server.target(),
+            identity: IdentitySecret::from_bytes(seed),
+            secret: DeviceSecret::from_bytes(seed.map(|byte| byte ^ 0x55)),
+            token: String::new(),
+        };
+        device.sign_in().await;
+        device
+    }
+
+    pub async fn sign_in(&mut self) {
+        let challenge = self.challenge().await;
+        self.token = self.prove(&challenge.nonce).send(self.target).await.ok::<TokenResponse>().token;
+    }
+
+    pub async fn challenge(&self) -> Challenge {
+        let request = ChallengeRequest {
+            identity_key: self.identity.public(),
+        };
+        Request::new("POST", "/v1/auth/challenge")
+            .json(&request)
+            .send(self.target)
+            .await
+            .ok()
+    }
+
+    /// The request for a token that answers `nonce`.
+    pub fn prove(&self, nonce: &str) -> Request<'static> {
+        Request::new("POST", "/v1/auth/token").json(&self.proof(nonce))
+    }
+
+    pub fn proof(&self, nonce: &str) -> TokenRequest {
+        let proof = token_proof(&self.target.pin, nonce, &self.secret.public());
+        TokenRequest {
+            identity_key: self.identity.public(),
+            device_key: self.secret.public(),
+            nonce: nonce.to_owned(),
+            signature: self.identity.sign(&proof),
+        }
+    }
+
+    pub fn id(&self) -> DeviceId {
+        self.identity.device_id()
+    }
+
+    /// Sends a request with this device's token.
+    pub async fn send(&self, request: Request<'_>) -> Answer {
+        request.token(&self.token).send(self.target).await
+    }
+
+    pub async fn get(&self, path: impl Into<String>) -> Answer {
+        self.send(Request::new("GET", path)).await
+    }
+
+    /// Creates a party that `code` admits to.
+    pub async fn host(&self, code: &Code, max_uses: Option<u32>) -> Joined {
+        self.send(Request::new("POST", "/v1/parties").json(&party(code, max_uses))).await.ok()
+    }
+
+    pub async fn redeem(&self, code: &Code, name: &str) -> Answer {
+        self.redeem_from(code, name, &[]).await
+    }
+
+    pub async fn redeem_from(&self, code: &Code, name: &str, lans: &[&str]) -> Answer {
+        let request = RedeemInvite {
+            auth: code.code.auth(),
+            member_name: name.parse().unwrap(),
+            lans: lans.iter().map(|lan| lan.parse().unwrap()).collect(),
+        };
+        self.send(Request::new("POST", "/v1/invites/redeem").json(&request)).await
+    }
+
+    pub async fn join(&self, code: &Code, name: &str) -> Joined {
+        self.redeem(code, name).await.ok()
+    }
+
+    pub async fn leave(&self, party: PartyId) -> Answer {
+        self.send(Request::new("DELETE", format!("/v1/parties/{party}/members/me"))).await
+    }
+
+    /// Opens the stream and says hello.
+    pub async fn stream(&self, party: PartyId, since: Option<u64>) -> Stream {
+        Stream::open(self, party, since).await
+    }
+}
+
+/// A party of Anna's.
+pub fn party(code: &Code, max_uses: Option<u32>) -> CreateParty {
+    CreateParty {
+        name: "Friday".parse().unwrap(),
+        member_name: "Anna".parse().unwrap(),
+        persistent: false,
+        max_members: None,
+        lans: vec!["192.168.1.0/24".parse().unwrap()],
+        invite: code.invite(max_uses),
+    }
+}

@@ -1,0 +1,129 @@
+//! A real server on a real TLS socket, and devices that talk to it. Every test file uses its own part of this.
+#![allow(dead_code, reason = "each test file is a program of its own and uses a part of this")]
+
+mod device;
+mod http;
+mod stream;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use lanrage_control::app::App;
+use lanrage_control::clock::Clock;
+use lanrage_control::config::LimitsConfig;
+use lanrage_control::server::{Parts, Server};
+use lanrage_control::tls::ServerIdentity;
+use lanrage_shared::api::party::{Services, StunServer};
+use lanrage_shared::ids::Pin;
+use lanrage_store::Store;
+use lanrage_store_sqlite::SqliteDatabase;
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+pub use self::device::{Code, Device, party};
+pub use self::http::{Answer, Request, Target, connect};
+pub use self::stream::Stream;
+
+/// Longest anything in a test may take.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A clock that a test sets.
+pub struct TestClock(AtomicU64);
+
+impl Clock for TestClock {
+    fn now_ms(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+impl TestClock {
+    pub fn advance(&self, by: Duration) {
+        let ms = u64::try_from(by.as_millis()).unwrap();
+        self.0.fetch_add(ms, Ordering::SeqCst);
+    }
+}
+
+/// A server that runs until the test ends.
+pub struct TestServer {
+    pub address: SocketAddr,
+    pub pin: Pin,
+    pub clock: Arc<TestClock>,
+    pub app: Arc<App>,
+    pub dir: TempDir,
+    stop: CancellationToken,
+    running: JoinHandle<()>,
+}
+
+impl TestServer {
+    pub async fn start() -> Self {
+        Self::start_with(LimitsConfig::default()).await
+    }
+
+    pub async fn start_with(limits: LimitsConfig) -> Self {
+        // Another test of this process may have installed it.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let dir = tempfile::tempdir().unwrap();
+        let database = SqliteDatabase::open(&dir.path().join("store.sqlite3")).await.unwrap();
+        let identity = ServerIdentity::open(dir.path()).unwrap();
+        let pin = identity.pin;
+        let clock = Arc::new(TestClock(AtomicU64::new(1_700_000_000_000)));
+        let stun = StunServer {
+            host: None,
+            port: 3478,
+            second_port: 3479,
+        };
+        let server = Server::bind(Parts {
+            listen: Some("127.0.0.1:0".parse().unwrap()),
+            identity,
+            store: Store::new(database),
+            clock: Arc::clone(&clock) as Arc<dyn Clock>,
+            services: Services { stun: vec![stun] },
+            limits,
+        })
+        .await
+        .unwrap();
+        let stop = CancellationToken::new();
+        Self {
+            address: server.address(),
+            pin,
+            clock,
+            app: server.app(),
+            dir,
+            stop: stop.clone(),
+            running: tokio::spawn(server.run(stop)),
+        }
+    }
+
+    /// Where a client finds it, and by which key.
+    pub fn target(&self) -> Target {
+        Target {
+            address: self.address,
+            pin: self.pin,
+        }
+    }
+
+    /// A request that no device signs.
+    pub async fn request(&self, request: Request<'_>) -> Answer {
+        request.send(self.target()).await
+    }
+
+    /// What SIGTERM does; returns when the server has stopped.
+    pub async fn stop(self) -> TempDir {
+        self.stop.cancel();
+        tokio::time::timeout(PATIENCE, self.running).await.unwrap().unwrap();
+        self.dir
+    }
+}
+
+/// Waits until `condition` holds.
+pub async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let waiting = async {
+        while !condition() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("never: {what}"));
+}
