@@ -39,7 +39,6 @@ pub struct Inputs {
 
 /// The agent's loop.
 pub struct Agent {
-    pub state: StateDir,
     pub tun: TunDevice,
     pub data_plane: DataPlane,
     pub device: DeviceReport,
@@ -49,6 +48,8 @@ pub struct Agent {
     stun: Option<mpsc::Receiver<Vec<StunEndpoint>>>,
     pings: HashMap<u16, Ping>,
     next_ping: u16,
+    // Last: whoever waits for the directory to be free finds the interface gone, too.
+    pub state: StateDir,
 }
 
 struct Ping {

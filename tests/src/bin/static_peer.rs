@@ -1,6 +1,7 @@
 //! Our tunnel code with one fixed peer and no control server: what a stock WireGuard talks to in the lab.
 //!
 //! Keys are in WireGuard's own text form (base64), secrets come from files. Runs until it is killed.
+#![expect(clippy::print_stdout, reason = "it says when it is ready")]
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};

@@ -13,3 +13,6 @@ pub use drops::{DropReason, Drops};
 pub use inbound::{Inbound, InboundBatch};
 pub use outbound::Outbound;
 pub use table::{PeerLink, Table, TableCell};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,191 @@
+//! Two members' packet paths against each other, with real tunnels.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use bytes::BytesMut;
+use lanrage_shared::ids::MemberId;
+use lanrage_shared::keys::DeviceSecret;
+
+use super::*;
+use crate::batch::Datagram;
+use crate::wg::WireGuard;
+
+struct Member {
+    outbound: Outbound,
+    inbound: Inbound,
+    table: Arc<TableCell>,
+    drops: Arc<Drops>,
+    address: SocketAddr,
+}
+
+fn v4(number: u16) -> Ipv4Addr {
+    Ipv4Addr::new(10, 64, 0, number as u8)
+}
+
+fn v6(number: u16) -> Ipv6Addr {
+    Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, number)
+}
+
+/// Member `number`, with the members in `peers` reachable at 192.0.2.`peer`.
+fn member(number: u16, peers: &[u16], now: Instant) -> Member {
+    let secret = |number: u16| DeviceSecret::from_bytes([number as u8; 32]);
+    let wireguard = Arc::new(WireGuard::new(&secret(number), 1280));
+    let links = peers.iter().map(|peer| {
+        let key = secret(*peer).public();
+        let link = PeerLink::new(
+            MemberId(*peer),
+            key,
+            v4(*peer),
+            v6(*peer),
+            wireguard.tunnel(&key, Some([7; 32])),
+        );
+        link.set_path(Some(address(*peer)));
+        Arc::new(link)
+    });
+    let table = Table::empty(now).with_peers(v4(number), v6(number), links.collect());
+    let table = Arc::new(ArcSwap::from_pointee(table));
+    let drops = Arc::new(Drops::default());
+    Member {
+        outbound: Outbound::new(Arc::clone(&table), Arc::clone(&drops)),
+        inbound: Inbound::new(wireguard, Arc::clone(&table), Arc::clone(&drops)),
+        table,
+        drops,
+        address: address(number),
+    }
+}
+
+fn address(number: u16) -> SocketAddr {
+    SocketAddr::from(([192, 0, 2, number as u8], 1000))
+}
+
+fn packet(from: Ipv4Addr, to: Ipv4Addr) -> BytesMut {
+    let header = [
+        &[0x45, 0, 0, 25, 0, 0, 0, 0, 64, 17, 0, 0],
+        from.octets().as_slice(),
+        &to.octets(),
+        b"hello",
+    ]
+    .concat();
+    header.as_slice().into()
+}
+
+impl Member {
+    fn send(&mut self, packet: BytesMut, now: Instant) -> Vec<Datagram> {
+        let mut send = vec![];
+        self.outbound.handle_packets(&mut vec![packet], &mut send, now);
+        send
+    }
+
+    fn link(&self, peer: u16) -> Arc<PeerLink> {
+        Arc::clone(self.table.load().member(MemberId(peer)).unwrap())
+    }
+}
+
+/// Hands datagrams to a member; gives its answers and the packets that came out.
+fn deliver(to: &mut Member, from: SocketAddr, inbox: Vec<Datagram>, now: Instant) -> (Vec<Datagram>, Vec<BytesMut>) {
+    let mut datagrams = inbox
+        .into_iter()
+        .map(|datagram| Datagram { peer: from, ..datagram })
+        .collect();
+    let mut out = InboundBatch::default();
+    to.inbound.handle_datagrams(&mut datagrams, &mut out, now);
+    (out.answers, out.packets)
+}
+
+/// Carries datagrams between the two until both are silent; gives the packets that came out.
+fn carry(a: &mut Member, b: &mut Member, mut to_b: Vec<Datagram>, now: Instant) -> Vec<BytesMut> {
+    let mut arrived = vec![];
+    while !to_b.is_empty() {
+        let (to_a, at_b) = deliver(b, a.address, to_b, now);
+        let (next, at_a) = deliver(a, b.address, to_a, now);
+        arrived.extend(at_b.into_iter().chain(at_a));
+        to_b = next;
+    }
+    arrived
+}
+
+#[test]
+fn a_packet_reaches_its_member_without_padding() {
+    let now = Instant::now();
+    let (mut a, mut b) = (member(1, &[2], now), member(2, &[1], now));
+    let first = a.send(packet(v4(1), v4(2)), now);
+    assert_eq!(first[0].peer, address(2));
+    let arrived = carry(&mut a, &mut b, first, now);
+    assert_eq!(arrived, [packet(v4(1), v4(2))]);
+    assert!(b.link(1).bytes().0 > 0);
+}
+
+#[test]
+fn a_member_cannot_speak_for_another_nor_reach_beyond_this_one() {
+    let now = Instant::now();
+    let (mut a, mut b) = (member(1, &[2], now), member(2, &[1], now));
+    let first = a.send(packet(v4(1), v4(2)), now);
+    carry(&mut a, &mut b, first, now);
+    let (link, table) = (a.link(2), a.table.load_full());
+    for (bad, reason) in [
+        (packet(v4(3), v4(2)), DropReason::SpoofedSource),
+        (
+            packet(v4(1), Ipv4Addr::new(192, 168, 1, 1)),
+            DropReason::ForeignDestination,
+        ),
+        (BytesMut::from(&b"\x45 not an IP packet"[..]), DropReason::Malformed),
+    ] {
+        let mut send = vec![];
+        link.with_tunnel(&table, &mut vec![], &mut send, |tunnel, out| tunnel.encrypt(bad, out));
+        assert!(carry(&mut a, &mut b, send, now).is_empty());
+        assert_eq!(b.drops.of(reason), 1, "{reason:?}");
+    }
+}
+
+#[test]
+fn what_has_nowhere_to_go_is_counted() {
+    let now = Instant::now();
+    let mut a = member(1, &[2], now);
+    a.link(2).set_path(None);
+    assert!(a.send(packet(v4(1), v4(2)), now).is_empty());
+    assert!(a.send(packet(v4(1), Ipv4Addr::BROADCAST), now).is_empty());
+    assert!(a.send(packet(v4(9), v4(2)), now).is_empty());
+    assert!(a.send(BytesMut::from(&[0x45][..]), now).is_empty());
+    let counted: Vec<_> = a
+        .drops
+        .snapshot()
+        .filter(|(_, count)| *count > 0)
+        .map(|(reason, _)| reason.label())
+        .collect();
+    assert_eq!(counted, ["malformed", "foreign_source", "no_such_member", "no_path"]);
+}
+
+#[test]
+fn a_stranger_gets_no_session() {
+    let now = Instant::now();
+    let (mut stranger, mut b) = (member(9, &[2], now), member(2, &[1], now));
+    let first = stranger.send(packet(v4(9), v4(2)), now);
+    assert!(carry(&mut stranger, &mut b, first, now).is_empty());
+    assert_eq!(b.drops.of(DropReason::NotAMember), 1);
+}
+
+#[test]
+fn a_peer_without_a_path_is_answered_where_it_spoke_from() {
+    let now = Instant::now();
+    let (mut a, mut b) = (member(1, &[2], now), member(2, &[1], now));
+    b.link(1).set_path(None);
+    let first = a.send(packet(v4(1), v4(2)), now);
+    assert_eq!(carry(&mut a, &mut b, first, now).len(), 1);
+    assert_eq!(b.link(1).path(), Some(address(1)));
+}
+
+#[test]
+fn a_member_that_left_is_a_stranger() {
+    let now = Instant::now();
+    let (mut a, mut b) = (member(1, &[2], now), member(2, &[1], now));
+    let first = a.send(packet(v4(1), v4(2)), now);
+    carry(&mut a, &mut b, first, now);
+    let without = b.table.load().with_peers(v4(2), v6(2), vec![]);
+    b.table.store(Arc::new(without));
+    let next = a.send(packet(v4(1), v4(2)), now);
+    assert!(carry(&mut a, &mut b, next, now).is_empty());
+    assert_eq!(b.drops.of(DropReason::UnknownSession), 1);
+}
