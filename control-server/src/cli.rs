@@ -45,7 +45,12 @@ pub struct ServeArgs {
     listen: Option<SocketAddr>,
     /// postgres://… or sqlite:FILE [default: SQLite in the data directory]. Other users can see it on the command line: with a
     /// password in it, use the environment.
-    #[arg(long, env = "LANRAGE_CONTROL_DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    #[arg(
+        long,
+        env = "LANRAGE_CONTROL_DATABASE_URL",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
     database_url: Option<DatabaseUrl>,
     /// Run the relay's services in the same process.
     #[arg(long, env = "LANRAGE_CONTROL_WITH_RELAY")]
@@ -55,7 +60,10 @@ pub struct ServeArgs {
 impl CommonArgs {
     /// The configuration file under the environment under these flags.
     pub fn config(self) -> Result<Config, ConfigError> {
-        let mut config = self.config.as_deref().map_or_else(|| Ok(Config::default()), Config::read)?;
+        let mut config = self
+            .config
+            .as_deref()
+            .map_or_else(|| Ok(Config::default()), Config::read)?;
         if let Some(dir) = self.data_dir {
             config.server.data_dir = dir;
         }
@@ -91,7 +99,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("control.toml");
         std::fs::write(&file, "[server]\nlisten = \"127.0.0.1:1\"\ndata_dir = \"/a\"\n").unwrap();
-        let args = ["lanrage-control", "serve", "--config", file.to_str().unwrap(), "--data-dir", "/b"];
+        let args = [
+            "lanrage-control",
+            "serve",
+            "--config",
+            file.to_str().unwrap(),
+            "--data-dir",
+            "/b",
+        ];
         let Command::Serve(serve) = Cli::try_parse_from(args).unwrap().command else {
             panic!("it is serve");
         };

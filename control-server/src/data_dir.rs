@@ -107,6 +107,9 @@ mod tests {
     #[test]
     fn a_place_that_cannot_be_a_directory_is_reported() {
         let file = NamedTempFile::new().unwrap();
-        assert!(matches!(DataDir::open(file.path()), Err(DataDirError::Unwritable { .. })));
+        assert!(matches!(
+            DataDir::open(file.path()),
+            Err(DataDirError::Unwritable { .. })
+        ));
     }
 }

@@ -80,7 +80,9 @@ async fn serve(config: &Config) -> Result<()> {
     let server = Server::bind(parts).await?;
     let shutdown = CancellationToken::new();
     let stun = if config.services.with_relay {
-        let stun = StunServer::bind(&relay).await.context("the relay's services cannot start")?;
+        let stun = StunServer::bind(&relay)
+            .await
+            .context("the relay's services cannot start")?;
         Some(tokio::spawn(stun.run(shutdown.clone())))
     } else {
         None

@@ -27,7 +27,9 @@ pub async fn run(app: &App) {
         app.limits.forget_idle();
         match once(app).await {
             Ok(()) => {}
-            Err(StoreError::Unavailable(detail)) => tracing::warn!(detail, "upkeep waits: the database cannot be reached"),
+            Err(StoreError::Unavailable(detail)) => {
+                tracing::warn!(detail, "upkeep waits: the database cannot be reached")
+            }
             Err(error) => tracing::error!(%error, "upkeep failed"),
         }
     }

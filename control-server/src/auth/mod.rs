@@ -75,9 +75,10 @@ impl Authority {
             iat: now,
             exp: now + TOKEN_LIFETIME_S,
         };
-        let token = self.signer.sign(&claims).map_err(|error| {
-            StoreError::Internal(format!("a token cannot be signed: {error}"))
-        })?;
+        let token = self
+            .signer
+            .sign(&claims)
+            .map_err(|error| StoreError::Internal(format!("a token cannot be signed: {error}")))?;
         Ok(TokenResponse {
             token,
             expires_in_s: TOKEN_LIFETIME_S,

@@ -33,7 +33,11 @@ pub enum ConfigError {
     #[error("cannot read the configuration file {file}: {why}")]
     Unreadable { file: PathBuf, why: std::io::Error },
     #[error("{file}, line {line}: {message}")]
-    Wrong { file: PathBuf, line: usize, message: String },
+    Wrong {
+        file: PathBuf,
+        line: usize,
+        message: String,
+    },
 }
 
 impl Config {

@@ -64,7 +64,9 @@ mod tests {
     use super::*;
 
     fn device(n: u16) -> DeviceId {
-        DeviceId::of(&IdentityKey([n.to_be_bytes()[1]; 32].map(|b| b ^ n.to_be_bytes()[0].wrapping_mul(7))))
+        DeviceId::of(&IdentityKey(
+            [n.to_be_bytes()[1]; 32].map(|b| b ^ n.to_be_bytes()[0].wrapping_mul(7)),
+        ))
     }
 
     fn seat(number: MemberId, device: DeviceId, left_at_ms: Option<u64>) -> SeatRow {

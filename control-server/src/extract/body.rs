@@ -35,7 +35,11 @@ fn refuse(rejection: &JsonRejection) -> Failure {
         StatusCode::UNSUPPORTED_MEDIA_TYPE => {
             Failure::bad_request("the request must be JSON and say so with Content-Type: application/json")
         }
-        // Says which field is wrong and how; it quotes the request, not the server.
-        _ => Failure::bad_request(rejection.body_text()),
+        _ => {
+            // "Failed to …: <which field, and how>": the latter is about the request, the former about our types.
+            let text = rejection.body_text();
+            let reason = text.split_once(": ").map_or(text.as_str(), |(_, reason)| reason);
+            Failure::bad_request(format!("the request cannot be read: {reason}"))
+        }
     }
 }

@@ -23,7 +23,10 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
                 "say which version you change, with If-Match: \"<version>\"",
             )
         })?;
-        let version = header.to_str().ok().and_then(|text| text.trim().trim_matches('"').parse().ok());
+        let version = header
+            .to_str()
+            .ok()
+            .and_then(|text| text.trim().trim_matches('"').parse().ok());
         version
             .map(Self)
             .ok_or_else(|| Failure::bad_request("If-Match must hold the party's version, a number in quotes"))

@@ -43,7 +43,9 @@ impl Roster {
     /// A connected member said something about itself.
     pub fn update(&self, seat: Seat, id: u64, presence: Presence) {
         let mut parties = self.lock();
-        let current = parties.get_mut(&seat.party).and_then(|party| party.get_mut(&seat.member));
+        let current = parties
+            .get_mut(&seat.party)
+            .and_then(|party| party.get_mut(&seat.member));
         if let Some(current) = current.filter(|current| current.id == id) {
             current.presence = Some(presence.clone());
             self.publish(seat, true, Some(presence));
@@ -53,7 +55,9 @@ impl Roster {
     /// A stream closed. Changes nothing when another has taken its place.
     pub fn disconnect(&self, seat: Seat, id: u64) {
         let mut parties = self.lock();
-        let Some(party) = parties.get_mut(&seat.party) else { return };
+        let Some(party) = parties.get_mut(&seat.party) else {
+            return;
+        };
         if party.get(&seat.member).is_none_or(|current| current.id != id) {
             return;
         }

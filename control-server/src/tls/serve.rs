@@ -73,7 +73,14 @@ pub async fn serve(listening: Listening, shutdown: CancellationToken) {
         } else {
             continue;
         };
-        tasks.spawn(connection(stream, address, tls.clone(), router, place, shutdown.clone()));
+        tasks.spawn(connection(
+            stream,
+            address,
+            tls.clone(),
+            router,
+            place,
+            shutdown.clone(),
+        ));
     }
     drop(tcp);
     tasks.close();

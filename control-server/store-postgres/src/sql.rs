@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use lanrage_shared::ids::{DeviceId, MemberId, PartyId};
 use lanrage_store::columns::{Columns, number, signed};
 use lanrage_store::{InviteRow, PartyRow, Result, SeatRow, Transaction};
-use sqlx::query::Query;
 use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::query::Query;
 use sqlx::{Postgres, Row};
 use uuid::Uuid;
 
@@ -206,7 +206,9 @@ impl Transaction for PostgresTransaction {
             .bind(party.0)
             .bind(signed(seq));
         let rows = self.all(statement).await?;
-        rows.iter().map(|row| Ok((number(row, "seq")?, row.text("json")?))).collect()
+        rows.iter()
+            .map(|row| Ok((number(row, "seq")?, row.text("json")?)))
+            .collect()
     }
 
     async fn insert_invite(&mut self, invite: &InviteRow) -> Result<bool> {

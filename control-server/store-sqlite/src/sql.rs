@@ -205,7 +205,9 @@ impl Transaction for SqliteTransaction {
             .bind(party.0)
             .bind(signed(seq));
         let rows = self.all(statement).await?;
-        rows.iter().map(|row| Ok((number(row, "seq")?, row.text("json")?))).collect()
+        rows.iter()
+            .map(|row| Ok((number(row, "seq")?, row.text("json")?)))
+            .collect()
     }
 
     async fn insert_invite(&mut self, invite: &InviteRow) -> Result<bool> {

@@ -17,6 +17,6 @@ pub use database::{Database, Transaction};
 pub use error::{Refusal, Result, StoreError};
 pub use rows::{InviteRow, PartyRow, PartyState, SeatRow};
 pub use store::{
-    Admit, Changed, Created, EVENTS_KEPT, Founding, MAX_INVITES, MAX_PARTIES, NewInviteRow, Patch, Redeemed, Redemption,
-    Replay, Store,
+    Admit, Changed, Created, EVENTS_KEPT, Founding, MAX_INVITES, MAX_PARTIES, NewInviteRow, Patch, Redeemed,
+    Redemption, Replay, Store,
 };

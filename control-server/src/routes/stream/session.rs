@@ -46,7 +46,10 @@ impl From<StoreError> for End {
 
 /// Parting words of a server that stops.
 pub(super) fn shutting_down() -> ApiError {
-    ApiError::new(ErrorCode::Unavailable, "the server is restarting: come back in a moment")
+    ApiError::new(
+        ErrorCode::Unavailable,
+        "the server is restarting: come back in a moment",
+    )
 }
 
 fn not_a_member() -> End {
@@ -66,7 +69,11 @@ pub(super) async fn run(app: &App, device: DeviceId, mut link: Link, party: Part
     };
     let seat = Seat { party, member };
     let subscription = app.feed.subscribe(seat);
-    let connection = Connection { app, seat, id: subscription.id };
+    let connection = Connection {
+        app,
+        seat,
+        id: subscription.id,
+    };
     app.roster.connect(seat, connection.id);
     let mut session = Session {
         app,
@@ -187,7 +194,11 @@ impl Session<'_> {
             FeedMessage::Event { seq, event } if seq == self.seq + 1 => return self.event(seq, (*event).clone()).await,
             FeedMessage::Event { .. } => return self.catch_up().await,
             FeedMessage::Presence { member, .. } if member == self.seat.member => return Ok(()),
-            FeedMessage::Presence { member, online, presence } => ServerMessage::Presence {
+            FeedMessage::Presence {
+                member,
+                online,
+                presence,
+            } => ServerMessage::Presence {
                 member,
                 online,
                 presence,
@@ -222,7 +233,9 @@ impl Session<'_> {
 
     async fn handle(&mut self, incoming: Incoming) -> Result<(), End> {
         if self.limit.check().is_err() {
-            return self.refuse(ErrorCode::RateLimited, "too many messages: slow down").await;
+            return self
+                .refuse(ErrorCode::RateLimited, "too many messages: slow down")
+                .await;
         }
         match incoming {
             Incoming::Message(ClientMessage::Presence { presence }) if presence.agent_version.len() > MAX_VERSION => {
@@ -236,27 +249,38 @@ impl Session<'_> {
                 self.refuse(ErrorCode::TooLarge, "this signal is too long").await
             }
             Incoming::Message(ClientMessage::Signal { to, .. }) if to == self.seat.member => {
-                self.refuse(ErrorCode::BadRequest, "a signal goes to another member").await
+                self.refuse(ErrorCode::BadRequest, "a signal goes to another member")
+                    .await
             }
             Incoming::Message(ClientMessage::Signal { to, sealed }) => {
-                let to = Seat { member: to, ..self.seat };
+                let to = Seat {
+                    member: to,
+                    ..self.seat
+                };
                 let from = self.seat.member;
                 self.app.feed.send(to, FeedMessage::Signal { from, sealed });
                 Ok(())
             }
             Incoming::Message(ClientMessage::Hello { .. }) => {
-                self.refuse(ErrorCode::BadRequest, "hello is only the first message").await
+                self.refuse(ErrorCode::BadRequest, "hello is only the first message")
+                    .await
             }
             Incoming::Malformed(sentence) => {
                 let error = malformed(sentence);
-                self.link.send(&ServerMessage::Refused { error }).await.map_err(End::from)
+                self.link
+                    .send(&ServerMessage::Refused { error })
+                    .await
+                    .map_err(End::from)
             }
         }
     }
 
     async fn refuse(&mut self, code: ErrorCode, sentence: &str) -> Result<(), End> {
         let error = ApiError::new(code, sentence);
-        self.link.send(&ServerMessage::Refused { error }).await.map_err(End::from)
+        self.link
+            .send(&ServerMessage::Refused { error })
+            .await
+            .map_err(End::from)
     }
 }
 

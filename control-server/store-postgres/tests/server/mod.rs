@@ -19,13 +19,22 @@ impl PostgresServer {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let server = Self {
             binaries: installed_binaries(),
-            dir: tempfile::Builder::new().prefix("lanrage-pg-").tempdir_in("/tmp").unwrap(),
+            dir: tempfile::Builder::new()
+                .prefix("lanrage-pg-")
+                .tempdir_in("/tmp")
+                .unwrap(),
             port,
         };
         // PostgreSQL does not run as root: everything belongs to, and runs as, the user its package made.
         std::fs::set_permissions(server.dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
         if is_root() {
-            succeed(Command::new("chown").arg("postgres").arg(server.dir.path()).output().unwrap());
+            succeed(
+                Command::new("chown")
+                    .arg("postgres")
+                    .arg(server.dir.path())
+                    .output()
+                    .unwrap(),
+            );
         }
         let data = server.data();
         succeed(server.run("initdb", &["-D", &data, "-A", "trust", "-U", "postgres", "--no-sync"]));
@@ -34,7 +43,10 @@ impl PostgresServer {
             server.dir.path().display()
         );
         let log = server.dir.path().join("log").display().to_string();
-        succeed(server.run("pg_ctl", &["-D", &data, "-w", "-t", "60", "-l", &log, "-o", &options, "start"]));
+        succeed(server.run(
+            "pg_ctl",
+            &["-D", &data, "-w", "-t", "60", "-l", &log, "-o", &options, "start"],
+        ));
         server
     }
 
@@ -55,7 +67,9 @@ impl PostgresServer {
         let program = self.binaries.join(program);
         let mut command = if is_root() {
             let mut command = Command::new("setpriv");
-            command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]).arg(program);
+            command
+                .args(["--reuid=postgres", "--regid=postgres", "--clear-groups"])
+                .arg(program);
             command
         } else {
             Command::new(program)
@@ -70,7 +84,11 @@ impl PostgresServer {
             .stderr(std::fs::File::create(self.dir.path().join("stderr")).unwrap());
         let status = command.status().unwrap();
         let stderr = std::fs::read(self.dir.path().join("stderr")).unwrap_or_default();
-        Output { status, stdout: Vec::new(), stderr }
+        Output {
+            status,
+            stdout: Vec::new(),
+            stderr,
+        }
     }
 }
 
@@ -90,7 +108,8 @@ fn is_root() -> bool {
 
 /// Of the newest version installed.
 fn installed_binaries() -> PathBuf {
-    let versions = std::fs::read_dir("/usr/lib/postgresql").expect("PostgreSQL's server is installed: apt-get install postgresql");
+    let versions =
+        std::fs::read_dir("/usr/lib/postgresql").expect("PostgreSQL's server is installed: apt-get install postgresql");
     let found = versions
         .filter_map(|entry| {
             let path = entry.ok()?.path();
@@ -98,7 +117,10 @@ fn installed_binaries() -> PathBuf {
             Some((version, path.join("bin")))
         })
         .filter(|(_, bin)| has(bin, "initdb") && has(bin, "pg_ctl"));
-    found.max().expect("PostgreSQL's server is installed: apt-get install postgresql").1
+    found
+        .max()
+        .expect("PostgreSQL's server is installed: apt-get install postgresql")
+        .1
 }
 
 fn has(bin: &Path, program: &str) -> bool {

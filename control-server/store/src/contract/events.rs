@@ -19,7 +19,9 @@ pub(super) async fn a_change_meant_for_another_version_is_refused(store: Store) 
         .await
         .unwrap();
     assert_eq!((state.row.version, changed.events.len()), (2, 1));
-    let outcome = store.update_party(party_id(1), device(1), 1, &rename("Sunday"), NOW).await;
+    let outcome = store
+        .update_party(party_id(1), device(1), 1, &rename("Sunday"), NOW)
+        .await;
     assert!(matches!(outcome, Err(StoreError::Conflict { current_version: 2 })));
     let state = seen_by(&store, 1, 1).await;
     assert_eq!((state.row.name.as_str(), state.row.seq), ("Saturday", 1));
@@ -31,7 +33,10 @@ pub(super) async fn of_concurrent_changes_to_one_version_one_wins(store: Store) 
         let store = store.clone();
         async move {
             let patch = rename(&format!("name {n}"));
-            store.update_party(party_id(1), device(1), 1, &patch, NOW).await.map(drop)
+            store
+                .update_party(party_id(1), device(1), 1, &patch, NOW)
+                .await
+                .map(drop)
         }
     })
     .await;
@@ -44,7 +49,9 @@ pub(super) async fn of_concurrent_changes_to_one_version_one_wins(store: Store) 
 pub(super) async fn only_the_host_changes_settings_and_ends_the_party(store: Store) {
     store.create_party(&founding(1, None)).await.unwrap();
     redeem(&store, 2, 1).await.unwrap();
-    let outcome = store.update_party(party_id(1), device(2), 2, &rename("Mine"), NOW).await;
+    let outcome = store
+        .update_party(party_id(1), device(2), 2, &rename("Mine"), NOW)
+        .await;
     assert!(matches!(outcome, Err(StoreError::NotHost { .. })));
     let outcome = store.delete_party(party_id(1), device(2)).await;
     assert!(matches!(outcome, Err(StoreError::NotHost { .. })));
@@ -85,7 +92,10 @@ pub(super) async fn a_gap_is_replayed_and_a_long_one_becomes_a_snapshot(store: S
     store.create_party(&founding(1, None)).await.unwrap();
     for version in 1..=EVENTS_KEPT + 5 {
         let patch = rename(&format!("name {version}"));
-        store.update_party(party_id(1), device(1), version, &patch, NOW).await.unwrap();
+        store
+            .update_party(party_id(1), device(1), version, &patch, NOW)
+            .await
+            .unwrap();
     }
     let last = EVENTS_KEPT + 5;
     let replay = async |since| store.replay(party_id(1), since).await.unwrap().1;

@@ -102,7 +102,9 @@ pub(super) fn lowest_free(
 pub(super) async fn redeem(store: &Store, who: u32, n: u32) -> Result<Redeemed> {
     let redemption = redemption(who, n);
     store
-        .redeem_invite(&redemption, &|party, seats| lowest_free(party, seats, redemption.device))
+        .redeem_invite(&redemption, &|party, seats| {
+            lowest_free(party, seats, redemption.device)
+        })
         .await
 }
 

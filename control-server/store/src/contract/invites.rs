@@ -50,7 +50,9 @@ pub(super) async fn refusals_are_told_apart(store: Store) {
 pub(super) async fn a_refused_device_does_not_use_the_invite_up(store: Store) {
     store.create_party(&founding(1, Some(1))).await.unwrap();
     let refused = Refusal::TooManyInvites;
-    let outcome = store.redeem_invite(&redemption(2, 1), &|_, _| Err(refused.clone())).await;
+    let outcome = store
+        .redeem_invite(&redemption(2, 1), &|_, _| Err(refused.clone()))
+        .await;
     assert_eq!(refusal(outcome), refused);
     assert_eq!(seen_by(&store, 1, 1).await.row.version, 1);
     redeem(&store, 3, 1).await.unwrap();
@@ -65,10 +67,16 @@ pub(super) async fn a_member_redeems_again_without_using_the_invite_up(store: St
     assert_eq!(again.sealed_secret, first.sealed_secret);
     let mut renamed = redemption(2, 1);
     renamed.name = "Benjamin".parse().unwrap();
-    let renamed = store.redeem_invite(&renamed, &|_, _| panic!("it is a member")).await.unwrap();
+    let renamed = store
+        .redeem_invite(&renamed, &|_, _| panic!("it is a member"))
+        .await
+        .unwrap();
     assert_eq!(renamed.me, first.me);
     assert_eq!(renamed.changed.events.len(), 2);
-    assert_eq!(seen_by(&store, 2, 1).await.member_of(device(2)).unwrap().name.as_str(), "Benjamin");
+    assert_eq!(
+        seen_by(&store, 2, 1).await.member_of(device(2)).unwrap().name.as_str(),
+        "Benjamin"
+    );
     redeem(&store, 3, 1).await.unwrap();
     assert_eq!(refusal(redeem(&store, 4, 1).await), Refusal::InviteUsed);
 }
@@ -83,7 +91,10 @@ pub(super) async fn only_the_host_makes_invites(store: Store) {
     assert_eq!(host.as_str(), "Anna");
     let outcome = store.create_invite(party_id(1), device(9), &invite(7, None), NOW).await;
     assert!(matches!(outcome, Err(StoreError::NotFound)));
-    store.create_invite(party_id(1), device(1), &invite(7, None), NOW).await.unwrap();
+    store
+        .create_invite(party_id(1), device(1), &invite(7, None), NOW)
+        .await
+        .unwrap();
     redeem(&store, 3, 7).await.unwrap();
 }
 

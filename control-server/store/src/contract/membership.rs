@@ -36,13 +36,19 @@ pub(super) async fn a_number_can_pass_from_who_left_to_a_newcomer(store: Store) 
     store.create_party(&founding(1, None)).await.unwrap();
     let number = redeem(&store, 2, 1).await.unwrap().me;
     store.leave_party(party_id(1), device(2), NOW + 1).await.unwrap();
-    let newcomer = store.redeem_invite(&redemption(3, 1), &|_, _| Ok(number)).await.unwrap();
+    let newcomer = store
+        .redeem_invite(&redemption(3, 1), &|_, _| Ok(number))
+        .await
+        .unwrap();
     assert_eq!(newcomer.me, number);
     let moved = redeem(&store, 2, 1).await.unwrap();
     assert_ne!(moved.me, number);
     // A device may also be given another number than the one kept for it.
     store.leave_party(party_id(1), device(2), NOW + 2).await.unwrap();
-    let elsewhere = store.redeem_invite(&redemption(2, 1), &|_, _| Ok(MemberId(200))).await.unwrap();
+    let elsewhere = store
+        .redeem_invite(&redemption(2, 1), &|_, _| Ok(MemberId(200)))
+        .await
+        .unwrap();
     assert_eq!(elsewhere.me, MemberId(200));
     assert_eq!(seen_by(&store, 2, 1).await.seats.len(), 3);
 }
@@ -52,7 +58,11 @@ pub(super) async fn the_longest_present_member_succeeds_the_host(store: Store) {
     let second = redeem(&store, 2, 1).await.unwrap().me;
     redeem(&store, 3, 1).await.unwrap();
     let changed = store.leave_party(party_id(1), device(1), NOW + 9).await.unwrap();
-    let [(_, PartyEvent::MemberLeft { member }), (_, PartyEvent::Updated { party })] = changed.events.as_slice() else {
+    let [
+        (_, PartyEvent::MemberLeft { member }),
+        (_, PartyEvent::Updated { party }),
+    ] = changed.events.as_slice()
+    else {
         panic!("something else happened: {changed:?}");
     };
     assert_eq!((*member, party.host), (MemberId(100), second));
@@ -70,7 +80,10 @@ pub(super) async fn the_last_to_leave_ends_a_party_unless_it_is_persistent(store
     store.create_party(&kept).await.unwrap();
     let changed = store.leave_party(party_id(1), device(1), NOW).await.unwrap();
     assert_eq!(changed.events, [(1, PartyEvent::Deleted)]);
-    assert!(matches!(store.replay(party_id(1), None).await, Err(StoreError::NotFound)));
+    assert!(matches!(
+        store.replay(party_id(1), None).await,
+        Err(StoreError::NotFound)
+    ));
     let outcome = redeem(&store, 5, 1).await.map(drop);
     assert!(matches!(outcome, Err(StoreError::Refused(Refusal::InviteUnknown))));
     store.leave_party(party_id(2), device(2), NOW).await.unwrap();

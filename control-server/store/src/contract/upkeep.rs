@@ -23,7 +23,10 @@ pub(super) async fn members_not_seen_are_found_and_removed(store: Store) {
     let both = [(party_id(1), seen), (party_id(1), MemberId(100))];
     store.mark_seen(&both, later).await.unwrap();
     store.mark_seen(&both, NOW).await.unwrap();
-    assert_eq!(seen_by(&store, 3, 1).await.member_of(device(3)).unwrap().last_seen_ms, later);
+    assert_eq!(
+        seen_by(&store, 3, 1).await.member_of(device(3)).unwrap().last_seen_ms,
+        later
+    );
     let unseen = store.unseen_since(later).await.unwrap();
     assert_eq!(unseen, [(party_id(1), device(4))], "not the host of a persistent party");
     let removed = store.remove_unseen(party_id(1), device(4), later, later).await.unwrap();

@@ -97,7 +97,12 @@ async fn join(
 ) -> Result<(MemberId, Vec<PartyEvent>)> {
     if !tx.use_invite(invite.id, redemption.now_ms).await? {
         let expired = invite.expires_at_ms <= redemption.now_ms;
-        return Err(if expired { Refusal::InviteExpired } else { Refusal::InviteUsed }.into());
+        return Err(if expired {
+            Refusal::InviteExpired
+        } else {
+            Refusal::InviteUsed
+        }
+        .into());
     }
     require_room_for_party(tx, redemption.device).await?;
     let party = state.row.id;

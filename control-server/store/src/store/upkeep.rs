@@ -53,7 +53,9 @@ impl Store {
         let mut deleted = 0;
         for party in tx.empty_parties().await? {
             // Somebody may have joined since; the lock makes the second look the true one.
-            let Some(row) = tx.lock_party(party).await? else { continue };
+            let Some(row) = tx.lock_party(party).await? else {
+                continue;
+            };
             let occupied = tx.seats(party).await?.iter().any(|seat| seat.is_member());
             if !occupied && !row.persistent {
                 tx.delete_party(party).await?;

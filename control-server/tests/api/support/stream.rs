@@ -56,7 +56,9 @@ impl Stream {
     /// The next message; none when the server has closed.
     pub async fn try_next(&mut self) -> Option<ServerMessage> {
         loop {
-            let frame = timeout(PATIENCE, self.socket.next()).await.expect("a message comes in time");
+            let frame = timeout(PATIENCE, self.socket.next())
+                .await
+                .expect("a message comes in time");
             match frame {
                 Some(Ok(Message::Text(text))) => {
                     self.heard.push(text.to_string());

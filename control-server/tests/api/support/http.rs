@@ -75,7 +75,9 @@ impl<'a> Request<'a> {
 
     pub async fn send(self, target: Target) -> Answer {
         let stream = connect(target).await.unwrap();
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .unwrap();
         let connection = tokio::spawn(connection);
         let mut request = hyper::Request::builder()
             .method(self.method)

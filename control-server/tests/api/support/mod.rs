@@ -1,5 +1,4 @@
-//! A real server on a real TLS socket, and devices that talk to it. Every test file uses its own part of this.
-#![allow(dead_code, reason = "each test file is a program of its own and uses a part of this")]
+//! A real server on a real TLS socket, and devices that talk to it.
 
 mod device;
 mod http;
@@ -52,7 +51,7 @@ pub struct TestServer {
     pub pin: Pin,
     pub clock: Arc<TestClock>,
     pub app: Arc<App>,
-    pub dir: TempDir,
+    dir: TempDir,
     stop: CancellationToken,
     running: JoinHandle<()>,
 }
@@ -125,5 +124,7 @@ pub async fn until(what: &str, mut condition: impl FnMut() -> bool) {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("never: {what}"));
+    tokio::time::timeout(PATIENCE, waiting)
+        .await
+        .unwrap_or_else(|_| panic!("never: {what}"));
 }

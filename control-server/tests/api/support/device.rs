@@ -63,7 +63,12 @@ impl Device {
 
     pub async fn sign_in(&mut self) {
         let challenge = self.challenge().await;
-        self.token = self.prove(&challenge.nonce).send(self.target).await.ok::<TokenResponse>().token;
+        self.token = self
+            .prove(&challenge.nonce)
+            .send(self.target)
+            .await
+            .ok::<TokenResponse>()
+            .token;
     }
 
     pub async fn challenge(&self) -> Challenge {
@@ -107,7 +112,9 @@ impl Device {
 
     /// Creates a party that `code` admits to.
     pub async fn host(&self, code: &Code, max_uses: Option<u32>) -> Joined {
-        self.send(Request::new("POST", "/v1/parties").json(&party(code, max_uses))).await.ok()
+        self.send(Request::new("POST", "/v1/parties").json(&party(code, max_uses)))
+            .await
+            .ok()
     }
 
     pub async fn redeem(&self, code: &Code, name: &str) -> Answer {
@@ -120,7 +127,8 @@ impl Device {
             member_name: name.parse().unwrap(),
             lans: lans.iter().map(|lan| lan.parse().unwrap()).collect(),
         };
-        self.send(Request::new("POST", "/v1/invites/redeem").json(&request)).await
+        self.send(Request::new("POST", "/v1/invites/redeem").json(&request))
+            .await
     }
 
     pub async fn join(&self, code: &Code, name: &str) -> Joined {
@@ -128,7 +136,8 @@ impl Device {
     }
 
     pub async fn leave(&self, party: PartyId) -> Answer {
-        self.send(Request::new("DELETE", format!("/v1/parties/{party}/members/me"))).await
+        self.send(Request::new("DELETE", format!("/v1/parties/{party}/members/me")))
+            .await
     }
 
     /// Opens the stream and says hello.

@@ -1,16 +1,14 @@
 //! Who gets a token, over real HTTPS.
 
-mod support;
-
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use crate::support::{Device, Request, Target, TestServer, connect};
 use lanrage_control::config::LimitsConfig;
 use lanrage_shared::api::error::ErrorCode;
 use lanrage_shared::api::party::Party;
 use lanrage_shared::ids::Pin;
 use lanrage_shared::keys::{IdentitySecret, token_proof};
-use support::{Device, Request, Target, TestServer, connect};
 
 #[tokio::test]
 async fn the_server_shows_the_pinned_key() {
@@ -40,7 +38,12 @@ async fn proofs_that_prove_nothing_are_refused() {
     let anna = Device::new(&server, 1).await;
     let ben = Device::new(&server, 2).await;
     let nonce = anna.challenge().await.nonce;
-    let refused = async |request: Request<'_>| request.send(server.target()).await.refused(401, ErrorCode::Unauthorized);
+    let refused = async |request: Request<'_>| {
+        request
+            .send(server.target())
+            .await
+            .refused(401, ErrorCode::Unauthorized)
+    };
 
     refused(ben.prove(&nonce)).await;
     refused(anna.prove("")).await;
@@ -84,15 +87,23 @@ async fn a_token_of_another_server_is_refused() {
 async fn bad_requests_are_refused_in_one_shape() {
     let server = TestServer::start().await;
     let challenge = || Request::new("POST", "/v1/auth/challenge");
-    let malformed = ["", "{", "[]", "{\"identity_key\": 3}", "{\"identity_key\": \"short\"}", "\u{0}"];
+    let malformed = [
+        "",
+        "{",
+        "[]",
+        "{\"identity_key\": 3}",
+        "{\"identity_key\": \"short\"}",
+        "\u{0}",
+    ];
     for body in malformed {
         let answer = server.request(challenge().raw_json(body)).await;
-        let status = answer.status.as_u16();
-        assert!((400..=422).contains(&status));
-        answer.refused(status, ErrorCode::BadRequest);
+        answer.refused(400, ErrorCode::BadRequest);
     }
     let large = format!("{{\"identity_key\": \"{}\"}}", "A".repeat(70 * 1024));
-    server.request(challenge().raw_json(large)).await.refused(413, ErrorCode::TooLarge);
+    server
+        .request(challenge().raw_json(large))
+        .await
+        .refused(413, ErrorCode::TooLarge);
     server.request(challenge()).await.refused(400, ErrorCode::BadRequest);
     server
         .request(Request::new("GET", "/v1/auth/challenge"))
@@ -142,7 +153,10 @@ async fn connections_beyond_the_limit_are_told_to_come_back() {
         ..LimitsConfig::default()
     })
     .await;
-    let _held = (connect(server.target()).await.unwrap(), connect(server.target()).await.unwrap());
+    let _held = (
+        connect(server.target()).await.unwrap(),
+        connect(server.target()).await.unwrap(),
+    );
     let answer = server.request(Request::new("GET", "/healthz")).await;
     assert!(answer.headers.contains_key("retry-after"));
     answer.refused(503, ErrorCode::Unavailable);
