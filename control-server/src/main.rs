@@ -135,7 +135,7 @@ fn server_link(config: &Config, data_dir: &DataDir, identity: &ServerIdentity) -
 }
 
 fn services(config: &Config, relay: &StunConfig) -> Services {
-    let own = config.services.with_relay.then(|| StunAddress {
+    let own = config.services.with_relay.then_some(StunAddress {
         host: None,
         port: relay.port,
         second_port: relay.second_port,

@@ -1,0 +1,130 @@
+//! The program itself: its link, its first line, its end, and what it says when it cannot start.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lanrage-control"));
+    command.env_remove("LANRAGE_LOG").stdin(Stdio::null());
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    program().args(arguments).output().unwrap()
+}
+
+/// What a command that must succeed prints.
+fn printed(arguments: &[&str]) -> String {
+    let output = run(arguments);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// The one sentence of a command that must fail.
+fn complaint(arguments: &[&str]) -> String {
+    let output = run(arguments);
+    assert!(!output.status.success(), "{arguments:?} should fail");
+    let sentence = String::from_utf8(output.stderr).unwrap().trim().to_owned();
+    assert!(!sentence.contains('\n'), "{sentence}");
+    sentence
+}
+
+/// A running server, killed when the test ends early.
+struct Serving {
+    child: Child,
+    stderr: BufReader<std::process::ChildStderr>,
+    first_line: String,
+}
+
+impl Serving {
+    fn start(dir: &Path, arguments: &[&str]) -> Self {
+        let mut child = program()
+            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+            .arg(dir)
+            .args(arguments)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let mut first_line = String::new();
+        while !first_line.contains("listening on") {
+            first_line.clear();
+            assert_ne!(
+                stderr.read_line(&mut first_line).unwrap(),
+                0,
+                "it ended instead of listening"
+            );
+        }
+        Self {
+            child,
+            stderr,
+            first_line,
+        }
+    }
+
+    fn address(&self) -> &str {
+        let (_, rest) = self.first_line.split_once("listening on ").unwrap();
+        rest.split_once(',').unwrap().0
+    }
+
+    /// Sends SIGTERM and waits.
+    fn terminate(mut self) -> std::process::ExitStatus {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").arg(&pid).status().unwrap().success());
+        let mut rest = String::new();
+        std::io::Read::read_to_string(&mut self.stderr, &mut rest).unwrap();
+        self.child.wait().unwrap()
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn the_link_is_the_same_before_and_after_serving() {
+    let parent = tempfile::tempdir().unwrap();
+    let dir = parent.path().join("data");
+    let data = dir.to_str().unwrap();
+    assert!(complaint(&["link", "--data-dir", data]).contains("--public-address HOST:PORT"));
+    let before = printed(&["link", "--data-dir", data, "--public-address", "vps.example:443"]);
+    let serving = Serving::start(&dir, &["--public-address", "vps.example:443"]);
+    assert!(serving.first_line.contains(&before), "{}", serving.first_line);
+    assert!(serving.first_line.contains("SQLite") && serving.first_line.contains(data));
+    assert_eq!(printed(&["link", "--data-dir", data]), before);
+    let taken = complaint(&["serve", "--data-dir", data, "--listen", serving.address()]);
+    assert!(taken.contains("in use"), "{taken}");
+    let asked = Instant::now();
+    assert_eq!(serving.terminate().code(), Some(0));
+    assert!(asked.elapsed() < Duration::from_secs(5));
+    assert_eq!(printed(&["link", "--data-dir", data]), before);
+}
+
+#[test]
+fn what_prevents_a_start_is_said_in_one_sentence() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().to_str().unwrap();
+    let serve =
+        |extra: &[&str]| complaint(&[&["serve", "--data-dir", data, "--listen", "127.0.0.1:0"], extra].concat());
+    assert!(serve(&["--public-address", "not an address"]).contains("HOST:PORT"));
+    assert!(serve(&["--database-url", "mysql://u:hunter2@h/d"]).contains("postgres://"));
+    let unreachable = serve(&["--database-url", "postgres://u:hunter2@127.0.0.1:1/d"]);
+    assert!(
+        unreachable.contains("cannot be reached") && !unreachable.contains("hunter2"),
+        "{unreachable}"
+    );
+    assert!(complaint(&["serve", "--data-dir", "/proc/nowhere"]).contains("--data-dir"));
+    let file = dir.path().join("control.toml");
+    std::fs::write(&file, "[server]\nlisen = 1\n").unwrap();
+    let wrong = serve(&["--config", file.to_str().unwrap()]);
+    assert!(wrong.contains("control.toml, line 2"), "{wrong}");
+    std::fs::write(dir.path().join("identity.pem"), "torn").unwrap();
+    assert!(serve(&[]).contains("backup"));
+    assert!(!run(&["serve", "--frobnicate"]).status.success());
+}
