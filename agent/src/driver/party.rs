@@ -20,7 +20,7 @@ use crate::io::control::ControlClient;
 use crate::state::{Identity, PartyCache};
 
 /// Changes are written this long after the first of them, so that a busy minute is not a minute of fsync.
-const SAVE_DELAY: Duration = Duration::from_secs(1);
+const SAVE_DELAY: Duration = Duration::from_millis(200);
 /// A session older than this is renewed by WireGuard itself with the next packet (REJECT_AFTER_TIME).
 const SESSION_LIFETIME: Duration = Duration::from_secs(180);
 
@@ -228,13 +228,17 @@ impl PartySession {
                 self.engine.handle_spoke_from(*member, address, now);
             }
         }
+        self.remember_paths(now);
+    }
+
+    /// Keeps the addresses that work: where an agent that restarts without its server begins. At once, so that a path
+    /// anybody has been told of outlives a crash.
+    fn remember_paths(&mut self, now: Instant) {
         let proven = self.engine.proven_addresses();
-        if proven
-            .iter()
-            .any(|(member, addresses)| self.cache.last_good.get(member) != Some(addresses))
-        {
+        let known = &self.cache.last_good;
+        if proven.iter().any(|(member, addresses)| known.get(member) != Some(addresses)) {
             self.cache.last_good.extend(proven);
-            self.save_soon(now);
+            self.save_at = Some(now);
         }
     }
 
@@ -284,6 +288,7 @@ impl PartySession {
         if address.is_some() && !has_session && (!had_path || self.engine.opens_session(&link.key)) {
             data_plane.start_handshake(link);
         }
+        self.remember_paths(Instant::now());
     }
 
     fn publish(&self, data_plane: &DataPlane) {

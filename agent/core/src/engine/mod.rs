@@ -405,6 +405,7 @@ impl Engine {
                     peer_online: peer.signalling.is_online(),
                     server_reachable: self.server_reachable,
                     punching: peer.paths.is_punching(),
+                    same_public_ip: peer.is_seen_at(self.own.mapped),
                     mine: self.nat_summary(),
                     theirs: peer.nat,
                 })

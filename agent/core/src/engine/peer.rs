@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use lanrage_shared::api::party::Member;
 use lanrage_shared::api::presence::NatSummary;
 use lanrage_shared::pair::PairKeys;
-use lanrage_shared::signal::Candidate;
+use lanrage_shared::signal::{Candidate, CandidateKind};
 
 use super::signalling::Signalling;
 use crate::path::PeerPaths;
@@ -39,6 +39,12 @@ impl Peer {
             nat,
             told: None,
         }
+    }
+
+    /// Whether a STUN server saw this peer under the same address as `ours`, another port aside.
+    pub(super) fn is_seen_at(&self, ours: Option<SocketAddr>) -> bool {
+        let mut mapped = self.named.iter().filter(|candidate| candidate.kind == CandidateKind::Mapped);
+        ours.is_some_and(|ours| mapped.any(|candidate| candidate.address.ip() == ours.ip()))
     }
 
     pub(super) fn has_path(&self) -> bool {

@@ -11,6 +11,8 @@ pub struct Circumstances<'a> {
     pub server_reachable: bool,
     /// Addresses are being probed right now.
     pub punching: bool,
+    /// Both are seen under one public address.
+    pub same_public_ip: bool,
     pub mine: NatSummary,
     pub theirs: NatSummary,
 }
@@ -42,6 +44,12 @@ pub fn no_path(c: Circumstances<'_>) -> String {
              in one of the two routers makes a direct path possible",
             c.mine.common_name(),
             c.theirs.common_name()
+        );
+    }
+    if c.same_public_ip && !c.punching {
+        return format!(
+            "you and {name} are behind the same router or provider, and it passes nothing between its own customers: turning on \
+             UPnP (or NAT-PMP, PCP), or IPv6, can make a direct path possible"
         );
     }
     if c.punching {
@@ -92,6 +100,7 @@ mod tests {
             peer_online: true,
             server_reachable: true,
             punching: false,
+            same_public_ip: false,
             mine: nat(SYMMETRIC.0, SYMMETRIC.1),
             theirs: nat(PORT_RESTRICTED.0, PORT_RESTRICTED.1),
         }
@@ -122,6 +131,13 @@ mod tests {
                 ..symmetric
             }
         ));
+    }
+
+    #[test]
+    fn neighbours_behind_one_carrier_nat_are_told_so() {
+        let nat = nat(PORT_RESTRICTED.0, PORT_RESTRICTED.1);
+        let neighbours = Circumstances { mine: nat, theirs: nat, same_public_ip: true, ..circumstances() };
+        assert!(no_path(neighbours).contains("same router or provider"));
     }
 
     #[test]
