@@ -120,8 +120,7 @@ impl Keeper {
         loop {
             tokio::select! {
                 message = source.next() => match message {
-                    Ok(ServerMessage::Bye { error, retry: false }) => return End::Over(error.message),
-                    Ok(ServerMessage::Bye { error, retry: true }) => return End::Broken(error.message),
+                    Ok(ServerMessage::Bye { error, .. }) => return end_of(ControlError::Refused(error)),
                     Ok(message) => if self.to_agent.send(StreamEvent::Message(message)).await.is_err() {
                         return End::Unwanted;
                     },
