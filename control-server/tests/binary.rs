@@ -1,4 +1,10 @@
 //! The program itself: its link, its first line, its end, and what it says when it cannot start.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests are tests too"
+)]
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;

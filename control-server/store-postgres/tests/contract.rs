@@ -1,5 +1,11 @@
 //! PostgreSQL keeps every promise of the store. The server is a real one, started from the installed binaries for this test
 //! and gone after it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests are tests too"
+)]
 
 mod server;
 
