@@ -11,7 +11,7 @@ use windows_sys::Win32::Foundation::{
 };
 
 use super::{TunError, WriteStats, is_ip, push};
-use crate::platform::{check_privileges, interface_exists};
+use crate::platform::check_privileges;
 
 /// A packet's own maximum.
 const PACKET: usize = 65_535;
@@ -24,7 +24,7 @@ pub(super) fn check_system() -> Result<(), TunError> {
 
 /// Whether a network adapter has this name. The library would take such an adapter over.
 pub(super) fn exists(name: &str) -> bool {
-    interface_exists(name)
+    getifaddrs::getifaddrs().is_ok_and(|mut listed| listed.any(|interface| interface.description == name))
 }
 
 pub(super) fn open(name: &str, mtu: u16) -> Result<SyncDevice, TunError> {
