@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use lanrage_tests::lab::address::{SERVER, SERVER6};
 use lanrage_tests::lab::ping::Pinger;
+use lanrage_tests::lab::probe::{self, ProbeServer};
 use lanrage_tests::lab::{HomeSpec, Kind, Lab, LinkSpec, Nat, matrix, traffic, verify};
 
 #[test]
@@ -26,6 +27,25 @@ fn every_pair_of_homes_connects_as_its_nats_allow() -> Result<()> {
     let matrix = matrix::run(&matrix::all_kinds(), &|_| {})?;
     let faults = matrix.faults();
     ensure!(faults.is_empty(), "{}\n{}", matrix.table(), faults.join("\n"));
+    Ok(())
+}
+
+#[test]
+fn two_homes_of_one_provider_meet_only_where_it_hairpins() -> Result<()> {
+    let Some(mut lab) = Lab::for_test()? else {
+        return Ok(());
+    };
+    let server = ProbeServer::start(&lab.srv)?;
+    for (nat, meet) in [(Nat::Hairpin, true), (Nat::PortRestricted, false)] {
+        let isp = lab.isp(nat)?;
+        let a = lab.home(HomeSpec::new(Nat::PortRestricted).behind(&isp))?;
+        let b = lab.home(HomeSpec::new(Nat::PortRestricted).behind(&isp))?;
+        ensure!(
+            probe::punch(a.host(), b.host())? == meet,
+            "behind a {nat} provider it should be {meet}"
+        );
+    }
+    drop(server);
     Ok(())
 }
 

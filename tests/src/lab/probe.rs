@@ -290,3 +290,26 @@ impl fmt::Display for Filtering {
         })
     }
 }
+
+/// Whether two hosts that learn each other's public address and send to it at the same time both hear the other: hole
+/// punching without any of the product's code.
+pub fn punch(a: &Host, b: &Host) -> Result<bool> {
+    let askers = [Asker::new(&a.netns, 0)?, Asker::new(&b.netns, 0)?];
+    let (Some(at_a), Some(at_b)) = (askers[0].ask(0, None), askers[1].ask(0, None)) else {
+        return Ok(false);
+    };
+    let mut heard = [false; 2];
+    let mut packet = [0; 64];
+    for _ in 0..TRIES {
+        askers[0].socket.send_to(b"punch", at_b)?;
+        askers[1].socket.send_to(b"punch", at_a)?;
+        for (asker, heard) in askers.iter().zip(&mut heard) {
+            asker.socket.set_read_timeout(Some(TRY_FOR / 2))?;
+            *heard |= asker
+                .socket
+                .recv_from(&mut packet)
+                .is_ok_and(|(length, _)| &packet[..length] == b"punch");
+        }
+    }
+    Ok(heard == [true; 2])
+}

@@ -25,16 +25,16 @@ pub fn nat(kind: Nat, public: Ipv4Addr) -> String {
         }
         Nat::FullCone => cone(
             "iifname wan meta l4proto udp dnat ip to udp dport map @host_of",
-            None,
+            false,
             public,
         ),
         Nat::AddressRestricted => cone(
             "iifname wan udp dport . ip saddr @spoken_to dnat ip to udp dport map @host_of",
-            None,
+            false,
             public,
         ),
-        Nat::PortRestricted => cone("", None, public),
-        Nat::Hairpin => cone("", Some(HAIRPIN_IN), public),
+        Nat::PortRestricted => cone("", false, public),
+        Nat::Hairpin => cone("", true, public),
     };
     format!("table ip lab {{\n{body}}}\n")
 }
@@ -60,32 +60,37 @@ chain through { type filter hook forward priority 0;
 }
 ";
 
-const HAIRPIN_IN: &str = "iifname lan meta l4proto udp dnat ip to udp dport map @host_of";
-
 fn source_nat(rule: &str) -> String {
     format!("chain leaving {{ type nat hook postrouting priority srcnat; {rule}; }}\n")
 }
 
-fn cone(arriving: &str, hairpin: Option<&str>, public: Ipv4Addr) -> String {
+fn cone(arriving: &str, hairpin: bool, public: Ipv4Addr) -> String {
     let life = MAPPING_LIFETIME_S;
     let memory = format!("flags dynamic,timeout; timeout {life}s; size 32768;");
-    let (turn_in, turn_out, turn_note) = match hairpin {
-        Some(rule) => (
-            rule.replacen("meta", &format!("ip daddr {public} meta"), 1),
+    // What comes from the LAN for the public address is marked on its way in, for the chains on its way out.
+    let (turning, turn_in, turn_out, turn_note) = if hairpin {
+        (
             format!(
-                "iifname lan oifname lan ct status dnat meta l4proto udp snat ip to ip saddr . udp sport map @public_of
-  iifname lan oifname lan ct status dnat meta l4proto udp snat ip to {public}\n"
+                "chain turning {{ type filter hook prerouting priority -120;
+  iifname lan ip daddr {public} meta l4proto udp meta mark set 1
+}}\n"
             ),
-            "iifname lan oifname lan ct status dnat meta l4proto udp jump note\n",
-        ),
-        None => (String::new(), String::new(), ""),
+            "meta mark 1 meta l4proto udp dnat ip to udp dport map @host_of",
+            format!(
+                "oifname lan meta mark 1 meta l4proto udp snat ip to ip saddr . udp sport map @public_of
+  oifname lan meta mark 1 meta l4proto udp snat ip to {public}"
+            ),
+            "oifname lan meta mark 1 meta l4proto udp jump note",
+        )
+    } else {
+        (String::new(), "", String::new(), "")
     };
     let arriving = arriving.replacen("iifname wan", &format!("iifname wan ip daddr {public}"), 1);
     format!(
         "map host_of {{ type inet_service : ipv4_addr . inet_service; {memory} }}
 map public_of {{ type ipv4_addr . inet_service : ipv4_addr . inet_service; {memory} }}
 set spoken_to {{ type inet_service . ipv4_addr; {memory} }}
-chain arriving {{ type nat hook prerouting priority dstnat;
+{turning}chain arriving {{ type nat hook prerouting priority dstnat;
   {arriving}
   {turn_in}
 }}

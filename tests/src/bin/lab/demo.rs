@@ -106,44 +106,53 @@ fn report(anna: &Status, ben: &Status, peer: &Peer, measured: &Measured) {
     let text =
         |address: Option<std::net::SocketAddr>| address.map_or_else(|| "unknown".into(), |address| address.to_string());
     let ip = |status: &Status| status.virtual_ip.map_or_else(|| "none".into(), |ip| ip.to_string());
+    let line = |what: &str, found: String| println!("  {what:<28}{found}");
     println!("\nWhat happened");
     for (name, status) in [("Anna", anna), ("Ben", ben)] {
-        println!(
-            "  {name}'s router   {} NAT (mapping {}, filtering {}), seen from outside as {}",
-            status.nat.kind,
-            status.nat.mapping,
-            status.nat.filtering,
-            text(status.nat.public_address)
+        let nat = &status.nat;
+        line(
+            &format!("{name}'s router"),
+            format!("{}, seen from outside as {}", nat.kind, text(nat.public_address)),
         );
-        println!(
-            "  {name}'s address  {} on the party's LAN, interface {}",
-            ip(status),
-            status.device.tun
+        line("", format!("(mapping {}, filtering {})", nat.mapping, nat.filtering));
+        line(
+            &format!("{name}'s virtual address"),
+            format!("{} on interface {}", ip(status), status.device.tun),
         );
     }
-    println!(
-        "  Path from Ben to Anna     {}, straight to {}; no server in between",
-        peer.path.kind,
-        text(peer.path.address)
+    line(
+        "Path from Ben to Anna",
+        format!("{}, to {}", peer.path.kind, text(peer.path.address)),
     );
-    println!("  `join` answered after     {:.0} ms", ms(measured.joined));
-    println!(
-        "  First packet through      {:.0} ms after `join` was typed",
-        ms(measured.first_packet)
+    line(
+        "Join to first packet",
+        format!(
+            "{:.0} ms (`join` itself answered after {:.0} ms)",
+            ms(measured.first_packet),
+            ms(measured.joined)
+        ),
     );
-    println!(
-        "  Round trip, raw           {:.2} ms (Ben's PC to Anna's router, without LANrage)",
-        ms(measured.raw)
+    line(
+        "Round trip without LANrage",
+        format!("{:.2} ms, Ben's PC to Anna's router", ms(measured.raw)),
     );
-    println!(
-        "  Round trip, tunnel        {:.2} ms (Ben's PC to Anna's PC)",
-        ms(measured.tunnel)
+    line(
+        "Round trip in the tunnel",
+        format!("{:.2} ms, Ben's PC to Anna's PC", ms(measured.tunnel)),
     );
-    println!(
-        "  Throughput, tunnel        {:.0} Mbit/s Ben to Anna, {:.0} Mbit/s back (TCP; {} MB checked by SHA-256; this machine plays both PCs, both routers and the internet)\n",
-        measured.there_mbit,
-        measured.back_mbit,
-        BULK_BYTES / 1_000_000
+    line(
+        "Throughput in the tunnel",
+        format!(
+            "{:.0} Mbit/s Ben to Anna, {:.0} Mbit/s back",
+            measured.there_mbit, measured.back_mbit
+        ),
+    );
+    line(
+        "",
+        format!(
+            "(TCP, {} MB each way, checked by SHA-256; this one machine plays both PCs, both routers and the internet)\n",
+            BULK_BYTES / 1_000_000
+        ),
     );
 }
 
