@@ -8,7 +8,8 @@ use anyhow::{Result, ensure};
 use lanrage_tests::lab::address::{SERVER, SERVER6};
 use lanrage_tests::lab::ping::Pinger;
 use lanrage_tests::lab::probe::{self, ProbeServer};
-use lanrage_tests::lab::{HomeSpec, Kind, Lab, LinkSpec, Nat, matrix, traffic, verify};
+use lanrage_tests::lab::traffic::{self, Stream};
+use lanrage_tests::lab::{HomeSpec, Kind, Lab, LinkSpec, Nat, matrix, verify, wait};
 
 #[test]
 fn every_kind_of_nat_is_what_its_name_says() -> Result<()> {
@@ -67,13 +68,18 @@ fn a_link_takes_as_long_and_loses_as_much_as_it_was_told() -> Result<()> {
         "15 ms each way make {round_trip:?}"
     );
 
-    let mut pinger = Pinger::new(&lossy.host().netns, SERVER)?;
-    let mut lost = 0;
-    for _ in 0..400 {
-        lost += u32::from(pinger.ping(Duration::from_millis(15))?.is_none());
-    }
-    // 10% each way make 19% of 400: 76, with a standard deviation of 8.
-    ensure!((44..108).contains(&lost), "{lost} of 400 pings lost");
+    let stream = Stream::start(&lossy.host().netns, &lab.srv, SERVER.into(), 2000)?;
+    wait::until("2,000 packets", Duration::from_secs(10), || {
+        (stream.sent() >= 2000).then_some(())
+    })?;
+    let outcome = stream.finish()?;
+    let arrived = outcome.received as f64 / outcome.sent as f64;
+    ensure!(
+        (0.87..0.93).contains(&arrived),
+        "10% loss, but of {} packets {} arrived",
+        outcome.sent,
+        outcome.received
+    );
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::address::SERVER;
 use super::bins;
@@ -31,7 +31,7 @@ impl Control {
     pub fn start(netns: &Netns, dir: &Path) -> Result<Self> {
         let data = dir.join("control");
         let mut control = Self {
-            process: launch(netns, dir, &data)?,
+            process: launch(netns, dir, &data, None)?,
             netns: netns.clone(),
             logs: dir.to_owned(),
             data,
@@ -49,8 +49,17 @@ impl Control {
 
     /// Starts it again on the same data.
     pub fn restart(&mut self) -> Result<()> {
+        self.restart_with(None)
+    }
+
+    /// Starts it again with its clock moved, see [`super::clock`].
+    pub fn restart_with_clock(&mut self, clock: &Path) -> Result<()> {
+        self.restart_with(Some(clock))
+    }
+
+    fn restart_with(&mut self, clock: Option<&Path>) -> Result<()> {
         self.process.kill();
-        self.process = launch(&self.netns, &self.logs, &self.data)?;
+        self.process = launch(&self.netns, &self.logs, &self.data, clock)?;
         self.wait_until_listening()
     }
 
@@ -75,18 +84,20 @@ impl Control {
         })?
     }
 
+    /// The server writes its address down just after it begins to listen.
     fn ask_link(&self) -> Result<String> {
-        let mut command = self.netns.command(bins::find("lanrage-control")?);
-        command.arg("link").arg("--data-dir").arg(&self.data);
-        let answer = process::run(command, START_LIMIT)?;
-        let link = answer.stdout.trim();
-        link.starts_with("lanrage://")
-            .then(|| link.to_owned())
-            .with_context(|| format!("`lanrage-control link` said {link:?} {}", answer.stderr))
+        let program = bins::find("lanrage-control")?;
+        wait::until("`lanrage-control link` to print the link", START_LIMIT, || {
+            let mut command = self.netns.command(&program);
+            command.arg("link").arg("--data-dir").arg(&self.data);
+            let answer = process::run(command, START_LIMIT).ok()?;
+            let link = answer.stdout.trim();
+            link.starts_with("lanrage://").then(|| link.to_owned())
+        })
     }
 }
 
-fn launch(netns: &Netns, logs: &Path, data: &Path) -> Result<Process> {
+fn launch(netns: &Netns, logs: &Path, data: &Path, clock: Option<&Path>) -> Result<Process> {
     let mut command = netns.command(bins::find("lanrage-control")?);
     command
         .arg("serve")
@@ -98,5 +109,8 @@ fn launch(netns: &Netns, logs: &Path, data: &Path) -> Result<Process> {
             "--data-dir",
         ])
         .arg(data);
+    if let Some(clock) = clock {
+        command.env("LD_PRELOAD", clock);
+    }
     Process::spawn(command, "control", logs)
 }

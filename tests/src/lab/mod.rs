@@ -18,6 +18,7 @@
 pub mod address;
 pub mod agent;
 pub mod bins;
+pub mod clock;
 pub mod control;
 pub mod home;
 pub mod internet;

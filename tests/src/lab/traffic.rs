@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,8 @@ const PAYLOAD: usize = 200;
 /// A stream of UDP packets at a fixed rate from one host to another. Every packet is numbered.
 pub struct Stream {
     stop: Arc<AtomicBool>,
-    sender: JoinHandle<u64>,
+    sent: Arc<AtomicU64>,
+    sender: JoinHandle<()>,
     receiver: JoinHandle<BTreeSet<u64>>,
 }
 
@@ -43,20 +44,28 @@ impl Stream {
         let any = if at.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
         let socket = from.within(|| UdpSocket::bind(any))??;
         let stop = Arc::new(AtomicBool::new(false));
-        let (sending, receiving) = (stop.clone(), stop.clone());
+        let sent = Arc::new(AtomicU64::new(0));
+        let (sending, receiving, counted) = (stop.clone(), stop.clone(), sent.clone());
         listener.set_read_timeout(Some(Duration::from_millis(50)))?;
         Ok(Self {
-            sender: std::thread::spawn(move || send(&socket, target, per_second, &sending)),
+            sender: std::thread::spawn(move || send(&socket, target, per_second, &sending, &counted)),
             receiver: std::thread::spawn(move || receive(&listener, &receiving)),
             stop,
+            sent,
         })
+    }
+
+    /// Packets sent so far.
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
     }
 
     /// Stops sending, waits for what is on its way, and counts.
     pub fn finish(self) -> Result<StreamOutcome> {
         self.stop.store(true, Ordering::Relaxed);
         let gone = |_| anyhow::anyhow!("a traffic thread died");
-        let sent = self.sender.join().map_err(gone)?;
+        self.sender.join().map_err(gone)?;
+        let sent = self.sent.load(Ordering::Relaxed);
         let received = self.receiver.join().map_err(gone)?;
         Ok(StreamOutcome {
             sent,
@@ -66,7 +75,7 @@ impl Stream {
     }
 }
 
-fn send(socket: &UdpSocket, target: SocketAddr, per_second: u32, stop: &AtomicBool) -> u64 {
+fn send(socket: &UdpSocket, target: SocketAddr, per_second: u32, stop: &AtomicBool, sent: &AtomicU64) {
     let start = Instant::now();
     let mut number = 0_u64;
     let mut payload = [0; PAYLOAD];
@@ -77,8 +86,8 @@ fn send(socket: &UdpSocket, target: SocketAddr, per_second: u32, stop: &AtomicBo
         // A packet the kernel refuses was never sent by anybody's measure but ours: it stays counted, so it shows as lost.
         let _ = socket.send_to(&payload, target);
         number += 1;
+        sent.store(number, Ordering::Relaxed);
     }
-    number
 }
 
 fn receive(socket: &UdpSocket, stop: &AtomicBool) -> BTreeSet<u64> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::{Cell, Pair, Place, Via};
+use super::{Cell, Pair, Place, Reasons, Via};
 use crate::lab::agent::Peer;
 use crate::lab::ping::Pinger;
 
@@ -26,7 +26,7 @@ pub(super) fn seen<'a>(views: &'a Views, from: &Place, to: &Place) -> Option<&'a
         .find(|peer| peer.name == to.agent.name())
 }
 
-pub(super) fn judge(places: &[Place], pairs: &[Pair<'_>]) -> Result<Vec<Cell>> {
+pub(super) fn judge(places: &[Place], pairs: &[Pair<'_>], reasons: &Reasons) -> Result<Vec<Cell>> {
     let views = views(places);
     let judge = |pair: &Pair<'_>| -> Result<Cell> {
         let mut cell = Cell {
@@ -43,7 +43,10 @@ pub(super) fn judge(places: &[Place], pairs: &[Pair<'_>]) -> Result<Vec<Cell>> {
                     Some("unknown peer".into()),
                 ),
                 Some(peer) if peer.is_direct() => judge_direct(pair, from, to, peer)?,
-                Some(peer) => judge_pathless(pair, peer),
+                Some(peer) => {
+                    let said = reasons.get(&(from.label.clone(), to.label.clone()));
+                    judge_pathless(pair, peer, said)
+                }
             };
             cell.found = found;
             cell.fault = cell.fault.or(fault);
@@ -68,17 +71,12 @@ fn judge_direct(pair: &Pair<'_>, from: &Place, to: &Place, peer: &Peer) -> Resul
     Ok((format!("direct {:.1} ms", round_trip.as_secs_f64() * 1e3), fault))
 }
 
-fn judge_pathless(pair: &Pair<'_>, peer: &Peer) -> (String, Option<String>) {
-    match peer.reason.as_deref().filter(|reason| !reason.is_empty()) {
-        _ if pair.direct => {
-            let reason = peer.reason.as_deref().unwrap_or("no reason given");
-            (
-                format!("{}: {reason}", peer.path.kind),
-                Some(format!("not direct: {reason}")),
-            )
-        }
-        Some(reason) => (reason.to_owned(), None),
+fn judge_pathless(pair: &Pair<'_>, peer: &Peer, said: Option<&String>) -> (String, Option<String>) {
+    let now = peer.reason.as_deref().unwrap_or("no reason given");
+    match said {
+        _ if pair.direct => (format!("{}: {now}", peer.path.kind), Some(format!("not direct: {now}"))),
+        Some(reason) => (reason.clone(), None),
         None if peer.path.kind == "relay" => ("relay".into(), None),
-        None => ("no path".into(), Some("no path and no reason".into())),
+        None => (now.to_owned(), Some("does not say why".into())),
     }
 }

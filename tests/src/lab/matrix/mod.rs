@@ -22,6 +22,11 @@ use super::kind::{Kind, Nat};
 
 /// A direct path must be found within this.
 pub const LIMIT: Duration = Duration::from_secs(10);
+/// A pair that cannot have one must say why within this: agents that do not know better try three times first, the last time
+/// until 19 s after they met.
+const REASON_LIMIT: Duration = Duration::from_secs(30);
+/// What an agent says while it still tries.
+const TRYING: &str = "connecting to ";
 
 /// The kinds of the full matrix.
 pub fn all_kinds() -> Vec<Kind> {
@@ -79,6 +84,9 @@ struct Place {
     agent: Agent,
     host: Host,
 }
+
+/// Why there is no path, by who says it and of whom.
+type Reasons = BTreeMap<(String, String), String>;
 
 /// Two places that must be compared.
 struct Pair<'a> {
@@ -149,8 +157,10 @@ pub fn run(kinds: &[Kind], say: &dyn Fn(&str)) -> Result<Matrix> {
 
     say("waiting for the paths");
     let took = wait_for_paths(&places, &pairs);
+    say("waiting for the pairs without a path to know why");
+    let reasons = wait_for_reasons(&places, &pairs);
     say("pinging every pair through the tunnel");
-    let cells = judge(&places, &pairs)?;
+    let cells = judge(&places, &pairs, &reasons)?;
     let mut matrix = Matrix {
         kinds: kinds.to_vec(),
         cells: BTreeMap::new(),
@@ -253,4 +263,25 @@ fn wait_for_paths(places: &[Place], pairs: &[Pair<'_>]) -> Duration {
         }
     }
     start.elapsed()
+}
+
+/// Waits until every pair that cannot be direct said why, both ways, or time is up; what was said. An agent tries again now
+/// and then and says so, which does not take back what it said.
+fn wait_for_reasons(places: &[Place], pairs: &[Pair<'_>]) -> Reasons {
+    let start = Instant::now();
+    let pathless = || pairs.iter().filter(|pair| !pair.direct);
+    let both_ways: Vec<_> = pathless()
+        .flat_map(|pair| [(pair.a, pair.b), (pair.b, pair.a)])
+        .collect();
+    let mut reasons = Reasons::new();
+    while start.elapsed() < REASON_LIMIT && reasons.len() < both_ways.len() {
+        let views = views(places);
+        for (from, to) in &both_ways {
+            let reason = seen(&views, from, to).and_then(|peer| peer.reason.clone());
+            if let Some(reason) = reason.filter(|reason| !reason.is_empty() && !reason.starts_with(TRYING)) {
+                reasons.insert((from.label.clone(), to.label.clone()), reason);
+            }
+        }
+    }
+    reasons
 }
