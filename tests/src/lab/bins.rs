@@ -15,7 +15,8 @@ pub fn find(name: &str) -> Result<PathBuf> {
         places.extend(own.ancestors().skip(1).take(2).map(PathBuf::from));
     }
     match places.iter().map(|place| place.join(name)).find(|path| path.is_file()) {
-        Some(path) => Ok(path),
+        // Absolute, so that it also works for a person in another directory.
+        Some(path) => Ok(path.canonicalize()?),
         None => bail!(
             "{name} is not built: run `cargo build -p lanrage-control -p lanrage -p lanrage-tests`, or point LANRAGE_BIN_DIR at a \
              directory that has it"
