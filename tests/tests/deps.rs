@@ -1,4 +1,9 @@
 //! The dependency rules of ARCHITECTURE.md, read off `cargo metadata`: a pure crate cannot reach a socket by accident.
+#![expect(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "helpers of a test: a panic is a failed test"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
