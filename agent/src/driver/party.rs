@@ -236,7 +236,10 @@ impl PartySession {
     fn remember_paths(&mut self, now: Instant) {
         let proven = self.engine.proven_addresses();
         let known = &self.cache.last_good;
-        if proven.iter().any(|(member, addresses)| known.get(member) != Some(addresses)) {
+        if proven
+            .iter()
+            .any(|(member, addresses)| known.get(member) != Some(addresses))
+        {
             self.cache.last_good.extend(proven);
             self.save_at = Some(now);
         }

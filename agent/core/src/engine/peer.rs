@@ -43,7 +43,10 @@ impl Peer {
 
     /// Whether a STUN server saw this peer under the same address as `ours`, another port aside.
     pub(super) fn is_seen_at(&self, ours: Option<SocketAddr>) -> bool {
-        let mut mapped = self.named.iter().filter(|candidate| candidate.kind == CandidateKind::Mapped);
+        let mut mapped = self
+            .named
+            .iter()
+            .filter(|candidate| candidate.kind == CandidateKind::Mapped);
         ours.is_some_and(|ours| mapped.any(|candidate| candidate.address.ip() == ours.ip()))
     }
 

@@ -136,7 +136,12 @@ mod tests {
     #[test]
     fn neighbours_behind_one_carrier_nat_are_told_so() {
         let nat = nat(PORT_RESTRICTED.0, PORT_RESTRICTED.1);
-        let neighbours = Circumstances { mine: nat, theirs: nat, same_public_ip: true, ..circumstances() };
+        let neighbours = Circumstances {
+            mine: nat,
+            theirs: nat,
+            same_public_ip: true,
+            ..circumstances()
+        };
         assert!(no_path(neighbours).contains("same router or provider"));
     }
 
