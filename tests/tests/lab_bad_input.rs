@@ -51,11 +51,9 @@ impl Scene {
     }
 }
 
-/// Exit code ≠ 0 and one sentence that contains one of `words`. Lines that end in … are progress.
+/// Exit code ≠ 0 and one sentence that contains one of `words`.
 fn check(answer: &Finished, words: &[&str]) -> Result<()> {
-    let said: Vec<&str> = answer.stderr.lines().filter(|line| !line.ends_with('…')).collect();
-    let said = said.join("\n");
-    let said = said.trim();
+    let said = answer.stderr.trim();
     ensure!(answer.code != 0, "it succeeded: {answer:?}");
     ensure!(answer.code < 128, "it died: {answer:?}");
     ensure!(
@@ -236,7 +234,7 @@ fn a_clock_six_hours_off_is_named() -> Result<()> {
     let answer = ask(&["host", &control.link])?;
     check(&answer, &["clock"])?;
     ensure!(
-        answer.stderr.contains("6 h") || answer.stderr.contains("5 h 59 min"),
+        answer.stderr.contains("is 6 h ahead"),
         "does not say how much: {}",
         answer.stderr
     );

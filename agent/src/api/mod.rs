@@ -155,6 +155,8 @@ pub struct ServerReport {
 /// `lanrage peers --json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PeersReport {
+    /// The party they are in; none when this PC is in none.
+    pub party: Option<PartyName>,
     pub peers: Vec<PeerReport>,
 }
 

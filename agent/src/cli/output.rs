@@ -53,30 +53,25 @@ pub(super) fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<I
     lines.join("\n")
 }
 
-/// Shows what is going on: a spinner on a terminal, lines in a log, nothing when a script listens.
+/// Shows what is going on while a person watches: a spinner on a terminal, nothing in a log or for a script.
 pub(super) enum Progress {
     Spinner(ProgressBar),
-    Lines,
     Silent,
 }
 
 impl Progress {
     pub(super) fn start(as_json: bool) -> Self {
-        if as_json {
-            Self::Silent
-        } else if io::stderr().is_terminal() {
-            let spinner = ProgressBar::new_spinner();
-            spinner.enable_steady_tick(TICK);
-            Self::Spinner(spinner)
-        } else {
-            Self::Lines
+        if as_json || !io::stderr().is_terminal() {
+            return Self::Silent;
         }
+        let spinner = ProgressBar::new_spinner();
+        spinner.enable_steady_tick(TICK);
+        Self::Spinner(spinner)
     }
 
     pub(super) fn step(&self, step: &str) {
         match self {
             Self::Spinner(spinner) => spinner.set_message(format!("{step} …")),
-            Self::Lines => note(&format!("{step} …")),
             Self::Silent => {}
         }
     }

@@ -21,8 +21,11 @@ impl Peers {
 }
 
 fn in_words(report: &PeersReport) -> String {
+    let Some(party) = &report.party else {
+        return "This PC is in no party: `lanrage join <invite>`, or `lanrage host <server-link>`.".to_owned();
+    };
     if report.peers.is_empty() {
-        return "There are no other members yet. The host makes invites with `lanrage invite`.".to_owned();
+        return format!("There are no other members in {party} yet. The host makes invites with `lanrage invite`.");
     }
     let header = ["NAME", "ADDRESS", "PATH", "RTT", "RECEIVED", "SENT"];
     let mut text = output::table(header, report.peers.iter().map(row));
@@ -84,6 +87,20 @@ mod tests {
     }
 
     #[test]
+    fn nobody_is_listed_with_the_reason() {
+        let alone = PeersReport {
+            party: Some("Friday".parse().unwrap()),
+            peers: vec![],
+        };
+        assert!(in_words(&alone).starts_with("There are no other members in Friday yet."));
+        let outside = PeersReport {
+            party: None,
+            peers: vec![],
+        };
+        assert!(in_words(&outside).starts_with("This PC is in no party"));
+    }
+
+    #[test]
     fn peers_are_listed_with_their_path_and_what_is_wrong() {
         let direct = PathReport {
             kind: PathKind::Direct,
@@ -102,7 +119,10 @@ mod tests {
             peer("Ben", none, Some("both routers use symmetric NAT; enable UPnP on one")),
         ];
         assert_eq!(
-            in_words(&PeersReport { peers }),
+            in_words(&PeersReport {
+                party: Some("Friday".parse().unwrap()),
+                peers
+            }),
             "NAME  ADDRESS    PATH                     RTT      RECEIVED  SENT\n\
              Anna  10.64.0.2  direct 203.0.113.7:4000  21.3 ms  2.0 KiB   7 B\n\
              Ben   10.64.0.2  none                     –        2.0 KiB   7 B\n\n\

@@ -93,9 +93,13 @@ fn nat(engine: &Engine) -> NatReport {
 /// `peers`.
 pub fn peers(session: Option<&PartySession>, now: Instant) -> PeersReport {
     let Some(session) = session else {
-        return PeersReport { peers: Vec::new() };
+        return PeersReport {
+            party: None,
+            peers: Vec::new(),
+        };
     };
     PeersReport {
+        party: Some(session.cache.party.name.clone()),
         peers: session.engine.peers().map(|view| peer(session, view, now)).collect(),
     }
 }

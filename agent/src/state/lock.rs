@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::StateError;
 use super::sealed::write_private;
@@ -11,7 +11,9 @@ const LOCK_FILE: &str = "lock";
 /// Apart from the lock itself: Windows lets nobody read a locked file.
 const PID_FILE: &str = "agent.pid";
 
-const TRIES: u32 = 5;
+/// A killed agent's lock ends when the system has torn the process down, TUN device and all; who asks [`is_in_use`] holds
+/// it for a moment.
+const PATIENCE: Duration = Duration::from_secs(1);
 const BETWEEN_TRIES: Duration = Duration::from_millis(10);
 
 /// The exclusive right to a state directory.
@@ -25,15 +27,13 @@ impl Lock {
     pub(super) fn take(dir: &Path) -> Result<Self, StateError> {
         let path = dir.join(LOCK_FILE);
         let file = open(dir).map_err(StateError::io("open", &path))?;
-        let mut tries = 1;
+        let deadline = Instant::now() + PATIENCE;
         while let Err(error) = file.try_lock() {
             match error {
-                // Whoever asks `is_in_use` holds it for a moment.
-                TryLockError::WouldBlock if tries < TRIES => std::thread::sleep(BETWEEN_TRIES),
+                TryLockError::WouldBlock if Instant::now() < deadline => std::thread::sleep(BETWEEN_TRIES),
                 TryLockError::WouldBlock => return Err(StateError::InUse { pid: holder(dir) }),
                 TryLockError::Error(error) => return Err(StateError::io("lock", &path)(error)),
             }
-            tries += 1;
         }
         write_private(&dir.join(PID_FILE), std::process::id().to_string().as_bytes())?;
         Ok(Self { _file: file })
@@ -42,11 +42,14 @@ impl Lock {
 
 /// Refuses a directory that an agent runs on, without touching it.
 pub fn check_free(dir: &Path) -> Result<(), StateError> {
-    if is_in_use(dir) {
-        Err(StateError::InUse { pid: holder(dir) })
-    } else {
-        Ok(())
+    let deadline = Instant::now() + PATIENCE;
+    while is_in_use(dir) {
+        if Instant::now() >= deadline {
+            return Err(StateError::InUse { pid: holder(dir) });
+        }
+        std::thread::sleep(BETWEEN_TRIES);
     }
+    Ok(())
 }
 
 /// Whether an agent runs on this directory.

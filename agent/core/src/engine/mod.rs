@@ -192,6 +192,9 @@ impl Engine {
         if let Some(presence) = presence {
             peer.nat = presence.nat;
         }
+        if online && !peer.signalling.is_online() {
+            peer.paths.search_afresh();
+        }
         // While the server is away its last word on who is online means nothing.
         peer.signalling.handle_online(online && self.server_reachable, now);
     }
@@ -404,7 +407,7 @@ impl Engine {
                     peer_name: peer.member.name.as_str(),
                     peer_online: peer.signalling.is_online(),
                     server_reachable: self.server_reachable,
-                    punching: peer.paths.is_punching(),
+                    first_attempt: peer.paths.is_first_attempt(),
                     same_public_ip: peer.is_seen_at(self.own.mapped),
                     mine: self.nat_summary(),
                     theirs: peer.nat,

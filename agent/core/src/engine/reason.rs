@@ -9,8 +9,8 @@ pub struct Circumstances<'a> {
     /// The peer's agent is connected to the control server.
     pub peer_online: bool,
     pub server_reachable: bool,
-    /// Addresses are being probed right now.
-    pub punching: bool,
+    /// The peer's addresses are being probed, and one whole punch has not gone by yet.
+    pub first_attempt: bool,
     /// Both are seen under one public address.
     pub same_public_ip: bool,
     pub mine: NatSummary,
@@ -20,7 +20,7 @@ pub struct Circumstances<'a> {
 /// One sentence, two at most.
 pub fn no_path(c: Circumstances<'_>) -> String {
     let name = c.peer_name;
-    if !c.server_reachable && !c.punching {
+    if !c.server_reachable && !c.first_attempt {
         return format!(
             "the control server is not reachable and {name} does not answer at the addresses known from before; \
              connecting goes on by itself when one of them is back"
@@ -46,13 +46,13 @@ pub fn no_path(c: Circumstances<'_>) -> String {
             c.theirs.common_name()
         );
     }
-    if c.same_public_ip && !c.punching {
+    if c.same_public_ip && !c.first_attempt {
         return format!(
             "you and {name} are behind the same router or provider, and it passes nothing between its own customers: turning on \
              UPnP (or NAT-PMP, PCP), or IPv6, can make a direct path possible"
         );
     }
-    if c.punching {
+    if c.first_attempt {
         return format!("connecting to {name} …");
     }
     format!(
@@ -99,7 +99,7 @@ mod tests {
             peer_name: "Ben",
             peer_online: true,
             server_reachable: true,
-            punching: false,
+            first_attempt: false,
             same_public_ip: false,
             mine: nat(SYMMETRIC.0, SYMMETRIC.1),
             theirs: nat(PORT_RESTRICTED.0, PORT_RESTRICTED.1),

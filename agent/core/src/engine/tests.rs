@@ -281,3 +281,40 @@ fn an_unreachable_peer_is_explained() {
     let reason = world.engines[0].peers().next().unwrap().reason.unwrap();
     assert!(reason.contains("member 2's network lets no UDP through"), "{reason}");
 }
+
+#[test]
+fn a_peer_nobody_reaches_is_explained_after_one_attempt_and_not_only_between_attempts() {
+    let mut world = world(2);
+    let now = world.now;
+    let reachable = NatSummary {
+        mapping: Mapping::EndpointIndependent,
+        filtering: Filtering::EndpointIndependent,
+        port_mapping: false,
+    };
+    let presence = Presence {
+        nat: reachable,
+        agent_version: "test".into(),
+    };
+    let candidate = Candidate {
+        kind: CandidateKind::Mapped,
+        address: "203.0.113.9:4000".parse().unwrap(),
+    };
+    let engine = &mut world.engines[0];
+    engine.handle_server(true, now);
+    engine.handle_presence(MemberId(2), true, Some(&presence), now);
+    let reason_after = |engine: &mut Engine, since_start: Duration| {
+        // As when signals go back and forth: every one names the addresses again.
+        engine.try_addresses(MemberId(2), vec![candidate], now + since_start);
+        engine.handle_timeout(now + since_start);
+        engine.peers().next().unwrap().reason.unwrap()
+    };
+    assert!(reason_after(engine, Duration::ZERO).contains("connecting"));
+    assert!(reason_after(engine, Duration::from_secs(9)).contains("connecting"));
+    let reason = reason_after(engine, Duration::from_secs(10));
+    assert!(reason.contains("none of member 2's addresses answers"), "{reason}");
+
+    let away = now + Duration::from_secs(20);
+    engine.handle_presence(MemberId(2), false, None, away);
+    engine.handle_presence(MemberId(2), true, Some(&presence), away);
+    assert!(reason_after(engine, Duration::from_secs(21)).contains("connecting"));
+}

@@ -21,7 +21,7 @@ use lanrage_shared::wire::probe::{Probe, ProbeKind};
 use rand::RngCore;
 use rand::rngs::StdRng;
 
-use self::candidate::CandidatePath;
+use self::candidate::{CandidatePath, PUNCH_TIME};
 use self::replay::ReplayFilter;
 use crate::batch::Datagram;
 
@@ -83,6 +83,16 @@ pub struct Selected {
     pub rtt_ms: Option<f64>,
 }
 
+/// How long a peer without a path has been looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Search {
+    /// Nothing was probed yet.
+    Fresh,
+    Since(Instant),
+    /// One whole punch brought no answer. It goes on being tried.
+    Unanswered,
+}
+
 /// One peer's addresses and which of them is in use.
 pub struct PeerPaths {
     send: ProbeKey,
@@ -91,6 +101,7 @@ pub struct PeerPaths {
     replay: ReplayFilter,
     paths: BTreeMap<SocketAddr, CandidatePath>,
     selected: Option<(SocketAddr, Instant)>,
+    search: Search,
     last_received: Option<Instant>,
     last_sent: Option<Instant>,
     transmits: VecDeque<Datagram>,
@@ -106,6 +117,7 @@ impl PeerPaths {
             replay: ReplayFilter::default(),
             paths: BTreeMap::new(),
             selected: None,
+            search: Search::Fresh,
             last_received: None,
             last_sent: None,
             transmits: VecDeque::new(),
@@ -141,13 +153,23 @@ impl PeerPaths {
         proven.iter().map(|path| path.address).collect()
     }
 
-    /// Whether some address is still being probed for its first answer.
-    pub fn is_punching(&self) -> bool {
-        self.selected.is_none() && self.paths.values().any(|path| path.due().is_some())
+    /// Whether the first attempt to find a path is still going on.
+    pub fn is_first_attempt(&self) -> bool {
+        self.selected.is_none()
+            && self.search != Search::Unanswered
+            && self.paths.values().any(|path| path.due().is_some())
+    }
+
+    /// The peer is back after it was away: what was tried before says nothing any more.
+    pub fn search_afresh(&mut self) {
+        self.search = Search::Fresh;
     }
 
     /// The peer named its addresses (or they are remembered from before): probe them all, now.
     pub fn handle_candidates(&mut self, candidates: &[Candidate], now: Instant) {
+        if self.search == Search::Fresh && !candidates.is_empty() {
+            self.search = Search::Since(now);
+        }
         for candidate in candidates.iter().take(MAX_CANDIDATES) {
             match self.paths.get_mut(&candidate.address) {
                 Some(path) => {
@@ -261,6 +283,11 @@ impl PeerPaths {
         self.paths
             .retain(|address, path| Some(*address) == selected || !path.is_spent(cx.now));
         self.select(cx.now);
+        match self.search {
+            _ if self.selected.is_some() => self.search = Search::Fresh,
+            Search::Since(start) if start + PUNCH_TIME <= cx.now => self.search = Search::Unanswered,
+            Search::Fresh | Search::Since(_) | Search::Unanswered => {}
+        }
     }
 
     /// When [`PeerPaths::handle_timeout`] wants to run next, and why.

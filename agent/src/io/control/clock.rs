@@ -38,7 +38,7 @@ pub fn check_clock(offset: ClockOffset) -> Result<(), Failure> {
         "clock_wrong",
         format!(
             "this PC's clock is {} {direction} the server's; set it ({HOW_TO_SET}), then try again",
-            in_words(off / 60_000)
+            in_words(off.saturating_add(30_000) / 60_000)
         ),
     ))
 }
@@ -52,6 +52,7 @@ fn in_words(minutes: u64) -> String {
     let (days, hours, minutes) = (minutes / (24 * 60), minutes / 60 % 24, minutes % 60);
     match (days, hours) {
         (0, 0) => format!("{minutes} min"),
+        (0, _) if minutes == 0 => format!("{hours} h"),
         (0, _) => format!("{hours} h {minutes} min"),
         (1, _) => format!("1 day {hours} h"),
         _ => format!("{days} days {hours} h"),
@@ -81,11 +82,13 @@ mod tests {
 
     #[test]
     fn a_wrong_clock_is_refused_with_how_wrong_it_is() {
-        let ahead = check(-6 * 3600 * 1000).unwrap_err();
-        assert!(
-            ahead.starts_with("this PC's clock is 6 h 0 min ahead of the server's"),
-            "{ahead}"
-        );
+        for milliseconds in [-6 * 3600 * 1000, -6 * 3600 * 1000 + 800, -6 * 3600 * 1000 - 800] {
+            let ahead = check(milliseconds).unwrap_err();
+            assert!(
+                ahead.starts_with("this PC's clock is 6 h ahead of the server's"),
+                "{ahead}"
+            );
+        }
         let behind = check(50 * 3600 * 1000).unwrap_err();
         assert!(
             behind.starts_with("this PC's clock is 2 days 2 h behind the server's"),
