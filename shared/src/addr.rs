@@ -29,8 +29,6 @@ pub struct PartyNet {
 impl PartyNet {
     /// The network at `index` (taken modulo [`PARTY_SUBNETS`]), with the IPv6 prefix that follows from the party's id.
     pub fn at(index: u32, party: PartyId) -> Self {
-        let index = index % PARTY_SUBNETS;
-        let base = u32::from(Ipv4Addr::new(10, 64, 0, 0)) + index * 256;
         let digest = Sha256::new()
             .chain_update(b"lanrage ula v1")
             .chain_update(party.0.as_bytes())
@@ -39,9 +37,15 @@ impl PartyNet {
         prefix[0] = 0xfd;
         prefix[1..6].copy_from_slice(&digest[..5]);
         Self {
-            v4: Ipv4Net::new_assert(Ipv4Addr::from(base), 24),
+            v4: Self::v4_at(index),
             v6: Ipv6Net::new_assert(Ipv6Addr::from(prefix), 64),
         }
+    }
+
+    /// The IPv4 part of the network at `index`.
+    pub fn v4_at(index: u32) -> Ipv4Net {
+        let base = u32::from(Ipv4Addr::new(10, 64, 0, 0)) + index % PARTY_SUBNETS * 256;
+        Ipv4Net::new_assert(Ipv4Addr::from(base), 24)
     }
 
     /// The virtual IPv4 address of a member.
@@ -64,11 +68,11 @@ impl PartyNet {
         let host = u16::try_from(host).ok()?;
         (FIRST_MEMBER..=LAST_MEMBER).contains(&host).then_some(MemberId(host))
     }
+}
 
-    /// Whether any address of this network is also in one of `lans`.
-    pub fn overlaps(&self, lans: &[Ipv4Net]) -> bool {
-        lans.iter().any(|lan| lan.contains(&self.v4) || self.v4.contains(lan))
-    }
+/// Whether any address is in both networks.
+pub fn overlap(a: &Ipv4Net, b: &Ipv4Net) -> bool {
+    a.contains(b) || b.contains(a)
 }
 
 #[cfg(test)]

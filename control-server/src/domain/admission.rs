@@ -1,16 +1,15 @@
 //! Whether a device that shows a valid invite gets in, and as which number.
 
 use ipnet::Ipv4Net;
-use lanrage_shared::api::party::MAX_LANS;
 use lanrage_shared::ids::{DeviceId, MemberId};
 use lanrage_store::{PartyRow, Refusal, SeatRow};
 
 use super::ipam;
 
-/// Admits a device whose own networks are `lans`, of which the first [`MAX_LANS`] count.
+/// Admits a device whose own networks are `lans`.
 pub fn admit(party: &PartyRow, seats: &[SeatRow], device: DeviceId, lans: &[Ipv4Net]) -> Result<MemberId, Refusal> {
     let net = party.net();
-    if let Some(lan) = lans.iter().take(MAX_LANS).find(|lan| net.overlaps(&[**lan])) {
+    if let Some(lan) = ipam::in_the_way(&net.v4, lans) {
         return Err(Refusal::AddressConflict {
             lan: lan.trunc(),
             party: net.v4,

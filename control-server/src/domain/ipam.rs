@@ -5,25 +5,40 @@
 //! a seat after its device has left, and only a party that is out of numbers gives the longest-gone device's to another.
 
 use ipnet::Ipv4Net;
-use lanrage_shared::addr::{FIRST_MEMBER, LAST_MEMBER, PARTY_SUBNETS, PartyNet};
+use lanrage_shared::addr::{FIRST_MEMBER, LAST_MEMBER, PARTY_SUBNETS, PartyNet, overlap};
 use lanrage_shared::api::party::MAX_LANS;
 use lanrage_shared::ids::{DeviceId, MemberId, PartyId};
-use lanrage_store::{Refusal, SeatRow};
+use lanrage_store::SeatRow;
 use sha2::{Digest, Sha256};
 
-/// The index ([`PartyNet::at`]) of a subnet that overlaps none of the host's own networks, of which the first [`MAX_LANS`]
-/// count. Two parties may have the same subnet: they are separate networks.
-pub fn choose_subnet(party: PartyId, lans: &[Ipv4Net]) -> Result<u32, Refusal> {
+/// Own networks with a shorter prefix than this are avoided where that is possible, and are in nobody's way where it is not:
+/// the party's /24 is the more specific route, and hides only one in 256 or fewer of such a network's addresses. Who has
+/// 10.0.0.0/8 at home or by a VPN could not be in any party otherwise.
+const SHORTEST_IN_THE_WAY: u8 = 16;
+
+/// The index ([`PartyNet::v4_at`]) of a subnet that is not in the way of the host's own networks, of which the first
+/// [`MAX_LANS`] count: too few to cover every subnet. Two parties may have the same subnet: they are separate networks.
+pub fn choose_subnet(party: PartyId, lans: &[Ipv4Net]) -> u32 {
     let lans = &lans[..lans.len().min(MAX_LANS)];
     let first = hash(b"lanrage subnet v1", &[party.0.as_bytes()]) % PARTY_SUBNETS;
-    (0..PARTY_SUBNETS)
-        .map(|step| (first + step) % PARTY_SUBNETS)
-        .find(|index| !PartyNet::at(*index, party).overlaps(lans))
-        .ok_or_else(|| {
-            let widest = lans.iter().min_by_key(|lan| lan.prefix_len());
-            let lan = widest.map_or_else(Ipv4Net::default, Ipv4Net::trunc);
-            Refusal::NoSubnetLeft { lan }
+    let from_first = (0..PARTY_SUBNETS).map(|step| (first + step) % PARTY_SUBNETS);
+    let apart = from_first
+        .clone()
+        .find(|index| lans.iter().all(|lan| !overlap(&PartyNet::v4_at(*index), lan)));
+    apart
+        .or_else(|| {
+            from_first
+                .clone()
+                .find(|index| in_the_way(&PartyNet::v4_at(*index), lans).is_none())
         })
+        .unwrap_or(first)
+}
+
+/// The first of somebody's own networks that a party's subnet would hide too much of.
+pub fn in_the_way<'a>(subnet: &Ipv4Net, lans: &'a [Ipv4Net]) -> Option<&'a Ipv4Net> {
+    lans.iter()
+        .take(MAX_LANS)
+        .find(|lan| lan.prefix_len() >= SHORTEST_IN_THE_WAY && overlap(subnet, lan))
 }
 
 /// The number a device gets in a party: the one kept for it, else the first free one from where its hash points, else the one
@@ -86,18 +101,20 @@ mod tests {
         PartyId(Uuid::from_u128(n))
     }
 
+    fn subnet(party: PartyId, lans: &[Ipv4Net]) -> Ipv4Net {
+        PartyNet::v4_at(choose_subnet(party, lans))
+    }
+
     proptest! {
         #[test]
-        fn a_subnet_never_overlaps_the_hosts_networks(
-            id: u128, nets in prop::collection::vec((any::<u32>(), 9u8..=32), 0..MAX_LANS),
+        fn a_subnet_is_never_in_the_way_of_the_hosts_networks(
+            id: u128, nets in prop::collection::vec((any::<u32>(), 8u8..=32), 0..MAX_LANS),
         ) {
             let lans: Vec<_> = nets
                 .into_iter()
                 .map(|(base, prefix)| Ipv4Net::new(Ipv4Addr::from((base >> 8) | 10 << 24), prefix).unwrap())
                 .collect();
-            if let Ok(index) = choose_subnet(party(id), &lans) {
-                prop_assert!(!PartyNet::at(index, party(id)).overlaps(&lans));
-            }
+            prop_assert_eq!(in_the_way(&subnet(party(id), &lans), &lans), None);
         }
 
         #[test]
@@ -122,10 +139,20 @@ mod tests {
     }
 
     #[test]
-    fn a_network_that_covers_everything_is_named() {
-        let lans = ["10.1.2.3/8".parse().unwrap(), "192.168.0.0/24".parse().unwrap()];
-        let lan = "10.0.0.0/8".parse().unwrap();
-        assert_eq!(choose_subnet(party(1), &lans), Err(Refusal::NoSubnetLeft { lan }));
+    fn a_wide_network_is_avoided_where_that_leaves_a_choice() {
+        for n in 0..50 {
+            let half = "10.0.0.0/9".parse().unwrap();
+            assert!(!overlap(&subnet(party(n), &[half]), &half));
+        }
+    }
+
+    #[test]
+    fn a_network_that_covers_everything_still_leaves_its_narrow_neighbours_alone() {
+        for n in 0..50 {
+            let everything = "10.1.2.3/8".parse().unwrap();
+            let narrow = subnet(party(n), &[]);
+            assert!(!overlap(&subnet(party(n), &[everything, narrow]), &narrow));
+        }
     }
 
     #[test]

@@ -60,10 +60,6 @@ pub enum Refusal {
         "your own network {lan} overlaps the party's network {party}: change your router's network or ask the host to make a new party"
     )]
     AddressConflict { lan: Ipv4Net, party: Ipv4Net },
-    #[error(
-        "your own network {lan} leaves no room for a party's network: use a smaller network than that on your router"
-    )]
-    NoSubnetLeft { lan: Ipv4Net },
     #[error("this device is in too many parties: leave one first")]
     TooManyParties,
 }
