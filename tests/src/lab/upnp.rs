@@ -26,7 +26,7 @@ chain postrouting_miniupnpd { }
 
 /// Starts miniupnpd on a home's router and waits until it answers.
 pub fn start(lab: &Lab, home: &Home) -> Result<()> {
-    let program = which("miniupnpd").context("a UPnP router needs miniupnpd: apt-get install miniupnpd")?;
+    let program = which("miniupnpd").context("a UPnP router needs miniupnpd: apt-get install miniupnpd-nftables")?;
     home.router.nft(CHAINS)?;
     let name = format!("miniupnpd-{}", home.number);
     let config = lab.dir().join(format!("{name}.conf"));
