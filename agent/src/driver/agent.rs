@@ -1,23 +1,20 @@
 //! The agent's loop: one task that owns the party and hears everything, so that nothing needs a lock.
 
-use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr, SocketAddrV4};
+use std::net::{SocketAddr, SocketAddrV4};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use lanrage_agent_core::engine::PeerView;
 use lanrage_agent_core::nat::StunEndpoint;
-use lanrage_shared::api::party::Services;
-use lanrage_shared::invite::ServerLink;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::command::{Command, CurrentParty};
 use super::dataplane::{DataPlane, FromNetwork};
 use super::party::{Outcome, PartySession};
+use super::pings::Pings;
+use super::report;
+use super::services::stun_endpoints;
 use super::stream::StreamEvent;
-use super::{echo, report};
-use crate::api::{DeviceReport, Failure, JoinedReport, PingReport};
+use crate::api::{DeviceReport, Failure, JoinedReport};
 use crate::io::control::ControlClient;
 use crate::io::netwatch::LocalAddress;
 use crate::io::tun::TunDevice;
@@ -25,8 +22,6 @@ use crate::state::StateDir;
 
 /// How often WireGuard's timers run and traffic is looked at.
 const TICK: Duration = Duration::from_millis(250);
-/// Echo requests under way at once.
-const MAX_PINGS: usize = 64;
 
 /// Where the loop's inputs come from.
 pub struct Inputs {
@@ -46,18 +41,9 @@ pub struct Agent {
     session: Option<PartySession>,
     stream: Option<mpsc::Receiver<StreamEvent>>,
     stun: Option<mpsc::Receiver<Vec<StunEndpoint>>>,
-    pings: HashMap<u16, Ping>,
-    next_ping: u16,
+    pings: Pings,
     // Last: whoever waits for the directory to be free finds the interface gone, too.
     pub state: StateDir,
-}
-
-struct Ping {
-    sent: Instant,
-    deadline: Instant,
-    view: PeerView,
-    target: IpAddr,
-    reply: oneshot::Sender<Result<PingReport, Failure>>,
 }
 
 impl Agent {
@@ -75,8 +61,7 @@ impl Agent {
             session: None,
             stream: None,
             stun: None,
-            pings: HashMap::new(),
-            next_ping: 0,
+            pings: Pings::default(),
         }
     }
 
@@ -137,7 +122,7 @@ impl Agent {
                     if let Some(session) = &mut self.session {
                         session.handle_traffic(&self.data_plane, now);
                     }
-                    self.end_late_pings(now);
+                    self.pings.end_late(self.session.as_ref(), now);
                 }
                 () = tokio::time::sleep_until(wake.into()) => {
                     self.with_session(|session, now| session.engine.handle_timeout(now));
@@ -173,11 +158,7 @@ impl Agent {
             FromNetwork::Control(datagram, at) => self.with_session(|session, _| {
                 session.engine.handle_datagram(&datagram, at);
             }),
-            FromNetwork::EchoReply { sequence, at } => {
-                if let Some(ping) = self.pings.remove(&sequence) {
-                    ping.end(Some(at));
-                }
-            }
+            FromNetwork::EchoReply { sequence, at } => self.pings.handle_answer(sequence, at),
         }
     }
 
@@ -232,7 +213,10 @@ impl Agent {
                 });
                 let _ = reply.send(left);
             }
-            Command::Ping { target, timeout, reply } => self.ping(&target, timeout, reply),
+            Command::Ping { target, timeout, reply } => {
+                self.pings
+                    .start(&target, timeout, reply, self.session.as_ref(), &self.data_plane);
+            }
             Command::Down => {}
         }
     }
@@ -313,85 +297,6 @@ impl Agent {
         self.stun = Some(endpoints);
     }
 
-    fn ping(&mut self, target: &str, timeout: Duration, reply: oneshot::Sender<Result<PingReport, Failure>>) {
-        let Some(session) = &self.session else {
-            let _ = reply.send(Err(Failure::new(
-                "no_party",
-                "this PC is in no party, so there is nobody to ping",
-            )));
-            return;
-        };
-        let wanted: Option<IpAddr> = target.parse().ok();
-        let found = session.engine.peers().find(|view| match wanted {
-            Some(ip) => ip == view.member.virtual_ip || ip == view.member.virtual_ip6,
-            None => view.member.name.as_str().to_lowercase() == target.trim().to_lowercase(),
-        });
-        let Some(view) = found else {
-            let names: Vec<String> = session
-                .engine
-                .peers()
-                .map(|view| view.member.name.to_string())
-                .collect();
-            let known = if names.is_empty() {
-                "nobody yet".to_owned()
-            } else {
-                names.join(", ")
-            };
-            let _ = reply.send(Err(Failure::new(
-                "no_such_peer",
-                format!("no peer is called or has the address {target:?}; the party has {known}"),
-            )));
-            return;
-        };
-        if self.pings.len() >= MAX_PINGS {
-            let _ = reply.send(Err(Failure::new(
-                "busy",
-                "too many pings are under way; try again in a moment",
-            )));
-            return;
-        }
-        let target = wanted.unwrap_or(view.member.virtual_ip.into());
-        let net = &session.cache.party.net;
-        let from: IpAddr = if target.is_ipv4() {
-            net.member_v4(session.cache.me).into()
-        } else {
-            net.member_v6(session.cache.me).into()
-        };
-        self.next_ping = self.next_ping.wrapping_add(1);
-        let now = Instant::now();
-        let id = self.data_plane.echo_id.load(Ordering::Relaxed);
-        if let Some(packet) = echo::request(from, target, id, self.next_ping) {
-            self.data_plane.inject(packet);
-        }
-        let ping = Ping {
-            sent: now,
-            deadline: now + timeout,
-            view,
-            target,
-            reply,
-        };
-        self.pings.insert(self.next_ping, ping);
-    }
-
-    fn end_late_pings(&mut self, now: Instant) {
-        let late: Vec<u16> = self
-            .pings
-            .iter()
-            .filter(|(_, ping)| ping.deadline <= now)
-            .map(|(id, _)| *id)
-            .collect();
-        for id in late {
-            let Some(mut ping) = self.pings.remove(&id) else {
-                continue;
-            };
-            let views = self.session.iter().flat_map(|session| session.engine.peers());
-            if let Some(view) = views.into_iter().find(|view| view.member.id == ping.view.member.id) {
-                ping.view = view;
-            }
-            ping.end(None);
-        }
-    }
-
     fn save_if_due(&mut self, now: Instant) {
         if self
             .session
@@ -412,26 +317,6 @@ impl Agent {
     }
 }
 
-impl Ping {
-    fn end(self, answered: Option<Instant>) {
-        let now = Instant::now();
-        let name = &self.view.member.name;
-        let reason = answered.is_none().then(|| match &self.view.reason {
-            Some(reason) => reason.clone(),
-            None => format!("the path to {name} works, but its PC does not answer pings: its firewall may drop them"),
-        });
-        let rtt_ms = answered.map(|at| at.saturating_duration_since(self.sent).as_secs_f64() * 1000.0);
-        let report = PingReport {
-            peer: name.clone(),
-            virtual_ip: self.target,
-            rtt_ms: rtt_ms.map(|ms| (ms * 100.0).round() / 100.0),
-            path: report::path(self.view.path, now),
-            reason,
-        };
-        let _ = self.reply.send(Ok(report));
-    }
-}
-
 /// The next item of a channel that may not be there.
 async fn next<T>(channel: &mut Option<mpsc::Receiver<T>>) -> Option<T> {
     match channel {
@@ -446,29 +331,4 @@ fn own_addresses(interfaces: &[LocalAddress], port: u16) -> Vec<SocketAddr> {
         .iter()
         .map(|local| SocketAddr::new(local.address, port))
         .collect()
-}
-
-/// The STUN servers' addresses. One without a host is where the control server is.
-async fn stun_endpoints(services: Services, server: ServerLink, reached: Option<IpAddr>) -> Vec<StunEndpoint> {
-    let mut endpoints = Vec::new();
-    for stun in services.stun {
-        let addresses: Vec<IpAddr> = match (&stun.host, reached) {
-            (None, Some(ip)) => vec![ip],
-            (host, _) => {
-                let host = host.as_deref().unwrap_or(&server.host);
-                match tokio::net::lookup_host((host, stun.port)).await {
-                    Ok(found) => found.map(|address| address.ip()).collect(),
-                    Err(error) => {
-                        tracing::warn!(%error, "a STUN server's name cannot be looked up");
-                        continue;
-                    }
-                }
-            }
-        };
-        endpoints.extend(addresses.into_iter().map(|ip| StunEndpoint {
-            address: SocketAddr::new(ip, stun.port),
-            second_port: stun.second_port,
-        }));
-    }
-    endpoints
 }

@@ -8,8 +8,10 @@ mod command;
 pub mod dataplane;
 mod echo;
 mod party;
+mod pings;
 mod report;
 mod requests;
+mod services;
 mod stream;
 
 use std::path::{Path, PathBuf};

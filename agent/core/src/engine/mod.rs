@@ -5,9 +5,12 @@
 //! probes what they tell, and says which path each peer has. The driver carries out its [`Event`]s.
 
 mod addresses;
+mod members;
 mod peer;
 mod reason;
 mod signalling;
+mod telling;
+mod view;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -18,19 +21,17 @@ use lanrage_shared::api::party::{Member, Party};
 use lanrage_shared::api::presence::{Mapping, NatSummary, Presence};
 use lanrage_shared::ids::{DeviceKey, MemberId};
 use lanrage_shared::keys::{DeviceSecret, PartySecret};
-use lanrage_shared::pair::PairKeys;
-use lanrage_shared::seal::NONCE_LEN;
-use lanrage_shared::signal::{Candidate, CandidateKind, Signal};
+use lanrage_shared::signal::{Candidate, CandidateKind};
 use lanrage_shared::wire::probe;
 use rand::rngs::StdRng;
 use rand::{RngCore, SeedableRng};
 
 pub use self::addresses::OwnAddresses;
 use self::peer::Peer;
-pub use self::reason::Circumstances;
+pub use self::view::PeerView;
 use crate::batch::Datagram;
 use crate::nat::{self, Discovery, NatReport, StunEndpoint};
-use crate::path::{Context, PartyClock, Selected};
+use crate::path::{Context, PartyClock};
 
 /// Signals wait this long for the first answer of a STUN server; without UDP there will be none.
 const PATIENCE: Duration = Duration::from_millis(400);
@@ -68,16 +69,6 @@ pub enum Event {
     Signal { to: MemberId, sealed: String },
     /// For the control server and the party.
     Presence(Presence),
-}
-
-/// A peer as `peers` shows it.
-#[derive(Debug, Clone)]
-pub struct PeerView {
-    pub member: Member,
-    pub online: bool,
-    pub path: Option<Selected>,
-    /// Why there is no path; none while there is one.
-    pub reason: Option<String>,
 }
 
 /// One party, seen from this agent.
@@ -129,74 +120,6 @@ impl Engine {
         };
         engine.handle_members(&config.party.members, now);
         engine
-    }
-
-    /// The whole membership, as of a snapshot: adds and removes what differs.
-    pub fn handle_members(&mut self, members: &[Member], now: Instant) {
-        let gone: Vec<MemberId> = self
-            .peers
-            .keys()
-            .filter(|id| members.iter().all(|member| member.id != **id))
-            .copied()
-            .collect();
-        for member in gone {
-            self.handle_left(member);
-        }
-        for member in members {
-            self.handle_joined(member, now);
-        }
-    }
-
-    /// A member joined, or is known with another key or name than before.
-    pub fn handle_joined(&mut self, member: &Member, now: Instant) {
-        if member.id == self.me || member.device_key == self.device.public() {
-            return;
-        }
-        let same_key = self
-            .peers
-            .get(&member.id)
-            .map(|peer| peer.member.device_key == member.device_key);
-        if same_key == Some(false) {
-            self.handle_left(member.id);
-        }
-        if same_key != Some(true) {
-            let keys = PairKeys::derive(&self.secret, &self.device, &member.device_key);
-            self.events.push_back(Event::PeerAdded {
-                member: member.clone(),
-                psk: keys.psk,
-            });
-            let peer = Peer::new(member.clone(), keys);
-            self.by_tag.insert(peer.paths.receive_tag(), member.id);
-            self.peers.insert(member.id, peer);
-        }
-        if let Some(peer) = self.peers.get_mut(&member.id) {
-            peer.member = member.clone();
-        }
-        self.handle_presence(member.id, member.online, member.presence.as_ref(), now);
-    }
-
-    /// A member left or was removed.
-    pub fn handle_left(&mut self, member: MemberId) {
-        if let Some(peer) = self.peers.remove(&member) {
-            self.by_tag.remove(&peer.paths.receive_tag());
-            self.events.push_back(Event::PeerRemoved { member });
-        }
-    }
-
-    /// What the server knows of a member right now.
-    pub fn handle_presence(&mut self, member: MemberId, online: bool, presence: Option<&Presence>, now: Instant) {
-        let Some(peer) = self.peers.get_mut(&member) else {
-            return;
-        };
-        peer.member.online = online;
-        if let Some(presence) = presence {
-            peer.nat = presence.nat;
-        }
-        if online && !peer.signalling.is_online() {
-            peer.paths.search_afresh();
-        }
-        // While the server is away its last word on who is online means nothing.
-        peer.signalling.handle_online(online && self.server_reachable, now);
     }
 
     /// The control stream opened or broke.
@@ -255,19 +178,6 @@ impl Engine {
             })
             .collect();
         self.try_addresses(member, candidates, now);
-    }
-
-    /// A signal the server passed on. One that the pair's keys do not open changes nothing.
-    pub fn handle_signal(&mut self, from: MemberId, sealed: &str, now: Instant) {
-        let Some(peer) = self.peers.get_mut(&from) else { return };
-        let Ok(signal) = Signal::open(sealed, &peer.keys) else {
-            tracing::debug!(peer = %from, "a signal that the pair's keys do not open");
-            return;
-        };
-        if peer.signalling.handle_signal(&signal, now) {
-            peer.nat = signal.nat;
-            self.try_addresses(from, signal.candidates, now);
-        }
     }
 
     fn try_addresses(&mut self, member: MemberId, candidates: Vec<Candidate>, now: Instant) {
@@ -397,37 +307,6 @@ impl Engine {
         self.ready_at() <= now
     }
 
-    /// The peers, by number.
-    pub fn peers(&self) -> impl Iterator<Item = PeerView> + '_ {
-        self.peers.values().map(|peer| {
-            let path = peer.paths.selected();
-            let online = peer.member.online && self.server_reachable || path.is_some();
-            let reason = path.is_none().then(|| {
-                reason::no_path(Circumstances {
-                    peer_name: peer.member.name.as_str(),
-                    peer_online: peer.signalling.is_online(),
-                    server_reachable: self.server_reachable,
-                    first_attempt: peer.paths.is_first_attempt(),
-                    same_public_ip: peer.is_seen_at(self.own.mapped),
-                    mine: self.nat_summary(),
-                    theirs: peer.nat,
-                })
-            });
-            PeerView {
-                member: peer.member.clone(),
-                online,
-                path,
-                reason,
-            }
-        })
-    }
-
-    /// Addresses worth remembering for the next run, best first.
-    pub fn proven_addresses(&self) -> BTreeMap<MemberId, Vec<SocketAddr>> {
-        let proven = self.peers.iter().map(|(member, peer)| (*member, peer.paths.proven()));
-        proven.filter(|(_, addresses)| !addresses.is_empty()).collect()
-    }
-
     /// The key that decides which side of a pair opens the WireGuard session when both could: the lower one.
     pub fn opens_session(&self, peer: &DeviceKey) -> bool {
         self.device.public() < *peer
@@ -458,38 +337,6 @@ impl Engine {
         Some(result)
     }
 
-    fn signal_if_due(&mut self, member: MemberId, now: Instant) {
-        if !self.server_reachable || !self.is_ready(now) {
-            return;
-        }
-        let nat = self.nat_summary();
-        let Some(peer) = self.peers.get_mut(&member) else {
-            return;
-        };
-        let Some(wants_answer) = peer.signalling.take_due(peer.has_path(), now) else {
-            return;
-        };
-        if !peer.has_path() {
-            // Both sides probe while the signal travels: that is what opens the NATs.
-            peer.paths.handle_candidates(&peer.named, now);
-        }
-        self.generation += 1;
-        let candidates = self.own.candidates(&self.net);
-        let signal = Signal {
-            generation: self.generation,
-            run: self.run,
-            wants_answer,
-            nat,
-            candidates,
-        };
-        let mut nonce = [0; NONCE_LEN];
-        self.rng.fill_bytes(&mut nonce);
-        self.events.push_back(Event::Signal {
-            to: member,
-            sealed: signal.seal(&peer.keys, nonce),
-        });
-    }
-
     /// From when on signals go out: at once when the public address is known, else after some patience.
     fn ready_at(&self) -> Instant {
         let settled = self.own.mapped.is_some() || self.nat.mapping != Mapping::Unknown;
@@ -515,23 +362,6 @@ impl Engine {
         }
         if changed {
             self.candidates_changed(now);
-        }
-    }
-
-    fn candidates_changed(&mut self, now: Instant) {
-        for peer in self.peers.values_mut() {
-            peer.signalling.handle_candidates_changed(now);
-        }
-    }
-
-    fn tell_presence(&mut self) {
-        let nat = self.nat_summary();
-        if self.server_reachable && self.told_presence != Some(nat) {
-            self.told_presence = Some(nat);
-            self.events.push_back(Event::Presence(Presence {
-                nat,
-                agent_version: self.agent_version.clone(),
-            }));
         }
     }
 }

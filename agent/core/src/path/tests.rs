@@ -6,6 +6,7 @@ use lanrage_shared::keys::{DeviceSecret, PartySecret};
 use lanrage_shared::pair::PairKeys;
 use rand::SeedableRng;
 
+use super::choice::is_better;
 use super::*;
 
 struct Side {

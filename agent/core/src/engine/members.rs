@@ -1,0 +1,81 @@
+//! Who is in the party, as the control server tells it.
+
+use std::time::Instant;
+
+use lanrage_shared::api::party::Member;
+use lanrage_shared::api::presence::Presence;
+use lanrage_shared::ids::MemberId;
+use lanrage_shared::pair::PairKeys;
+
+use super::peer::Peer;
+use super::{Engine, Event};
+
+impl Engine {
+    /// The whole membership, as of a snapshot: adds and removes what differs.
+    pub fn handle_members(&mut self, members: &[Member], now: Instant) {
+        let gone: Vec<MemberId> = self
+            .peers
+            .keys()
+            .filter(|id| members.iter().all(|member| member.id != **id))
+            .copied()
+            .collect();
+        for member in gone {
+            self.handle_left(member);
+        }
+        for member in members {
+            self.handle_joined(member, now);
+        }
+    }
+
+    /// A member joined, or is known with another key or name than before.
+    pub fn handle_joined(&mut self, member: &Member, now: Instant) {
+        if member.id == self.me || member.device_key == self.device.public() {
+            return;
+        }
+        let same_key = self
+            .peers
+            .get(&member.id)
+            .map(|peer| peer.member.device_key == member.device_key);
+        if same_key == Some(false) {
+            self.handle_left(member.id);
+        }
+        if same_key != Some(true) {
+            let keys = PairKeys::derive(&self.secret, &self.device, &member.device_key);
+            self.events.push_back(Event::PeerAdded {
+                member: member.clone(),
+                psk: keys.psk,
+            });
+            let peer = Peer::new(member.clone(), keys);
+            self.by_tag.insert(peer.paths.receive_tag(), member.id);
+            self.peers.insert(member.id, peer);
+        }
+        if let Some(peer) = self.peers.get_mut(&member.id) {
+            peer.member = member.clone();
+        }
+        self.handle_presence(member.id, member.online, member.presence.as_ref(), now);
+    }
+
+    /// A member left or was removed.
+    pub fn handle_left(&mut self, member: MemberId) {
+        if let Some(peer) = self.peers.remove(&member) {
+            self.by_tag.remove(&peer.paths.receive_tag());
+            self.events.push_back(Event::PeerRemoved { member });
+        }
+    }
+
+    /// What the server knows of a member right now.
+    pub fn handle_presence(&mut self, member: MemberId, online: bool, presence: Option<&Presence>, now: Instant) {
+        let Some(peer) = self.peers.get_mut(&member) else {
+            return;
+        };
+        peer.member.online = online;
+        if let Some(presence) = presence {
+            peer.nat = presence.nat;
+        }
+        if online && !peer.signalling.is_online() {
+            peer.paths.search_afresh();
+        }
+        // While the server is away its last word on who is online means nothing.
+        peer.signalling.handle_online(online && self.server_reachable, now);
+    }
+}

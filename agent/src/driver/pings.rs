@@ -1,0 +1,146 @@
+//! `ping`: echo requests through the tunnel, and who waits for their answers.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use lanrage_agent_core::engine::PeerView;
+use tokio::sync::oneshot;
+
+use super::dataplane::DataPlane;
+use super::party::PartySession;
+use super::{echo, report};
+use crate::api::{Failure, PingReport};
+
+/// Echo requests under way at once.
+const MAX_PINGS: usize = 64;
+
+/// Echo requests under way.
+#[derive(Default)]
+pub(super) struct Pings {
+    under_way: HashMap<u16, Ping>,
+    /// Sequence number of the latest.
+    latest: u16,
+}
+
+type Reply = oneshot::Sender<Result<PingReport, Failure>>;
+
+struct Ping {
+    sent: Instant,
+    deadline: Instant,
+    view: PeerView,
+    target: IpAddr,
+    reply: Reply,
+}
+
+impl Pings {
+    /// Sends an echo request to the peer of this name or address; `reply` hears how it ended.
+    pub(super) fn start(
+        &mut self,
+        target: &str,
+        timeout: Duration,
+        reply: Reply,
+        session: Option<&PartySession>,
+        data_plane: &DataPlane,
+    ) {
+        // Whoever asked may be gone by now; then nobody misses the answer.
+        let (session, view) = match find(target, session) {
+            Ok(_) if self.under_way.len() >= MAX_PINGS => {
+                let busy = Failure::new("busy", "too many pings are under way; try again in a moment");
+                let _ = reply.send(Err(busy));
+                return;
+            }
+            Ok(found) => found,
+            Err(failure) => {
+                let _ = reply.send(Err(failure));
+                return;
+            }
+        };
+        let target = target.parse().unwrap_or(IpAddr::V4(view.member.virtual_ip));
+        let net = &session.cache.party.net;
+        let from: IpAddr = if target.is_ipv4() {
+            net.member_v4(session.cache.me).into()
+        } else {
+            net.member_v6(session.cache.me).into()
+        };
+        self.latest = self.latest.wrapping_add(1);
+        let now = Instant::now();
+        let id = data_plane.echo_id.load(Ordering::Relaxed);
+        if let Some(packet) = echo::request(from, target, id, self.latest) {
+            data_plane.inject(packet);
+        }
+        let ping = Ping {
+            sent: now,
+            deadline: now + timeout,
+            view,
+            target,
+            reply,
+        };
+        self.under_way.insert(self.latest, ping);
+    }
+
+    /// An echo reply arrived.
+    pub(super) fn handle_answer(&mut self, sequence: u16, at: Instant) {
+        if let Some(ping) = self.under_way.remove(&sequence) {
+            ping.end(Some(at));
+        }
+    }
+
+    /// Tells those whose time is over why there is no answer, as it looks by now.
+    pub(super) fn end_late(&mut self, session: Option<&PartySession>, now: Instant) {
+        let late = self.under_way.extract_if(|_, ping| ping.deadline <= now);
+        for (_, mut ping) in late {
+            let mut views = session.into_iter().flat_map(|session| session.engine.peers());
+            if let Some(view) = views.find(|view| view.member.id == ping.view.member.id) {
+                ping.view = view;
+            }
+            ping.end(None);
+        }
+    }
+}
+
+/// The peer that is called or has the address `target`.
+fn find<'a>(target: &str, session: Option<&'a PartySession>) -> Result<(&'a PartySession, PeerView), Failure> {
+    let session =
+        session.ok_or_else(|| Failure::new("no_party", "this PC is in no party, so there is nobody to ping"))?;
+    let wanted: Option<IpAddr> = target.parse().ok();
+    let found = session.engine.peers().find(|view| match wanted {
+        Some(ip) => ip == view.member.virtual_ip || ip == view.member.virtual_ip6,
+        None => view.member.name.as_str().to_lowercase() == target.trim().to_lowercase(),
+    });
+    let view = found.ok_or_else(|| {
+        let names = session.engine.peers().map(|view| view.member.name.to_string());
+        let names: Vec<String> = names.collect();
+        let known = if names.is_empty() {
+            "nobody yet".to_owned()
+        } else {
+            names.join(", ")
+        };
+        Failure::new(
+            "no_such_peer",
+            format!("no peer is called or has the address {target:?}; the party has {known}"),
+        )
+    })?;
+    Ok((session, view))
+}
+
+impl Ping {
+    fn end(self, answered: Option<Instant>) {
+        let now = Instant::now();
+        let name = &self.view.member.name;
+        let reason = answered.is_none().then(|| match &self.view.reason {
+            Some(reason) => reason.clone(),
+            None => format!("the path to {name} works, but its PC does not answer pings: its firewall may drop them"),
+        });
+        let rtt_ms = answered.map(|at| at.saturating_duration_since(self.sent).as_secs_f64() * 1000.0);
+        let report = PingReport {
+            peer: name.clone(),
+            virtual_ip: self.target,
+            rtt_ms: rtt_ms.map(|ms| (ms * 100.0).round() / 100.0),
+            path: report::path(self.view.path, now),
+            reason,
+        };
+        let _ = self.reply.send(Ok(report));
+    }
+}
