@@ -11,13 +11,15 @@ use arc_swap::ArcSwap;
 use bytes::BytesMut;
 use lanrage_agent_core::batch::Datagram;
 use lanrage_agent_core::dataplane::{Drops, Inbound, InboundBatch, Outbound, PeerLink, Table, TableCell};
+use lanrage_agent_core::nat::Socket;
 use lanrage_agent_core::wg::WireGuard;
 use lanrage_shared::keys::DeviceSecret;
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use super::echo;
 use crate::io::tun::{TunDevice, TunReader, TunWriter};
-use crate::io::udp::{UdpPort, UdpReceiver, UdpSender};
+use crate::io::udp::{SideSockets, UdpPort, UdpReceiver, UdpSender};
 
 /// Bytes an IP packet inside the tunnel may have. 1,280 is the least IPv6 allows, and with WireGuard's 32 and UDP's 8 it
 /// fits every path of 1,340 bytes up; larger ones wait until a path is proven to carry them.
@@ -41,6 +43,7 @@ pub struct DataPlane {
     pub sender: Arc<UdpSender>,
     /// Marks our own echo requests; drawn at start.
     pub echo_id: Arc<AtomicU16>,
+    sides: Mutex<SideSockets>,
 }
 
 impl DataPlane {
@@ -69,6 +72,9 @@ impl DataPlane {
             };
             thread(&format!("udp-{index}"), move || lane.run())?;
         }
+        let sides = SideSockets::new(move |datagram, at| {
+            let _ = control.try_send(FromNetwork::Control(datagram, at));
+        });
         let outbound = Outbound::new(Arc::clone(&table), Arc::clone(&drops));
         let (reader, _) = tun.queues();
         let to_network = Arc::clone(&sender);
@@ -80,6 +86,7 @@ impl DataPlane {
                 wireguard,
                 sender,
                 echo_id,
+                sides: Mutex::new(sides),
             },
             from_network,
         ))
@@ -94,6 +101,18 @@ impl DataPlane {
             Instant::now(),
         );
         self.sender.send_batch(&mut send);
+    }
+
+    /// Sends what is not WireGuard: probes and STUN.
+    pub fn send(&self, transmits: impl Iterator<Item = (Socket, Datagram)>) {
+        let mut main = Vec::new();
+        for (from, datagram) in transmits {
+            match from {
+                Socket::Main => main.push(datagram),
+                Socket::Side(number) => self.sides.lock().send(number, datagram),
+            }
+        }
+        self.sender.send_batch(&mut main);
     }
 
     /// Starts a handshake with a peer.

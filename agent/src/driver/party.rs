@@ -275,11 +275,7 @@ impl PartySession {
                 self.publish(data_plane);
             }
         }
-        let mut send = Vec::new();
-        while let Some(datagram) = self.engine.poll_transmit() {
-            send.push(datagram);
-        }
-        data_plane.sender.send_batch(&mut send);
+        data_plane.send(std::iter::from_fn(|| self.engine.poll_transmit()));
     }
 
     fn change_path(&mut self, member: MemberId, address: Option<SocketAddr>, data_plane: &DataPlane) {

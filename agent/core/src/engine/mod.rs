@@ -30,7 +30,7 @@ pub use self::addresses::OwnAddresses;
 use self::peer::Peer;
 pub use self::view::PeerView;
 use crate::batch::Datagram;
-use crate::nat::{self, Discovery, NatReport, StunEndpoint};
+use crate::nat::{self, Discovery, NatReport, Socket, StunEndpoint};
 use crate::path::{Context, PartyClock};
 
 /// Signals wait this long for the first answer of a STUN server; without UDP there will be none.
@@ -268,14 +268,17 @@ impl Engine {
         TRAFFIC_TICK
     }
 
-    /// Datagrams to send.
-    pub fn poll_transmit(&mut self) -> Option<Datagram> {
+    /// Datagrams to send, and from which socket.
+    pub fn poll_transmit(&mut self) -> Option<(Socket, Datagram)> {
         let discovery = self.discovery.as_mut().and_then(Discovery::poll_transmit);
-        let discovery = discovery.map(|ask| Datagram {
-            peer: ask.to,
-            data: ask.bytes.as_slice().into(),
+        let discovery = discovery.map(|ask| {
+            let data = ask.bytes.as_slice().into();
+            (ask.from, Datagram { peer: ask.to, data })
         });
-        discovery.or_else(|| self.peers.values_mut().find_map(|peer| peer.paths.poll_transmit()))
+        discovery.or_else(|| {
+            let probe = self.peers.values_mut().find_map(|peer| peer.paths.poll_transmit());
+            probe.map(|probe| (Socket::Main, probe))
+        })
     }
 
     /// What happened.

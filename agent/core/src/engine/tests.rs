@@ -120,7 +120,7 @@ impl World {
                 _ => {}
             }
         }
-        while let Some(datagram) = self.engines[i].poll_transmit() {
+        while let Some((_, datagram)) = self.engines[i].poll_transmit() {
             self.destinations.push(datagram.peer);
             if let Some(to) = self.addresses.iter().position(|address| *address == datagram.peer) {
                 let arriving = Datagram {

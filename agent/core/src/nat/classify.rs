@@ -22,8 +22,6 @@ pub(super) enum Test {
     Open,
     /// It came, from where nothing had been sent to.
     Passed,
-    /// It came, but something had been sent there before, so it says nothing.
-    Tainted,
     /// It never came.
     Failed,
     /// The server cannot do it.
@@ -101,13 +99,8 @@ impl Observations {
                 Seen::Silent => Some(Filtering::Unknown),
                 Seen::Mapped(_) => Some(Filtering::AddressAndPortDependent),
             },
-            (_, Test::Tainted | Test::Unsupported) => Some(Filtering::Unknown),
+            (_, Test::Unsupported) => Some(Filtering::Unknown),
         }
-    }
-
-    /// Whether the filtering would have been known better, had nothing been sent before.
-    pub(super) fn is_tainted(&self) -> bool {
-        self.change_both == Test::Tainted || self.change_port == Test::Tainted
     }
 }
 

@@ -26,8 +26,6 @@ const MIN_GRACE: Duration = Duration::from_millis(300);
 pub(super) struct Measuring {
     primary: SocketAddr,
     sibling: SocketAddr,
-    /// The primary's OTHER-ADDRESS.
-    other: Option<SocketAddr>,
     base: SocketAddr,
     change_both: Test,
     change_port: Test,
@@ -79,7 +77,6 @@ impl Measuring {
         Self {
             primary,
             sibling,
-            other,
             base,
             change_both: if other.is_some() { Test::Open } else { Test::Unsupported },
             change_port: Test::Open,
@@ -143,10 +140,8 @@ impl Measuring {
     }
 
     pub(super) fn ask_targets(&mut self, questions: &mut Questions, rng: &mut dyn RngCore, now: Instant) {
-        for index in 0..self.targets.len() {
-            let may_ask = self.may_ask(self.targets[index].address);
-            let target = &mut self.targets[index];
-            if target.seen != Seen::Pending || target.attempts.is_none() && !may_ask {
+        for target in &mut self.targets {
+            if target.seen != Seen::Pending {
                 continue;
             }
             let attempts = target.attempts.get_or_insert(Attempts::new(now));
@@ -158,21 +153,7 @@ impl Measuring {
         }
     }
 
-    /// Whether sending to `target` leaves the filtering tests that are still open as they are.
-    fn may_ask(&self, target: SocketAddr) -> bool {
-        let is_source_of_both = self.other.is_some_and(|other| other.ip() == target.ip());
-        let is_source_of_port = target.ip() == self.primary.ip();
-        !(is_source_of_both && self.change_both == Test::Open || is_source_of_port && self.change_port == Test::Open)
-    }
-
-    pub(super) fn observe(
-        &mut self,
-        question: Question,
-        from: SocketAddr,
-        mapped: SocketAddr,
-        questions: &Questions,
-        now: Instant,
-    ) {
+    pub(super) fn observe(&mut self, question: Question, from: SocketAddr, mapped: SocketAddr, now: Instant) {
         let round_trip = now.saturating_duration_since(question.sent);
         self.rounds.longest_round_trip = self.rounds.longest_round_trip.max(round_trip.min(GIVE_UP));
         if question.asks == Asks::Plain {
@@ -181,29 +162,20 @@ impl Measuring {
                 target.seen = Seen::Mapped(mapped);
             }
         } else if question.to == self.primary {
-            self.observe_filter(question.asks, from, questions, now);
+            self.observe_filter(question.asks, from);
         }
     }
 
-    fn observe_filter(&mut self, asks: Asks, from: SocketAddr, questions: &Questions, now: Instant) {
+    fn observe_filter(&mut self, asks: Asks, from: SocketAddr) {
         let same_address = from.ip() == self.primary.ip();
-        let (test, as_asked, tainted) = if asks == Asks::ChangeBoth {
-            let changed = !same_address && from.port() != self.primary.port();
-            (
-                &mut self.change_both,
-                changed,
-                questions.has_contacted_address(from.ip(), now),
-            )
+        let other_port = from.port() != self.primary.port();
+        let (test, as_asked) = if asks == Asks::ChangeBoth {
+            (&mut self.change_both, !same_address && other_port)
         } else {
-            let changed = same_address && from.port() != self.primary.port();
-            (&mut self.change_port, changed, questions.has_contacted(from, now))
+            (&mut self.change_port, same_address && other_port)
         };
         if *test == Test::Open {
-            *test = match (as_asked, tainted) {
-                (false, _) => Test::Unsupported,
-                (true, true) => Test::Tainted,
-                (true, false) => Test::Passed,
-            };
+            *test = if as_asked { Test::Passed } else { Test::Unsupported };
         }
     }
 

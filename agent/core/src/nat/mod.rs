@@ -1,14 +1,15 @@
 //! Finds out how the outside sees this PC: its public address, and how the NAT in front of it behaves.
 //!
-//! Per address family one survey runs, all of it from the agent's one UDP socket, whose mapping is the one that matters:
+//! Per address family one survey runs. What the outside sees is asked from the agent's one UDP socket, whose mapping is the
+//! one that matters. Whom the NAT lets in is tested from a *side socket*, a fresh one for every measurement: the NAT's filter
+//! may be open for the server's addresses where the agent's socket sent before, in this run or an earlier one.
+//!
 //!
 //! 1. *Seeking*: ask the servers, the first one first, until one answers. That answer is the public address and arrives
 //!    after one round trip; it is enough to start connecting.
 //! 2. *Measuring* (RFC 4787 terms, RFC 5780 method). *Filtering*: the server is asked to answer from its other port, and from
 //!    its other address; what arrives shows whose packets the NAT lets in. *Mapping*: other ports and addresses are asked, and
 //!    what they see is compared.
-//!    The order matters: a packet sent to an address opens the NAT's filter for it, so nothing is sent to an address before the
-//!    answer expected from there has come or been given up.
 //! 3. *Resting*, and every 25 s asking again, which keeps the mapping alive and notices a changed address.
 //!
 //! Networks lose packets, and a lost answer looks like a filtered one. A test therefore fails only after several rounds, and
@@ -65,9 +66,21 @@ pub enum Event {
     Report(NatReport),
 }
 
-/// A datagram to send out of the agent's UDP socket.
+/// A socket to send from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Socket {
+    /// The agent's UDP socket.
+    Main,
+    /// Another one of this address family, on a port of its own that nothing was sent from before this number came up. A new
+    /// number ends the one before.
+    Side(u32),
+}
+
+/// A datagram to send. Its answer is taken from whichever socket it arrives on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transmit {
+    /// Where from.
+    pub from: Socket,
     /// Where to.
     pub to: SocketAddr,
     /// The datagram, [`lanrage_shared::wire::stun::REQUEST_LEN`] bytes.

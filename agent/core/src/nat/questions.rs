@@ -1,21 +1,17 @@
-//! The questions under way, and where packets have been sent lately.
+//! The questions under way, and from which socket each goes.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::net::SocketAddr;
+use std::time::Instant;
 
 use lanrage_shared::wire::stun::ChangeRequest;
 use rand::RngCore;
 
-use super::Transmit;
 use super::message::{self, TRANSACTION_MASK, TransactionId};
+use super::{Socket, Transmit};
 
 /// Most questions under way; the oldest is forgotten. One measurement asks at most about 110.
 const MAX_QUESTIONS: usize = 128;
-/// How long a NAT may let packets in after one was sent out. RFC 4787 REQ-5 asks for 2 minutes or more; 5 are common.
-const FILTER_MEMORY: Duration = Duration::from_secs(300);
-/// Most addresses remembered as sent to; a survey sends to at most a dozen.
-const MAX_CONTACTED: usize = 64;
 
 /// Where the answer is asked to come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,12 +41,13 @@ pub(super) struct Question {
     pub(super) sent: Instant,
 }
 
-/// Questions under way and the memory of where packets went.
+/// Questions under way and the side socket.
 #[derive(Debug, Default)]
 pub(super) struct Questions {
     under_way: BTreeMap<TransactionId, Question>,
     order: VecDeque<TransactionId>,
-    contacted: BTreeMap<SocketAddr, Instant>,
+    /// The side socket's number, and the one address it may send to.
+    side: (u32, Option<SocketAddr>),
     transmits: VecDeque<Transmit>,
 }
 
@@ -63,17 +60,26 @@ impl Questions {
             let oldest = self.order.pop_front();
             oldest.and_then(|oldest| self.under_way.remove(&oldest));
         }
-        self.remember(to, now);
+        let from = match asks {
+            Asks::Plain => Socket::Main,
+            Asks::ChangePort | Asks::ChangeBoth => self.side_for(to),
+        };
         let bytes = message::request(id, asks.change());
-        self.transmits.push_back(Transmit { to, bytes });
+        self.transmits.push_back(Transmit { from, to, bytes });
     }
 
-    fn remember(&mut self, to: SocketAddr, now: Instant) {
-        self.contacted.insert(to, now);
-        if self.contacted.len() > MAX_CONTACTED {
-            let oldest = self.contacted.iter().min_by_key(|(_, sent)| **sent).map(|(to, _)| *to);
-            oldest.and_then(|oldest| self.contacted.remove(&oldest));
+    /// A side socket that sent nowhere but to `to`.
+    fn side_for(&mut self, to: SocketAddr) -> Socket {
+        if self.side.1.is_some_and(|before| before != to) {
+            self.renew_side();
         }
+        self.side.1 = Some(to);
+        Socket::Side(self.side.0)
+    }
+
+    /// The next filtering test begins with a fresh socket.
+    pub(super) fn renew_side(&mut self) {
+        self.side = (self.side.0.wrapping_add(1), None);
     }
 
     pub(super) fn find(&self, id: TransactionId) -> Option<Question> {
@@ -92,27 +98,11 @@ impl Questions {
         self.order.clear();
     }
 
-    /// Forgets where packets went: behind another NAT it does not matter.
-    pub(super) fn forget_contacts(&mut self) {
-        self.contacted.clear();
-    }
-
     /// Plain questions to `to` since `since` without an answer.
     pub(super) fn unanswered(&self, to: SocketAddr, since: Instant) -> usize {
         let open = self.under_way.values();
         open.filter(|question| question.to == to && question.asks == Asks::Plain && question.sent >= since)
             .count()
-    }
-
-    /// Whether a NAT may remember a packet to this address and port.
-    pub(super) fn has_contacted(&self, to: SocketAddr, now: Instant) -> bool {
-        self.contacted.get(&to).is_some_and(|sent| now < *sent + FILTER_MEMORY)
-    }
-
-    /// Whether a NAT may remember a packet to any port of this address.
-    pub(super) fn has_contacted_address(&self, to: IpAddr, now: Instant) -> bool {
-        let mut contacted = self.contacted.iter();
-        contacted.any(|(other, sent)| other.ip() == to && now < *sent + FILTER_MEMORY)
     }
 
     pub(super) fn poll_transmit(&mut self) -> Option<Transmit> {

@@ -72,7 +72,6 @@ impl Survey {
         if self.own != own {
             self.own = own;
             self.measured = None;
-            self.questions.forget_contacts();
         }
         self.seek(now);
     }
@@ -160,28 +159,31 @@ impl Survey {
         other: Option<SocketAddr>,
         now: Instant,
     ) {
+        let plain = question.asks == Asks::Plain;
         match &mut self.stage {
-            Stage::Seeking(_) => {
+            Stage::Seeking(_) if plain => {
                 self.public = Some(mapped);
                 self.begin_measuring(question.to, mapped, other, now);
             }
-            Stage::Refreshing(_, primary) if *primary == question.to => {
+            Stage::Refreshing(_, primary) if plain && *primary == question.to => {
                 if self.public == Some(mapped) {
                     self.stage = Stage::Resting(now + REFRESH, Some(question.to));
                 } else {
                     self.public = Some(mapped);
+                    self.questions.renew_side();
                     self.begin_measuring(question.to, mapped, other, now);
                 }
             }
             _ => {}
         }
         if let Stage::Measuring(measuring) = &mut self.stage {
-            measuring.observe(question, from, mapped, &self.questions, now);
+            measuring.observe(question, from, mapped, now);
         }
     }
 
     fn seek(&mut self, now: Instant) {
         self.questions.forget();
+        self.questions.renew_side();
         self.stage = Stage::Seeking(Attempts::new(now));
     }
 
@@ -224,12 +226,6 @@ impl Survey {
         let (Some(mapping), Some(filtering)) = (observations.mapping(), observations.filtering()) else {
             return;
         };
-        // After an earlier survey the NAT's filter is still open for the test's addresses; what was found then stands.
-        let earlier = self.measured.map(|measured| measured.filtering);
-        let filtering = match earlier {
-            Some(earlier) if observations.is_tainted() && earlier != Filtering::Unknown => earlier,
-            _ => filtering,
-        };
         let primary = measuring.primary();
         self.measured = Some(Measured { mapping, filtering });
         self.questions.forget();
@@ -241,8 +237,7 @@ fn ports(server: &StunEndpoint) -> [SocketAddr; 2] {
     [server.address, SocketAddr::new(server.address.ip(), server.second_port)]
 }
 
-/// The first server from the start, each further one with one more attempt, and with the last attempt the second ports too:
-/// whoever is not needed is not asked, because asking spoils the filtering tests.
+/// The first server from the start, each further one with one more attempt, and with the last attempt the second ports too.
 fn seek_round(
     servers: &[StunEndpoint],
     attempt: usize,

@@ -101,7 +101,7 @@ fn push(chunk: &mut BytesMut, out: &mut Vec<Datagram>, from: SocketAddr, data: &
 }
 
 /// The one spelling of an address: IPv4 is IPv4, and only link-local addresses have a scope.
-fn plain(address: SocketAddr) -> SocketAddr {
+pub(super) fn plain(address: SocketAddr) -> SocketAddr {
     match address {
         SocketAddr::V6(mut v6) => match v6.ip().to_ipv4_mapped() {
             Some(v4) => SocketAddr::new(IpAddr::V4(v4), v6.port()),
