@@ -100,6 +100,8 @@ pub struct StatusReport {
 pub enum AgentState {
     /// Running, in no party.
     Idle,
+    /// In a party, the control server being contacted for the first time.
+    Connecting,
     /// In a party, the control server reachable.
     Connected,
     /// In a party, the control server not reachable: running tunnels go on.

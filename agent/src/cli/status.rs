@@ -15,8 +15,7 @@ impl Status {
         if context.json {
             return output::json(&report);
         }
-        output::text(&in_words(&report));
-        Ok(())
+        output::text(&in_words(&report))
     }
 }
 
@@ -42,10 +41,7 @@ fn in_words(report: &StatusReport) -> String {
             line("You", format!("{} at {}", party.member_name, addresses.join(", ")));
             line("Server", server(&report.server));
         }
-        None => line(
-            "Party",
-            "none: `lanrage join <invite>`, or `lanrage host <server-link>`".to_owned(),
-        ),
+        None => line("Party", format!("none: {}", output::how_to_get_in())),
     }
     line("NAT", nat(&report.nat));
     line(
@@ -67,6 +63,7 @@ fn in_words(report: &StatusReport) -> String {
 fn state(state: AgentState) -> &'static str {
     match state {
         AgentState::Idle => "running",
+        AgentState::Connecting => "connecting",
         AgentState::Connected => "connected",
         AgentState::Disconnected => "running without the server",
     }
@@ -86,7 +83,10 @@ fn server(report: &ServerReport) -> String {
         .as_ref()
         .map(|reason| format!(": {reason}"))
         .unwrap_or_default();
-    format!("{address}, not reachable{since}{reason}")
+    match report.reason {
+        Some(_) => format!("{address}, not reachable{since}{reason}"),
+        None => format!("{address}, connecting …"),
+    }
 }
 
 fn nat(report: &NatReport) -> String {

@@ -42,6 +42,8 @@ pub struct Agent {
     stream: Option<mpsc::Receiver<StreamEvent>>,
     stun: Option<mpsc::Receiver<Vec<StunEndpoint>>>,
     pings: Pings,
+    /// Who waits for the first word from the control stream.
+    waiting: Vec<oneshot::Sender<()>>,
     // Last: whoever waits for the directory to be free finds the interface gone, too.
     pub state: StateDir,
 }
@@ -62,6 +64,7 @@ impl Agent {
             stream: None,
             stun: None,
             pings: Pings::default(),
+            waiting: Vec::new(),
         }
     }
 
@@ -176,6 +179,7 @@ impl Agent {
             }
             self.close_session();
         }
+        self.answer_waiting();
     }
 
     fn handle_command(&mut self, command: Command, inputs: &Inputs) {
@@ -192,6 +196,10 @@ impl Agent {
             }
             Command::Peers(reply) => {
                 let _ = reply.send(report::peers(self.session.as_ref(), now));
+            }
+            Command::Tried(reply) => {
+                self.waiting.push(reply);
+                self.answer_waiting();
             }
             Command::Current(reply) => {
                 let _ = reply.send(self.current());
@@ -218,6 +226,15 @@ impl Agent {
                     .start(&target, timeout, reply, self.session.as_ref(), &self.data_plane);
             }
             Command::Down => {}
+        }
+    }
+
+    fn answer_waiting(&mut self) {
+        let untried = |session: &PartySession| !session.server_reachable && session.server_problem.is_none();
+        if !self.session.as_ref().is_some_and(untried) {
+            for reply in self.waiting.drain(..) {
+                let _ = reply.send(());
+            }
         }
     }
 
@@ -271,6 +288,7 @@ impl Agent {
 
     fn close_session(&mut self) {
         self.session = None;
+        self.answer_waiting();
         self.stream = None;
         self.stun = None;
         self.data_plane

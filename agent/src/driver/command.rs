@@ -21,6 +21,8 @@ pub struct CurrentParty {
 pub enum Command {
     Status(oneshot::Sender<StatusReport>),
     Peers(oneshot::Sender<PeersReport>),
+    /// Answered once the control stream was tried: it is open, or broken, or there is no party.
+    Tried(oneshot::Sender<()>),
     Current(oneshot::Sender<Option<CurrentParty>>),
     /// Enters a party the server has just admitted this device to.
     Enter {

@@ -39,12 +39,24 @@ pub fn status(device: DeviceReport, session: Option<&PartySession>, notices: &[S
     if off > CLOCK_WARNING_MS {
         warnings.push(format!("this PC's clock is {} s off the server's; set it", off / 1000));
     }
+    if session.server_reachable && !session.engine.has_stun() && !session.services_changed {
+        warnings.push(
+            "the server has no STUN service, so PCs behind routers cannot connect: whoever runs it has to start it with --with-relay"
+                .to_owned(),
+        );
+    }
+    if session.engine.is_stun_silent() {
+        warnings.push(
+            "the server's STUN ports do not answer (UDP 3478 and 3479, unless set otherwise): whoever runs it has to open them in its firewall"
+                .to_owned(),
+        );
+    }
     let net = &session.cache.party.net;
     StatusReport {
-        state: if session.server_reachable {
-            AgentState::Connected
-        } else {
-            AgentState::Disconnected
+        state: match &session.server_problem {
+            _ if session.server_reachable => AgentState::Connected,
+            Some(_) => AgentState::Disconnected,
+            None => AgentState::Connecting,
         },
         version,
         device,
@@ -82,7 +94,7 @@ pub fn party(session: &PartySession) -> Option<PartyReport> {
 fn nat(engine: &Engine) -> NatReport {
     let (report, summary) = (engine.nat(), engine.nat_summary());
     NatReport {
-        mapping: report.mapping,
+        mapping: summary.mapping,
         filtering: report.filtering,
         kind: summary.common_name().to_owned(),
         public_address: report.public_address.or(report.public_address6),

@@ -22,6 +22,9 @@ use crate::state::PartyCache;
 /// Longest wait a ping may ask for.
 const MAX_PING_WAIT: Duration = Duration::from_secs(60);
 
+/// Longest wait of `host` and `join` for the control stream, which follows within a few round trips.
+const STREAM_WAIT: Duration = Duration::from_secs(2);
+
 /// Where progress goes.
 type Progress = mpsc::UnboundedSender<String>;
 
@@ -152,7 +155,10 @@ impl Requests {
         let entered = entered.and_then(|result| result);
         if entered.is_err() {
             let _ = client.leave(party).await;
+            return entered;
         }
+        // Who is told "you are in" looks at `peers` next: the answer is true by then. A slow server is not waited for.
+        let _ = tokio::time::timeout(STREAM_WAIT, self.commands.ask(Command::Tried)).await;
         entered
     }
 

@@ -68,6 +68,10 @@ impl Engine {
         let Some(peer) = self.peers.get_mut(&member) else {
             return;
         };
+        if peer.member.online && !online {
+            // Its agent ended, or only its connection to the server: a path says which, when asked.
+            peer.paths.handle_doubt(now);
+        }
         peer.member.online = online;
         if let Some(presence) = presence {
             peer.nat = presence.nat;
@@ -76,6 +80,7 @@ impl Engine {
             peer.paths.search_afresh();
         }
         // While the server is away its last word on who is online means nothing.
-        peer.signalling.handle_online(online && self.server_reachable, now);
+        peer.signalling
+            .handle_online(online && self.server_reachable == Some(true), now);
     }
 }

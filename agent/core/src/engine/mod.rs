@@ -83,7 +83,8 @@ pub struct Engine {
     generation: u64,
     agent_version: String,
     started: Instant,
-    server_reachable: bool,
+    /// None until it was tried for the first time.
+    server_reachable: Option<bool>,
     peers: BTreeMap<MemberId, Peer>,
     by_tag: BTreeMap<[u8; 4], MemberId>,
     discovery: Option<Discovery>,
@@ -108,7 +109,7 @@ impl Engine {
             generation: 0,
             agent_version: config.agent_version,
             started: now,
-            server_reachable: false,
+            server_reachable: None,
             peers: BTreeMap::new(),
             by_tag: BTreeMap::new(),
             discovery: None,
@@ -124,10 +125,10 @@ impl Engine {
 
     /// The control stream opened or broke.
     pub fn handle_server(&mut self, reachable: bool, now: Instant) {
-        if reachable == self.server_reachable {
+        if Some(reachable) == self.server_reachable {
             return;
         }
-        self.server_reachable = reachable;
+        self.server_reachable = Some(reachable);
         self.told_presence = None;
         for peer in self.peers.values_mut() {
             peer.signalling.handle_online(reachable && peer.member.online, now);
@@ -291,10 +292,28 @@ impl Engine {
         &self.nat
     }
 
+    /// Whether the server named STUN servers.
+    pub fn has_stun(&self) -> bool {
+        self.discovery.as_ref().is_some_and(Discovery::has_servers)
+    }
+
+    /// Whether no STUN server answers although UDP gets through: a peer is reached beyond the local network.
+    pub fn is_stun_silent(&self) -> bool {
+        self.nat.mapping == Mapping::Blocked
+            && self.peers.values().any(|peer| {
+                let path = peer.paths.selected();
+                path.is_some_and(|path| path.kind != CandidateKind::Lan)
+            })
+    }
+
     /// What the party is told of it.
     pub fn nat_summary(&self) -> NatSummary {
         NatSummary {
-            mapping: self.nat.mapping,
+            mapping: if self.is_stun_silent() {
+                Mapping::Unknown
+            } else {
+                self.nat.mapping
+            },
             filtering: self.nat.filtering,
             port_mapping: self.own.port_mapped.is_some(),
         }

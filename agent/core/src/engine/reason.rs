@@ -8,7 +8,10 @@ pub struct Circumstances<'a> {
     pub peer_name: &'a str,
     /// The peer's agent is connected to the control server.
     pub peer_online: bool,
-    pub server_reachable: bool,
+    /// None until it was tried for the first time.
+    pub server_reachable: Option<bool>,
+    /// The server names STUN servers, without which nobody learns where it can be reached.
+    pub has_stun: bool,
     /// The peer's addresses are being probed, and one whole punch has not gone by yet.
     pub first_attempt: bool,
     /// Both are seen under one public address.
@@ -20,14 +23,23 @@ pub struct Circumstances<'a> {
 /// One sentence, two at most.
 pub fn no_path(c: Circumstances<'_>) -> String {
     let name = c.peer_name;
-    if !c.server_reachable && !c.first_attempt {
+    if c.server_reachable.is_none() {
+        return connecting(name);
+    }
+    if c.server_reachable == Some(false) && !c.first_attempt {
         return format!(
             "the control server is not reachable and {name} does not answer at the addresses known from before; \
              connecting goes on by itself when one of them is back"
         );
     }
-    if c.server_reachable && !c.peer_online {
+    if c.server_reachable == Some(true) && !c.peer_online {
         return format!("{name}'s agent is not running or has no internet connection");
+    }
+    if c.mine.mapping == Mapping::Blocked && c.theirs.mapping == Mapping::Blocked {
+        return format!(
+            "neither you nor {name} gets an answer from the server's STUN ports: either the server's firewall lets no UDP \
+             through to them (3478 and 3479, unless set otherwise), or both your networks let none through"
+        );
     }
     if c.mine.mapping == Mapping::Blocked {
         return "your network lets no UDP through: allow outgoing UDP in the firewall, or use another network"
@@ -53,11 +65,21 @@ pub fn no_path(c: Circumstances<'_>) -> String {
         );
     }
     if c.first_attempt {
-        return format!("connecting to {name} …");
+        return connecting(name);
+    }
+    if !c.has_stun {
+        return format!(
+            "the server has no STUN service, so neither you nor {name} knows where it can be reached from outside: whoever runs \
+             the server has to start it with --with-relay"
+        );
     }
     format!(
         "none of {name}'s addresses answers: a firewall on one of the two PCs or routers probably blocks the agent's UDP port"
     )
+}
+
+fn connecting(name: &str) -> String {
+    format!("connecting to {name} …")
 }
 
 /// Whether hole punching cannot work between two NATs: one gives every destination another port, and the other lets only
@@ -98,7 +120,8 @@ mod tests {
         Circumstances {
             peer_name: "Ben",
             peer_online: true,
-            server_reachable: true,
+            server_reachable: Some(true),
+            has_stun: true,
             first_attempt: false,
             same_public_ip: false,
             mine: nat(SYMMETRIC.0, SYMMETRIC.1),
@@ -169,5 +192,34 @@ mod tests {
             })
             .contains("not running")
         );
+    }
+
+    #[test]
+    fn what_the_server_lacks_is_not_blamed_on_a_player() {
+        let open = nat(Mapping::Unknown, Filtering::Unknown);
+        let without_stun = Circumstances {
+            has_stun: false,
+            mine: open,
+            theirs: open,
+            ..circumstances()
+        };
+        assert!(no_path(without_stun).contains("--with-relay"));
+        let blocked = nat(Mapping::Blocked, Filtering::Unknown);
+        let both_blocked = Circumstances {
+            mine: blocked,
+            theirs: blocked,
+            ..circumstances()
+        };
+        assert!(no_path(both_blocked).contains("the server's firewall"));
+    }
+
+    #[test]
+    fn before_the_server_was_tried_nothing_is_wrong_yet() {
+        let starting = Circumstances {
+            server_reachable: None,
+            peer_online: false,
+            ..circumstances()
+        };
+        assert_eq!(no_path(starting), "connecting to Ben …");
     }
 }

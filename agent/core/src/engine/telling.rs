@@ -25,7 +25,7 @@ impl Engine {
     }
 
     pub(super) fn signal_if_due(&mut self, member: MemberId, now: Instant) {
-        if !self.server_reachable || !self.is_ready(now) {
+        if self.server_reachable != Some(true) || !self.is_ready(now) {
             return;
         }
         let nat = self.nat_summary();
@@ -64,7 +64,7 @@ impl Engine {
 
     pub(super) fn tell_presence(&mut self) {
         let nat = self.nat_summary();
-        if self.server_reachable && self.told_presence != Some(nat) {
+        if self.server_reachable == Some(true) && self.told_presence != Some(nat) {
             self.told_presence = Some(nat);
             self.events.push_back(Event::Presence(Presence {
                 nat,

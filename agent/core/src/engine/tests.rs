@@ -299,11 +299,16 @@ fn a_peer_nobody_reaches_is_explained_after_one_attempt_and_not_only_between_att
         kind: CandidateKind::Mapped,
         address: "203.0.113.9:4000".parse().unwrap(),
     };
+    let stun = StunEndpoint {
+        address: "203.0.113.10:3478".parse().unwrap(),
+        second_port: 3479,
+    };
     let engine = &mut world.engines[0];
     engine.handle_server(true, now);
     engine.handle_presence(MemberId(2), true, Some(&presence), now);
     let reason_after = |engine: &mut Engine, since_start: Duration| {
         // As when signals go back and forth: every one names the addresses again.
+        engine.handle_stun_servers(vec![stun], now + since_start);
         engine.try_addresses(MemberId(2), vec![candidate], now + since_start);
         engine.handle_timeout(now + since_start);
         engine.peers().next().unwrap().reason.unwrap()

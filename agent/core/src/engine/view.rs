@@ -25,12 +25,13 @@ impl Engine {
     pub fn peers(&self) -> impl Iterator<Item = PeerView> + '_ {
         self.peers.values().map(|peer| {
             let path = peer.paths.selected();
-            let online = peer.member.online && self.server_reachable || path.is_some();
+            let online = peer.member.online && self.server_reachable == Some(true) || path.is_some();
             let reason = path.is_none().then(|| {
                 reason::no_path(Circumstances {
                     peer_name: peer.member.name.as_str(),
                     peer_online: peer.signalling.is_online(),
                     server_reachable: self.server_reachable,
+                    has_stun: self.has_stun(),
                     first_attempt: peer.paths.is_first_attempt(),
                     same_public_ip: peer.is_seen_at(self.own.mapped),
                     mine: self.nat_summary(),

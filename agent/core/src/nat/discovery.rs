@@ -43,6 +43,11 @@ impl Discovery {
         discovery
     }
 
+    /// Whether there is any server to ask.
+    pub fn has_servers(&self) -> bool {
+        self.v4.is_some() || self.v6.is_some()
+    }
+
     /// The last complete report.
     pub fn report(&self) -> Option<NatReport> {
         self.has_reported.then_some(self.told)

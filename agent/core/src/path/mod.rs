@@ -239,6 +239,14 @@ impl PeerPaths {
         true
     }
 
+    /// Somebody says that the peer is gone: the path in use is asked at once, however lately it was proven.
+    pub fn handle_doubt(&mut self, now: Instant) {
+        let selected = self.selected.and_then(|(address, _)| self.paths.get_mut(&address));
+        if let Some(path) = selected {
+            path.probe_by(now);
+        }
+    }
+
     /// Tells when packets were last sent to the peer and received on the path in use.
     pub fn handle_traffic(&mut self, sent: Option<Instant>, received: Option<Instant>) {
         self.last_sent = self.last_sent.max(sent);

@@ -171,6 +171,18 @@ fn a_cut_path_is_given_up_within_four_seconds_while_traffic_flows() {
 }
 
 #[test]
+fn a_peer_said_to_be_gone_is_given_up_within_seconds_even_while_idle() {
+    let mut net = net(false);
+    net.introduce();
+    net.run_until(net.after(1000), |_| false);
+    assert!(net.connected());
+    net.cut = true;
+    let now = net.now;
+    net.sides[0].paths.handle_doubt(now);
+    assert!(net.run_until(net.after(3500), |net| net.sides[0].paths.selected().is_none()));
+}
+
+#[test]
 fn a_silent_address_is_left_alone_after_ten_seconds() {
     let mut net = net(false);
     net.cut = true;
