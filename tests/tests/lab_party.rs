@@ -207,3 +207,46 @@ fn sixteen_members_have_addresses_of_their_own_and_all_reach_each_other() -> Res
     }
     Ok(())
 }
+
+#[test]
+fn a_server_that_was_away_hears_in_the_end_who_has_left() -> Result<()> {
+    let Some(mut pair) = pair()? else { return Ok(()) };
+    pair.ben.join(&pair.invite)?;
+    pair.ben.wait_direct("Anna", DIRECT)?;
+    pair.control.kill();
+    let left = pair.ben.run(&["leave"])?;
+    ensure!(left.code == 0, "{left:?}");
+    pair.ben.restart()?;
+    pair.control.restart()?;
+    wait::until("Ben to be gone from the party", Duration::from_secs(30), || {
+        let peers = pair.anna.peers().ok()?;
+        peers.iter().all(|peer| peer.name != "Ben").then_some(())
+    })?;
+    let joined_again = pair.ben.join(&pair.invite)?;
+    ensure!(joined_again.virtual_ip != pair.anna_ip, "two members share an address");
+    pair.ben.wait_direct("Anna", DIRECT)?;
+    Ok(())
+}
+
+#[test]
+fn coming_back_at_once_does_not_change_what_the_nat_is_said_to_be() -> Result<()> {
+    let Some(mut pair) = pair()? else { return Ok(()) };
+    let measured = |agent: &Agent| {
+        wait::until("the NAT to be measured", Duration::from_secs(10), || {
+            let nat = agent.status().ok()?.nat;
+            (nat.filtering != "unknown").then_some(nat.kind)
+        })
+    };
+    for round in 0..3 {
+        pair.ben.join(&pair.invite)?;
+        let kind = measured(&pair.ben)?;
+        ensure!(kind == "port-restricted", "round {round}: {kind}");
+        if round == 1 {
+            pair.ben.restart()?;
+            let kind = measured(&pair.ben)?;
+            ensure!(kind == "port-restricted", "after a restart: {kind}");
+        }
+        pair.ben.run(&["leave"])?;
+    }
+    Ok(())
+}

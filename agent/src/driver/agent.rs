@@ -18,7 +18,7 @@ use crate::api::{DeviceReport, Failure, JoinedReport};
 use crate::io::control::ControlClient;
 use crate::io::netwatch::LocalAddress;
 use crate::io::tun::TunDevice;
-use crate::state::StateDir;
+use crate::state::{Farewell, StateDir, StateError};
 
 /// How often WireGuard's timers run and traffic is looked at.
 const TICK: Duration = Duration::from_millis(250);
@@ -39,6 +39,8 @@ pub struct Agent {
     pub device: DeviceReport,
     notices: Vec<String>,
     session: Option<PartySession>,
+    /// What servers still have to be told.
+    farewells: Vec<Farewell>,
     stream: Option<mpsc::Receiver<StreamEvent>>,
     stun: Option<mpsc::Receiver<Vec<StunEndpoint>>>,
     pings: Pings,
@@ -61,6 +63,7 @@ impl Agent {
             device,
             notices,
             session: None,
+            farewells: Vec::new(),
             stream: None,
             stun: None,
             pings: Pings::default(),
@@ -70,6 +73,7 @@ impl Agent {
 
     /// Goes back into the party this PC was in before it restarted.
     pub fn resume(&mut self, inputs: &Inputs) -> Result<(), Failure> {
+        self.farewells = self.state.load_farewells()?;
         let Some(cache) = self.state.load_party()? else {
             self.notices.extend(self.state.take_notices());
             return Ok(());
@@ -205,6 +209,7 @@ impl Agent {
                 let _ = reply.send(self.current());
             }
             Command::Enter { party, reply } => {
+                self.paid(&Farewell::of(&party.cache));
                 let entered = self.state.save_party(&party.cache).map_err(Failure::from);
                 let entered = entered.and_then(|()| self.enter(*party, inputs));
                 if entered.is_err() {
@@ -213,7 +218,11 @@ impl Agent {
                 let _ = reply.send(entered);
             }
             Command::Leave(reply) => {
-                let left = self.state.clear_party().map_err(Failure::from).map(|()| {
+                let owed = self
+                    .current()
+                    .map_or(Ok(()), |current| self.owe(Farewell::of(&current.cache)));
+                let left = owed.and_then(|()| self.state.clear_party());
+                let left = left.map_err(Failure::from).map(|()| {
                     let current = self.current();
                     self.close_session();
                     self.notices.clear();
@@ -221,11 +230,44 @@ impl Agent {
                 });
                 let _ = reply.send(left);
             }
+            Command::Owe { farewell, reply } => {
+                let _ = reply.send(self.owe(farewell).map_err(Failure::from));
+            }
+            Command::Owed(reply) => {
+                let _ = reply.send(self.farewells.clone());
+            }
+            Command::Paid { farewell, reply } => {
+                self.paid(&farewell);
+                let _ = reply.send(());
+            }
             Command::Ping { target, timeout, reply } => {
                 self.pings
                     .start(&target, timeout, reply, self.session.as_ref(), &self.data_plane);
             }
             Command::Down => {}
+        }
+    }
+
+    /// Notes a farewell that has to be said, on disk first.
+    fn owe(&mut self, farewell: Farewell) -> Result<(), StateError> {
+        if self.farewells.contains(&farewell) {
+            return Ok(());
+        }
+        let mut farewells = self.farewells.clone();
+        farewells.push(farewell);
+        self.state.save_farewells(&farewells)?;
+        self.farewells = farewells;
+        Ok(())
+    }
+
+    fn paid(&mut self, farewell: &Farewell) {
+        let before = self.farewells.len();
+        self.farewells.retain(|owed| owed != farewell);
+        if self.farewells.len() < before
+            && let Err(error) = self.state.save_farewells(&self.farewells)
+        {
+            // It is said once more after a restart, which changes nothing.
+            tracing::warn!(%error, "a farewell that was said could not be forgotten");
         }
     }
 

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::api::{Failure, JoinedReport, PeersReport, PingReport, StatusReport};
 use crate::io::control::ControlClient;
-use crate::state::PartyCache;
+use crate::state::{Farewell, PartyCache};
 
 /// The party this agent is in, for whoever needs to talk to its server.
 #[derive(Clone)]
@@ -31,6 +31,18 @@ pub enum Command {
     },
     /// Forgets the party.
     Leave(oneshot::Sender<Result<Option<CurrentParty>, Failure>>),
+    /// A server has to be told that this device is not in a party any more; kept on disk until it was.
+    Owe {
+        farewell: Farewell,
+        reply: oneshot::Sender<Result<(), Failure>>,
+    },
+    /// What still has to be told.
+    Owed(oneshot::Sender<Vec<Farewell>>),
+    /// The server knows.
+    Paid {
+        farewell: Farewell,
+        reply: oneshot::Sender<()>,
+    },
     Ping {
         target: String,
         timeout: Duration,

@@ -7,6 +7,7 @@ mod agent;
 mod command;
 pub mod dataplane;
 mod echo;
+mod farewells;
 mod party;
 mod pings;
 mod report;
@@ -18,11 +19,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Mutex, Notify, mpsc, oneshot};
 
 use self::agent::{Agent, Inputs};
 use self::command::Commands;
 use self::dataplane::{DataPlane, MTU};
+use self::farewells::Farewells;
 use self::requests::Requests;
 use crate::api::{DeviceReport, Failure, server};
 use crate::io::netwatch::NetWatch;
@@ -135,18 +137,28 @@ async fn serve(
         port_mapping: mapped,
         stop: stopped,
     };
+    let changing = Arc::new(Mutex::new(()));
+    let farewells = Arc::new(Farewells {
+        commands: Commands(commands.clone()),
+        identity: Arc::clone(&identity),
+        device: device_secret.clone(),
+        changing: Arc::clone(&changing),
+        wake: Notify::new(),
+    });
     let requests = Requests {
         commands: Commands(commands),
         identity,
         device: device_secret,
         udp_port: port,
         tun: tun.name().to_owned(),
-        changing: Mutex::new(()),
+        changing,
+        farewells: Arc::clone(&farewells),
     };
     tracing::info!(device = %device.id, tun = %device.tun, port, "the agent is up");
     let mut agent = Agent::new(state, tun, data_plane, device);
     agent.resume(&inputs)?;
     let api = tokio::spawn(server::serve(listener, Arc::new(requests)));
+    let farewells = tokio::spawn(farewells.run());
     tokio::spawn(async move {
         platform_stop().await;
         let _ = stop.send(());
@@ -156,6 +168,7 @@ async fn serve(
     port_mapping.deactivate().await;
     tokio::time::sleep(LAST_WORDS).await;
     api.abort();
+    farewells.abort();
     Ok(())
 }
 

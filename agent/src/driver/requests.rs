@@ -13,11 +13,12 @@ use serde::Serialize;
 use tokio::sync::{Mutex, mpsc};
 
 use super::command::{Command, Commands, CurrentParty};
+use super::farewells::Farewells;
 use crate::api::server::Handler;
 use crate::api::{DownReport, Failure, InviteReport, JoinedReport, LeftReport, Request};
 use crate::io::control::{ControlClient, check_clock};
 use crate::io::netwatch;
-use crate::state::PartyCache;
+use crate::state::{Farewell, PartyCache};
 
 /// Longest wait a ping may ask for.
 const MAX_PING_WAIT: Duration = Duration::from_secs(60);
@@ -36,7 +37,8 @@ pub struct Requests {
     pub udp_port: u16,
     pub tun: String,
     /// One change of party at a time.
-    pub changing: Mutex<()>,
+    pub changing: Arc<Mutex<()>>,
+    pub farewells: Arc<Farewells>,
 }
 
 impl Handler for Requests {
@@ -119,7 +121,11 @@ impl Requests {
         match open_secret(&joined, &invite.code) {
             Ok(secret) => self.enter(client, joined, secret).await,
             Err(failure) => {
-                let _ = client.leave(joined.party.id).await;
+                let farewell = Farewell {
+                    server: client.link().clone(),
+                    party: joined.party.id,
+                };
+                let _ = self.farewells.say(&client, farewell).await;
                 Err(failure)
             }
         }
@@ -132,7 +138,10 @@ impl Requests {
         joined: Joined,
         secret: PartySecret,
     ) -> Result<JoinedReport, Failure> {
-        let party = joined.party.id;
+        let farewell = Farewell {
+            server: client.link().clone(),
+            party: joined.party.id,
+        };
         let cache = PartyCache {
             server: client.link().clone(),
             secret,
@@ -154,7 +163,7 @@ impl Requests {
             .await;
         let entered = entered.and_then(|result| result);
         if entered.is_err() {
-            let _ = client.leave(party).await;
+            let _ = self.farewells.say(&client, farewell).await;
             return entered;
         }
         // Who is told "you are in" looks at `peers` next: the answer is true by then. A slow server is not waited for.
@@ -199,7 +208,11 @@ impl Requests {
         let _turn = self.changing.lock().await;
         let left = self.commands.ask(Command::Leave).await??;
         let CurrentParty { cache, client } = left.ok_or_else(in_no_party)?;
-        let server_told = client.leave(cache.party.id).await.is_ok();
+        let farewell = Farewell {
+            server: cache.server,
+            party: cache.party.id,
+        };
+        let server_told = self.farewells.say(&client, farewell).await?;
         Ok(LeftReport {
             party: cache.party.name,
             server_told,

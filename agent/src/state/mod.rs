@@ -6,11 +6,13 @@
 //! | `identity.json` | the device's two private keys; made once, never replaced |
 //! | `device` | the device's id: a directory with this file has had an identity |
 //! | `party.json` | the party as last seen, signed by the device's identity key |
+//! | `farewells.json` | servers that do not know yet that this device has left a party |
 //!
 //! Each `.json` file is sealed with a checksum ([`sealed`]) and kept twice (`….last`), so a torn write is noticed and undone.
 //! What was repaired is told in words by [`StateDir::take_notices`]. What cannot be repaired is an error: losing the
 //! identity means being a stranger to the party, so a new one is made only in a directory that never had one.
 
+mod farewells;
 mod identity;
 mod lock;
 mod party;
@@ -20,6 +22,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+pub use farewells::Farewell;
 pub use identity::Identity;
 use lock::Lock;
 pub use lock::{check_free, is_in_use};
@@ -148,6 +151,16 @@ impl StateDir {
     /// Forgets the party.
     pub fn clear_party(&self) -> Result<(), StateError> {
         sealed::remove(&self.path, party::FILE)
+    }
+
+    /// Servers that have to be told that this device has left a party.
+    pub fn load_farewells(&self) -> Result<Vec<Farewell>, StateError> {
+        farewells::load(&self.path)
+    }
+
+    /// Keeps what still has to be said.
+    pub fn save_farewells(&self, farewells: &[Farewell]) -> Result<(), StateError> {
+        farewells::save(&self.path, farewells)
     }
 
     /// A hold on the directory for as long as the agent runs.

@@ -128,15 +128,15 @@ fn signed_bytes(cache: &RawValue) -> Vec<u8> {
     [SIGNATURE_LABEL, cache.get().as_bytes()].concat()
 }
 
-mod link_text {
+pub(super) mod link_text {
     use lanrage_shared::invite::ServerLink;
     use serde::{Deserialize, Deserializer, Serializer, de};
 
-    pub(super) fn serialize<S: Serializer>(link: &ServerLink, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(in crate::state) fn serialize<S: Serializer>(link: &ServerLink, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(link)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ServerLink, D::Error> {
+    pub(in crate::state) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ServerLink, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
 }
