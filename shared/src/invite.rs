@@ -21,7 +21,8 @@ use crate::seal::{self, CannotOpen, NONCE_LEN};
 
 /// The port a control server listens on unless told otherwise.
 pub const DEFAULT_PORT: u16 = 8443;
-const SCHEME: &str = "lanrage://";
+/// What both texts begin with.
+pub const SCHEME: &str = "lanrage://";
 
 /// Why a text is not a server link or an invite; each says what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -40,8 +41,10 @@ pub enum LinkError {
     CodeMissing,
     #[error("this is an invite, not a server link: use it with `lanrage join`")]
     UnexpectedCode,
-    #[error("the invite code is damaged: it has 20 letters and digits")]
-    Code,
+    #[error("the invite code is damaged: it should have {CODE_CHARS} letters and digits, and this one has {0}")]
+    CodeLength(usize),
+    #[error("the invite code is damaged: there is a character in it that is no letter or digit of a code")]
+    CodeCharacter,
 }
 
 /// Where a control server is and which key it must show.
@@ -246,15 +249,16 @@ impl FromStr for InviteCode {
             .map(|c| match c.to_ascii_uppercase() {
                 'O' => Ok('0'),
                 'I' | 'L' => Ok('1'),
-                'U' => Err(LinkError::Code),
+                'U' => Err(LinkError::CodeCharacter),
                 c if c.is_ascii_alphanumeric() => Ok(c),
-                _ => Err(LinkError::Code),
+                _ => Err(LinkError::CodeCharacter),
             })
             .collect::<Result<String, _>>()?;
+        // All of them are ASCII.
         if symbols.len() == CODE_CHARS {
             Ok(Self(symbols))
         } else {
-            Err(LinkError::Code)
+            Err(LinkError::CodeLength(symbols.len()))
         }
     }
 }
@@ -330,8 +334,17 @@ mod tests {
     fn a_code_read_aloud_still_works() {
         let code = InviteCode::from_entropy([0; CODE_ENTROPY]);
         assert_eq!(code.expose(), "0000-0000-0000-0000-0000");
-        assert_eq!("oooo oooo".parse::<InviteCode>(), Err(LinkError::Code));
+        assert_eq!("oooo oooo".parse::<InviteCode>(), Err(LinkError::CodeCharacter));
         assert_eq!("OOOOooooOOOOooooOOOO".parse::<InviteCode>().unwrap(), code);
+    }
+
+    #[test]
+    fn a_damaged_code_says_what_it_should_have_and_what_it_has() {
+        let error = "0123-4567-89AB-CDEF-GHJ".parse::<InviteCode>().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the invite code is damaged: it should have 20 letters and digits, and this one has 19"
+        );
     }
 
     #[test]
