@@ -14,7 +14,6 @@ impl Down {
         if context.json {
             return output::json(&report);
         }
-        output::text("The agent has stopped.");
-        Ok(())
+        output::text("The agent has stopped.")
     }
 }

@@ -12,7 +12,7 @@ pub(super) struct Host {
     /// What the party is called [default: made from your name].
     #[arg(long, value_name = "NAME")]
     party: Option<String>,
-    /// What you are called in the party [default: your login name].
+    /// What you are called in the party [default: your login name; as root the PC's name].
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
 }
@@ -28,8 +28,7 @@ impl Host {
         if context.json {
             return output::json(&report);
         }
-        output::text(&in_words(&report));
-        Ok(())
+        output::text(&in_words(&report))
     }
 }
 
@@ -40,7 +39,10 @@ fn in_words(report: &JoinedReport) -> String {
         party.name, party.member_name, report.virtual_ip
     );
     match &report.invite {
-        Some(invite) => format!("{first}\nYour friends join with:\n\n  lanrage join '{invite}'\n"),
+        Some(invite) => format!(
+            "{first}\nYour friends join with:\n\n  {}lanrage join '{invite}'\n",
+            output::SUDO
+        ),
         None => first,
     }
 }
@@ -56,6 +58,7 @@ mod tests {
             text.starts_with("The party Friday is open. You are Anna at 10.64.0.1."),
             "{text}"
         );
-        assert!(text.contains("lanrage join 'lanrage://vps/CODE#pin'"), "{text}");
+        let line = format!("\n  {}lanrage join 'lanrage://vps/CODE#pin'", super::output::SUDO);
+        assert!(text.contains(&line), "{text}");
     }
 }

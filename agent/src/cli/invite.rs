@@ -3,7 +3,7 @@ use std::time::Duration;
 use clap::Args;
 use lanrage_shared::api::invite::MAX_LIFETIME_S;
 
-use super::{Context, agent, output};
+use super::{Context, agent, numbers, output};
 use crate::api::{Failure, InviteReport, Request};
 
 /// Shortest life of an invite: less cannot be copied, sent and typed.
@@ -16,7 +16,7 @@ pub(super) struct Invite {
     #[arg(long, value_name = "TIME", value_parser = lifetime)]
     expires: Option<Duration>,
     /// How many devices it admits [default: any number].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = uses)]
     uses: Option<u32>,
 }
 
@@ -30,8 +30,7 @@ impl Invite {
         if context.json {
             return output::json(&report);
         }
-        output::text(&in_words(&report));
-        Ok(())
+        output::text(&in_words(&report))
     }
 }
 
@@ -44,6 +43,10 @@ fn lifetime(text: &str) -> Result<Duration, String> {
     }
 }
 
+fn uses(text: &str) -> Result<u32, String> {
+    numbers::within(text, 1..=u32::MAX, "a number of devices")
+}
+
 fn in_words(report: &InviteReport) -> String {
     let admits = match report.max_uses {
         None => "any number of devices".to_owned(),
@@ -51,9 +54,10 @@ fn in_words(report: &InviteReport) -> String {
         Some(uses) => format!("{uses} devices"),
     };
     format!(
-        "  lanrage join '{}'\n\nIt admits {admits} and works for {}.",
+        "  {}lanrage join '{}'\n\nIt admits {admits} and works for {}.",
+        output::SUDO,
         report.invite,
-        output::age(report.expires_in_s)
+        output::duration(report.expires_in_s)
     )
 }
 
@@ -74,9 +78,12 @@ mod tests {
     fn an_invite_says_whom_it_admits_and_how_long() {
         let text = in_words(&InviteReport {
             invite: "lanrage://vps/CODE#pin".into(),
-            expires_in_s: 7 * 86_400,
+            expires_in_s: lifetime("1.5h").unwrap().as_secs(),
             max_uses: Some(1),
         });
-        assert!(text.ends_with("It admits one device and works for 7 days."), "{text}");
+        assert!(
+            text.ends_with("It admits one device and works for 1 h 30 min."),
+            "{text}"
+        );
     }
 }

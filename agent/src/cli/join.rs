@@ -9,7 +9,7 @@ pub(super) struct Join {
     /// What the host sent you; `-` reads it from standard input, where no process list shows it.
     #[arg(value_name = "INVITE")]
     invite: String,
-    /// What you are called in the party [default: your login name].
+    /// What you are called in the party [default: your login name; as root the PC's name].
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
 }
@@ -24,8 +24,7 @@ impl Join {
         if context.json {
             return output::json(&report);
         }
-        output::text(&in_words(&report));
-        Ok(())
+        output::text(&in_words(&report))
     }
 }
 
@@ -33,8 +32,8 @@ fn in_words(report: &JoinedReport) -> String {
     let party = &report.party;
     let others = match party.members.saturating_sub(1) {
         0 => "nobody else is here yet".to_owned(),
-        1 => "one other member; see `lanrage peers`".to_owned(),
-        others => format!("{others} other members; see `lanrage peers`"),
+        1 => format!("one other member; see `{}lanrage peers`", output::SUDO),
+        others => format!("{others} other members; see `{}lanrage peers`", output::SUDO),
     };
     format!(
         "You are in the party {} as {} at {} ({others}).",
@@ -75,7 +74,10 @@ pub(super) mod tests {
     fn the_joiner_learns_party_name_and_address() {
         assert_eq!(
             in_words(&report(None)),
-            "You are in the party Friday as Anna at 10.64.0.1 (2 other members; see `lanrage peers`)."
+            format!(
+                "You are in the party Friday as Anna at 10.64.0.1 (2 other members; see `{}lanrage peers`).",
+                output::SUDO
+            )
         );
     }
 }

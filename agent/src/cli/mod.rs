@@ -12,11 +12,13 @@ mod join;
 mod leave;
 mod links;
 mod names;
+mod numbers;
 mod output;
 mod peers;
 mod ping;
 mod start;
 mod status;
+mod stdout;
 mod up;
 mod usage;
 

@@ -9,23 +9,38 @@ use indicatif::ProgressBar;
 use serde::Serialize;
 use serde_json::json;
 
+use super::stdout;
 use crate::api::Failure;
+
+/// Goes before a command in a line to be typed: only root and the agent's owner, usually root, may use its socket.
+#[cfg(not(windows))]
+pub(super) const SUDO: &str = "sudo ";
+#[cfg(windows)]
+pub(super) const SUDO: &str = "";
 
 /// How often the spinner turns.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Prints a result.
-pub(super) fn text(text: &str) {
-    // Nobody is left to be told that standard output is closed.
-    let _ = writeln!(io::stdout(), "{}", text.trim_end());
+/// Prints a result. One that cannot be written is a failure; a reader that has seen enough is not.
+pub(super) fn text(text: &str) -> Result<(), Failure> {
+    written(writeln!(io::stdout(), "{}", text.trim_end()).and_then(|()| io::stdout().flush()))
+}
+
+/// What becomes of a command whose result was written to standard output like this.
+pub(super) fn written(outcome: io::Result<()>) -> Result<(), Failure> {
+    stdout::arrived(outcome).map_err(|error| {
+        let sentence = format!(
+            "standard output cannot be written ({error}): the command was carried out, but what it says is lost"
+        );
+        Failure::new("output_lost", sentence)
+    })
 }
 
 /// Prints a result for a script.
 pub(super) fn json(report: &impl Serialize) -> Result<(), Failure> {
     let line = serde_json::to_string(report)
         .map_err(|error| Failure::new("internal", format!("the report cannot be written as JSON: {error}")))?;
-    text(&line);
-    Ok(())
+    text(&line)
 }
 
 /// Says something that is not the result.
@@ -37,8 +52,14 @@ pub(super) fn note(text: &str) {
 pub(super) fn failure(failure: &Failure, as_json: bool) {
     note(&format!("lanrage: {failure}"));
     if as_json {
-        text(&json!({ "error": failure }).to_string());
+        // The exit code and the sentence above tell it too.
+        let _ = text(&json!({ "error": failure }).to_string());
     }
+}
+
+/// What to do outside a party.
+pub(super) fn how_to_get_in() -> String {
+    format!("`{SUDO}lanrage join <invite>`, or `{SUDO}lanrage host <server-link>`")
 }
 
 /// A table without lines: short enough for a chat message.
@@ -85,7 +106,7 @@ impl Drop for Progress {
     }
 }
 
-/// `3 s`, `12 min`, `5 h`, `4 days`.
+/// Roughly how long ago: `3 s`, `12 min`, `5 h`, `4 days`.
 pub(super) fn age(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds} s"),
@@ -93,6 +114,22 @@ pub(super) fn age(seconds: u64) -> String {
         3600..172_800 => format!("{} h", seconds / 3600),
         _ => format!("{} days", seconds / 86_400),
     }
+}
+
+/// `45 s`, `1 h 30 min`, `7 days`: exact to the minute from one minute on.
+pub(super) fn duration(seconds: u64) -> String {
+    if seconds < 60 {
+        return format!("{seconds} s");
+    }
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    let parts = [
+        (days, if days == 1 { "day" } else { "days" }),
+        (hours, "h"),
+        (minutes, "min"),
+    ];
+    let parts = parts.into_iter().filter(|(count, _)| *count > 0);
+    let parts: Vec<String> = parts.map(|(count, unit)| format!("{count} {unit}")).collect();
+    parts.join(" ")
 }
 
 /// `812 B`, `1.4 MiB`.
@@ -126,6 +163,10 @@ mod tests {
         assert_eq!(age(59), "59 s");
         assert_eq!(age(7200), "2 h");
         assert_eq!(age(1_000_000), "11 days");
+        assert_eq!(duration(59), "59 s");
+        assert_eq!(duration(5400), "1 h 30 min");
+        assert_eq!(duration(7 * 86_400), "7 days");
+        assert_eq!(duration(86_400 + 3600 + 119), "1 day 1 h 1 min");
         assert_eq!(bytes(1023), "1023 B");
         assert_eq!(bytes(1_500_000), "1.4 MiB");
         assert_eq!(bytes(u64::MAX), "16777216.0 TiB");

@@ -15,17 +15,19 @@ impl Peers {
         if context.json {
             return output::json(&report);
         }
-        output::text(&in_words(&report));
-        Ok(())
+        output::text(&in_words(&report))
     }
 }
 
 fn in_words(report: &PeersReport) -> String {
     let Some(party) = &report.party else {
-        return "This PC is in no party: `lanrage join <invite>`, or `lanrage host <server-link>`.".to_owned();
+        return format!("This PC is in no party: {}.", output::how_to_get_in());
     };
     if report.peers.is_empty() {
-        return format!("There are no other members in {party} yet. The host makes invites with `lanrage invite`.");
+        return format!(
+            "There are no other members in {party} yet. The host makes invites with `{}lanrage invite`.",
+            output::SUDO
+        );
     }
     let header = ["NAME", "ADDRESS", "PATH", "RTT", "RECEIVED", "SENT"];
     let mut text = output::table(header, report.peers.iter().map(row));

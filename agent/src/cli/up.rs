@@ -4,7 +4,7 @@ use clap::Args;
 use tracing_subscriber::EnvFilter;
 
 use super::output::{self, Progress};
-use super::{Context, runtime, start};
+use super::{Context, numbers, runtime, start};
 use crate::api::{Failure, Reply, StatusReport};
 use crate::driver::{self, UpOptions};
 
@@ -17,8 +17,8 @@ pub(super) struct Up {
     /// Name of the network interface [default: the first free lanrageN].
     #[arg(long, value_name = "NAME")]
     tun_name: Option<String>,
-    /// UDP port [default: the last one used, else a free one].
-    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    /// UDP port [default: in a party the one used last, else a free one].
+    #[arg(long, value_name = "PORT", value_parser = port)]
     port: Option<u16>,
     /// Tell the parent how the start went.
     #[arg(long, hide = true, requires = "foreground")]
@@ -46,8 +46,7 @@ impl Up {
         if context.json {
             return output::json(&status);
         }
-        output::text(&sentence(&status));
-        Ok(())
+        output::text(&sentence(&status))
     }
 
     fn stay(self, context: &Context) -> Result<(), Failure> {
@@ -71,10 +70,14 @@ impl Up {
     }
 }
 
+fn port(text: &str) -> Result<u16, String> {
+    numbers::within(text, 1..=u16::MAX, "a UDP port")
+}
+
 fn sentence(status: &StatusReport) -> String {
     let party = match &status.party {
         Some(party) => format!("back in the party {}", party.name),
-        None => "in no party yet: `lanrage join <invite>`, or `lanrage host <server-link>`".to_owned(),
+        None => format!("in no party yet: {}", output::how_to_get_in()),
     };
     format!(
         "The agent is running on {} (UDP port {}), {party}.",

@@ -1,5 +1,6 @@
 //! A command line that was not understood, in one sentence.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -11,8 +12,14 @@ use crate::api::Failure;
 pub(super) fn explain(error: &clap::Error, json: bool) -> ExitCode {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            output::text(&error.render().ansi().to_string());
-            ExitCode::SUCCESS
+            // Clap knows when a reader takes colours: a terminal, no NO_COLOR.
+            match output::written(error.print().and_then(|()| std::io::stdout().flush())) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(failure) => {
+                    output::failure(&failure, json);
+                    ExitCode::from(1)
+                }
+            }
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand if !json => {
             output::note(&error.render().to_string());
@@ -94,10 +101,14 @@ mod tests {
     fn what_is_missing_or_wrong_is_named_in_one_line() {
         for (line, part) in [
             ("lanrage join", "<INVITE> is missing"),
-            ("lanrage up --port 99999", "99999"),
+            ("lanrage up --port 99999", "not a UDP port from 1 to 65535"),
+            (
+                "lanrage invite --uses abc",
+                "not a number of devices from 1 to 4294967295",
+            ),
             ("lanrage invite --expires never", "--expires"),
             ("lanrage invite --expires 91d", "90 days"),
-            ("lanrage ping x -c 0", "0"),
+            ("lanrage ping x -c 0", "not a number of times from 1 to 100000"),
             ("lanrage status now", "unexpected argument 'now'"),
         ] {
             let sentence = sentence_for(line);
