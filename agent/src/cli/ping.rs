@@ -2,11 +2,15 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{Context, agent, output, peers};
+use super::{Context, agent, numbers, output, peers};
 use crate::api::{Failure, PingReport, Request};
 
-/// How long one answer may take, in ms.
-const TIMEOUT_MS: u64 = 2000;
+/// How long the first answer may take, in ms: the tunnel may have to be set up for it.
+const FIRST_TIMEOUT_MS: u64 = 2000;
+/// How long any other may take, in ms.
+const TIMEOUT_MS: u64 = 1000;
+/// More than a day of them.
+const MAX_COUNT: u32 = 100_000;
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Measure the way to a peer, through the tunnel. With --json: one report per line.
@@ -16,7 +20,7 @@ pub(super) struct Ping {
     #[arg(value_name = "PEER")]
     target: String,
     /// How many times.
-    #[arg(short, long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(short, long, value_name = "N", default_value_t = 4, value_parser = count)]
     count: u32,
 }
 
@@ -25,37 +29,41 @@ impl Ping {
         let mut tally = Tally::default();
         let mut tick = tokio::time::interval(INTERVAL);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        for _ in 0..self.count {
+        for number in 0..self.count {
             tick.tick().await;
             let request = Request::Ping {
                 target: self.target.clone(),
-                timeout_ms: TIMEOUT_MS,
+                timeout_ms: if number == 0 { FIRST_TIMEOUT_MS } else { TIMEOUT_MS },
             };
             let report: PingReport = agent::ask(context, &request).await?;
             if context.json {
                 output::json(&report)?;
             } else {
-                output::text(&in_words(&report));
+                output::text(&in_words(&report))?;
             }
             tally.add(report);
         }
         if !context.json {
-            output::text(&tally.in_words());
+            output::text(&tally.in_words())?;
         }
         tally.verdict()
     }
+}
+
+fn count(text: &str) -> Result<u32, String> {
+    numbers::within(text, 1..=MAX_COUNT, "a number of times")
 }
 
 fn in_words(report: &PingReport) -> String {
     let who = format!("{} ({})", report.peer, report.virtual_ip);
     match report.rtt_ms {
         Some(rtt) => format!("{who} answered in {rtt:.1} ms, {}", peers::path(&report.path)),
-        None => format!("{who} did not answer: {}", reason(report)),
+        None => format!("{who}: no answer"),
     }
 }
 
 fn reason(report: &PingReport) -> &str {
-    report.reason.as_deref().unwrap_or("nothing came back within 2 s")
+    report.reason.as_deref().unwrap_or("nothing came back in time")
 }
 
 #[derive(Default)]
@@ -81,9 +89,14 @@ impl Tally {
         };
         let most = self.answers.iter().copied().fold(least, f64::max);
         let average = self.answers.iter().sum::<f64>() / answered as f64;
-        format!(
+        let figures = format!(
             "{sent} sent, {answered} answered; fastest {least:.1} ms, average {average:.1} ms, slowest {most:.1} ms"
-        )
+        );
+        // Without any answer the failure tells it.
+        match self.last_silence.as_ref().and_then(|silent| silent.reason.as_ref()) {
+            Some(reason) => format!("{figures}\nno answer: {reason}"),
+            None => figures,
+        }
     }
 
     /// A failure when nothing came back at all.
@@ -137,14 +150,17 @@ mod tests {
         let tally = tally(&[None, Some(20.0), Some(30.0)]);
         assert_eq!(
             tally.in_words(),
-            "3 sent, 2 answered; fastest 20.0 ms, average 25.0 ms, slowest 30.0 ms"
+            "3 sent, 2 answered; fastest 20.0 ms, average 25.0 ms, slowest 30.0 ms\nno answer: Anna is offline"
         );
         assert!(tally.verdict().is_ok());
     }
 
     #[test]
-    fn silence_alone_is_a_failure_that_says_why() {
-        let failure = tally(&[None, None]).verdict().unwrap_err();
+    fn silence_alone_is_a_failure_that_says_why_once() {
+        assert_eq!(in_words(&report(None)), "Anna (10.64.0.2): no answer");
+        let tally = tally(&[None, None]);
+        assert_eq!(tally.in_words(), "2 sent, none answered");
+        let failure = tally.verdict().unwrap_err();
         assert_eq!(
             failure,
             Failure::new("no_answer", "Anna did not answer: Anna is offline")
