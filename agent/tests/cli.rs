@@ -2,15 +2,20 @@
 
 #![expect(clippy::unwrap_used, reason = "clippy knows test functions, but not their helpers")]
 
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 const PIN: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 
 fn lanrage(args: &[&str]) -> Output {
     let state_dir = tempfile::tempdir().unwrap();
+    lanrage_on(state_dir.path(), args)
+}
+
+fn lanrage_on(state_dir: &Path, args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_lanrage"))
         .arg("--state-dir")
-        .arg(state_dir.path())
+        .arg(state_dir)
         .args(args)
         .stdin(Stdio::null())
         .output()
@@ -19,7 +24,10 @@ fn lanrage(args: &[&str]) -> Output {
 
 /// Runs a command that must fail, and gives its sentence and exit code.
 fn refused(args: &[&str]) -> (String, i32) {
-    let output = lanrage(args);
+    one_sentence(args, lanrage(args))
+}
+
+fn one_sentence(args: &[&str], output: Output) -> (String, i32) {
     let text = String::from_utf8(output.stderr).unwrap();
     assert_eq!(text.lines().count(), 1, "{args:?}: {text}");
     assert!(text.starts_with("lanrage: "), "{args:?}: {text}");
@@ -52,7 +60,8 @@ fn bad_links_and_names_are_refused_before_anything_is_started() {
     let emoji = "😀".repeat(300);
     for (args, part) in [
         (vec!["join", "hello"], "lanrage://"),
-        (vec!["join", "-"], "lanrage://"),
+        (vec!["join", "-"], "standard input is empty"),
+        (vec!["join", &format!("{invite} {link}")], "two different"),
         (vec!["join", &link], "lanrage host"),
         (vec!["host", &invite], "lanrage join"),
         (vec!["host", "lanrage://vps.example"], "'#'"),
@@ -90,5 +99,90 @@ fn with_json_a_failure_is_an_object_on_standard_output_too() {
         assert_eq!(answer["error"]["code"], code);
         let sentence = format!("lanrage: {}\n", answer["error"]["message"].as_str().unwrap());
         assert_eq!(String::from_utf8(output.stderr).unwrap(), sentence);
+    }
+}
+
+#[test]
+fn help_in_a_pipe_has_no_colours() {
+    for args in [["--help"].as_slice(), &["host", "--help"], &["--version"]] {
+        let output = lanrage(args);
+        assert!(output.status.success());
+        assert!(!output.stdout.is_empty() && !output.stdout.contains(&0x1b), "{args:?}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+mod output {
+    use std::fs::{File, OpenOptions};
+    use std::io::{BufRead, BufReader, Write};
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    /// Answers one request about peers, as an agent in no party does.
+    fn answer_once(state_dir: &Path) -> std::thread::JoinHandle<()> {
+        let listener = UnixListener::bind(state_dir.join("agent.sock")).unwrap();
+        std::thread::spawn(move || {
+            let (stream, _) = listener.accept().unwrap();
+            let mut stream = BufReader::new(stream);
+            stream.read_line(&mut String::new()).unwrap();
+            writeln!(stream.get_mut(), r#"{{"done":{{"party":null,"peers":[]}}}}"#).unwrap();
+        })
+    }
+
+    /// Runs `peers --json`, by a shell that redirects its output, against an agent that answers.
+    fn peers_to(redirection: &str, stdout: Stdio) -> Output {
+        let state_dir = tempfile::tempdir().unwrap();
+        let agent = answer_once(state_dir.path());
+        let output = Command::new("sh")
+            .args(["-c", &format!("exec \"$@\" {redirection}"), "sh"])
+            .args([env!("CARGO_BIN_EXE_lanrage"), "peers", "--json", "--state-dir"])
+            .arg(state_dir.path())
+            .stdin(Stdio::null())
+            .stdout(stdout)
+            .output()
+            .unwrap();
+        agent.join().unwrap();
+        output
+    }
+
+    #[test]
+    fn a_result_that_cannot_be_written_is_a_failure() {
+        for redirection in [">/dev/full", ">&-"] {
+            let output = peers_to(redirection, Stdio::piped());
+            let sentence = String::from_utf8(output.stderr).unwrap();
+            assert!(
+                sentence.contains("standard output cannot be written"),
+                "{redirection}: {sentence}"
+            );
+            assert_eq!(sentence.lines().count(), 1, "{sentence}");
+            assert_eq!(output.status.code(), Some(1), "{redirection}");
+        }
+        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let help = Command::new(env!("CARGO_BIN_EXE_lanrage"))
+            .arg("--help")
+            .stdout(full)
+            .status();
+        assert_eq!(help.unwrap().code(), Some(1));
+    }
+
+    #[test]
+    fn a_reader_who_has_seen_enough_is_no_failure() {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        for stdout in [Stdio::from(writer), File::create("/dev/null").unwrap().into()] {
+            let output = peers_to("", stdout);
+            assert_eq!(output.status.code(), Some(0));
+            assert!(output.stderr.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_state_directory_that_is_a_file_is_named() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let (sentence, code) = one_sentence(&["status"], lanrage_on(file.path(), &["status"]));
+        let named = format!("{} is not a directory", file.path().display());
+        assert!(sentence.contains(&named), "{sentence}");
+        assert_eq!(code, 1);
     }
 }

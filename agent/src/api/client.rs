@@ -48,7 +48,9 @@ pub async fn call(
     request: &Request,
     mut on_progress: impl FnMut(String),
 ) -> Result<serde_json::Value, CallError> {
-    let stream = connect(state_dir).await.map_err(|error| not_connected(&error))?;
+    let stream = connect(state_dir)
+        .await
+        .map_err(|error| not_connected(state_dir, &error))?;
     let mut stream = BufReader::new(stream);
     let mut line = serde_json::to_vec(request).map_err(broken)?;
     line.push(b'\n');
@@ -65,12 +67,17 @@ pub async fn call(
     Err(CallError::Broken("it hung up without an answer".to_owned()))
 }
 
-fn not_connected(error: &io::Error) -> CallError {
+fn not_connected(state_dir: &Path, error: &io::Error) -> CallError {
+    let unavailable = |sentence| CallError::Failed(Failure::new("state_unavailable", sentence));
     match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => CallError::NotRunning,
         io::ErrorKind::PermissionDenied => CallError::Forbidden,
         // The platform's own sentence about a path that cannot hold a socket.
-        io::ErrorKind::InvalidInput => CallError::Failed(Failure::new("state_unavailable", error.to_string())),
+        io::ErrorKind::InvalidInput => unavailable(error.to_string()),
+        io::ErrorKind::NotADirectory => unavailable(format!(
+            "{} is not a directory; name the agent's with --state-dir",
+            state_dir.display()
+        )),
         _ => broken(error),
     }
 }
