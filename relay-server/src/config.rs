@@ -60,6 +60,12 @@ impl RelayConfig {
     }
 }
 
+/// A UDP port from the command line or the environment; 0 takes a free one.
+pub fn udp_port(text: &str) -> Result<u16, String> {
+    text.parse()
+        .map_err(|_| "it is not a UDP port from 0 to 65535 (0 takes a free one)".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

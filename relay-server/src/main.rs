@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, anyhow};
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
-use lanrage_relay::config::RelayConfig;
+use lanrage_relay::config::{RelayConfig, udp_port};
 use lanrage_relay::stun::StunServer;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -36,10 +36,10 @@ struct ServeArgs {
     #[arg(long, value_name = "IP", env = "LANRAGE_RELAY_LISTEN_ADDRESS", value_delimiter = ',')]
     listen_address: Vec<IpAddr>,
     /// First UDP port [default: 3478]
-    #[arg(long, value_name = "PORT", env = "LANRAGE_RELAY_STUN_PORT")]
+    #[arg(long, value_name = "PORT", env = "LANRAGE_RELAY_STUN_PORT", value_parser = udp_port)]
     stun_port: Option<u16>,
     /// Second UDP port [default: 3479]
-    #[arg(long, value_name = "PORT", env = "LANRAGE_RELAY_STUN_SECOND_PORT")]
+    #[arg(long, value_name = "PORT", env = "LANRAGE_RELAY_STUN_SECOND_PORT", value_parser = udp_port)]
     stun_second_port: Option<u16>,
     /// What to log: error, warn, info, debug or trace [default: info]
     #[arg(long, value_name = "LEVEL", env = "LANRAGE_RELAY_LOG")]

@@ -190,7 +190,7 @@ fn the_program_says_in_one_sentence_why_it_cannot_start() {
             &["serve", "--stun-port", "5000", "--stun-second-port", "5000"],
             "two different ports",
         ),
-        (&["serve", "--stun-port", "99999"], "99999"),
+        (&["serve", "--stun-port", "99999"], "not a UDP port from 0 to 65535"),
         (&["serve", "--config", "/does/not/exist.toml"], "cannot be read"),
         (&["serve", "--config", path], "prot"),
         (&["serve", "--log", "a=b=c"], "not a log level"),
