@@ -110,7 +110,9 @@ impl From<Refusal> for Failure {
             Refusal::InviteUsed => (Status::GONE, ErrorCode::InviteUsed),
             Refusal::InviteExists => (Status::BAD_REQUEST, ErrorCode::BadRequest),
             Refusal::PartyFull { .. } => (Status::CONFLICT, ErrorCode::PartyFull),
-            Refusal::AddressConflict { .. } => (Status::CONFLICT, ErrorCode::AddressConflict),
+            Refusal::AddressConflict { .. } | Refusal::AddressTaken { .. } => {
+                (Status::CONFLICT, ErrorCode::AddressConflict)
+            }
             Refusal::TooManyInvites | Refusal::TooManyParties => (Status::FORBIDDEN, ErrorCode::Forbidden),
         };
         Self::new(status, code, refusal.to_string())

@@ -9,10 +9,12 @@ use super::ipam;
 /// Admits a device whose own networks are `lans`.
 pub fn admit(party: &PartyRow, seats: &[SeatRow], device: DeviceId, lans: &[Ipv4Net]) -> Result<MemberId, Refusal> {
     let net = party.net();
-    if let Some(lan) = ipam::in_the_way(&net.v4, lans) {
-        return Err(Refusal::AddressConflict {
-            lan: lan.trunc(),
-            party: net.v4,
+    if let Some(lan) = ipam::in_the_way(&net.v4, lans).map(|lan| lan.trunc()) {
+        return Err(if lan == net.v4 {
+            // Hardly ever somebody's home network: an agent on the same PC has the party's network on its interface.
+            Refusal::AddressTaken { party: net.v4 }
+        } else {
+            Refusal::AddressConflict { lan, party: net.v4 }
         });
     }
     let full = Refusal::PartyFull {

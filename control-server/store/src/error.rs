@@ -60,6 +60,10 @@ pub enum Refusal {
         "your own network {lan} overlaps the party's network {party}: change your router's network or ask the host to make a new party"
     )]
     AddressConflict { lan: Ipv4Net, party: Ipv4Net },
+    #[error(
+        "another agent of this PC or of its LAN is in this party already, for {party} is the party's own network: use that agent or let it leave; if there is none, change your router's network"
+    )]
+    AddressTaken { party: Ipv4Net },
     #[error("this device is in too many parties: leave one first")]
     TooManyParties,
 }
