@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use lanrage_relay::config::udp_port;
 
 use crate::config::{Config, ConfigError, DatabaseUrl};
 
@@ -41,7 +42,7 @@ pub struct ServeArgs {
     #[command(flatten)]
     common: CommonArgs,
     /// Where to listen [default: port 8443 of every address].
-    #[arg(long, env = "LANRAGE_CONTROL_LISTEN", value_name = "ADDR:PORT")]
+    #[arg(long, env = "LANRAGE_CONTROL_LISTEN", value_name = "ADDR:PORT", value_parser = listen_address)]
     listen: Option<SocketAddr>,
     /// postgres://… or sqlite:FILE [default: SQLite in the data directory]. Other users can see it on the command line: with a
     /// password in it, use the environment.
@@ -55,6 +56,17 @@ pub struct ServeArgs {
     /// Run the relay's services in the same process.
     #[arg(long, env = "LANRAGE_CONTROL_WITH_RELAY")]
     with_relay: bool,
+    /// First UDP port of the relay's STUN service [default: 3478].
+    #[arg(long, env = "LANRAGE_CONTROL_STUN_PORT", value_name = "PORT", value_parser = udp_port)]
+    stun_port: Option<u16>,
+    /// Second UDP port of the relay's STUN service [default: 3479].
+    #[arg(long, env = "LANRAGE_CONTROL_STUN_SECOND_PORT", value_name = "PORT", value_parser = udp_port)]
+    stun_second_port: Option<u16>,
+}
+
+fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| "it is not an address and a port of this machine, like 0.0.0.0:8443 or [::]:8443".to_owned())
 }
 
 impl CommonArgs {
@@ -78,7 +90,10 @@ impl ServeArgs {
         let mut config = self.common.config()?;
         config.server.listen = self.listen.or(config.server.listen);
         config.database.url = self.database_url.or(config.database.url);
-        config.services.with_relay |= self.with_relay;
+        let services = &mut config.services;
+        services.with_relay |= self.with_relay;
+        services.stun_port = self.stun_port.unwrap_or(services.stun_port);
+        services.stun_second_port = self.stun_second_port.unwrap_or(services.stun_second_port);
         Ok(config)
     }
 }
@@ -98,7 +113,9 @@ mod tests {
     fn flags_go_before_the_file() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("control.toml");
-        std::fs::write(&file, "[server]\nlisten = \"127.0.0.1:1\"\ndata_dir = \"/a\"\n").unwrap();
+        let text = "[server]\nlisten = \"127.0.0.1:1\"\ndata_dir = \"/a\"\n\
+            [services]\nstun_port = 3\nstun_second_port = 4\n";
+        std::fs::write(&file, text).unwrap();
         let args = [
             "lanrage-control",
             "serve",
@@ -106,6 +123,8 @@ mod tests {
             file.to_str().unwrap(),
             "--data-dir",
             "/b",
+            "--stun-port",
+            "5",
         ];
         let Command::Serve(serve) = Cli::try_parse_from(args).unwrap().command else {
             panic!("it is serve");
@@ -113,5 +132,19 @@ mod tests {
         let config = serve.config().unwrap();
         assert_eq!(config.server.data_dir, PathBuf::from("/b"));
         assert_eq!(config.server.listen, Some("127.0.0.1:1".parse().unwrap()));
+        assert_eq!((config.services.stun_port, config.services.stun_second_port), (5, 4));
+    }
+
+    #[test]
+    fn a_wrong_number_is_explained_in_words() {
+        for (flag, value, part) in [
+            ("--stun-port", "abc", "not a UDP port from 0 to 65535"),
+            ("--stun-second-port", "65536", "not a UDP port from 0 to 65535"),
+            ("--listen", "8443", "like 0.0.0.0:8443"),
+        ] {
+            let args = ["lanrage-control", "serve", flag, value];
+            let message = Cli::try_parse_from(args).unwrap_err().to_string();
+            assert!(message.contains(part), "{message}");
+        }
     }
 }

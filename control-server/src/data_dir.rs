@@ -1,6 +1,6 @@
 //! The directory the server keeps its identity, its database and its public address in.
 
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -8,18 +8,37 @@ use std::path::{Path, PathBuf};
 use lanrage_shared::invite::host_port;
 use tempfile::NamedTempFile;
 
+use crate::tls::IDENTITY_FILE;
+
 const DATABASE: &str = "control.sqlite3";
 const PUBLIC_ADDRESS: &str = "public-address";
+const LOCK: &str = "lock";
 
-/// A data directory that exists and can be written.
+/// A data directory that exists.
 #[derive(Debug, Clone)]
 pub struct DataDir(PathBuf);
+
+/// The right to serve from a data directory.
+#[derive(Debug)]
+pub struct DataDirLock {
+    _file: File,
+}
 
 /// Why the directory does not serve.
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
     #[error("cannot write to the data directory {dir} ({why}): make it writable, or name another with --data-dir")]
     Unwritable { dir: PathBuf, why: io::Error },
+    #[error("the data directory {dir} is not this user's: repeat this with sudo, or name another with --data-dir")]
+    Forbidden { dir: PathBuf },
+    #[error(
+        "no server has run on the data directory {dir} yet: start `lanrage-control serve`, or name its directory with --data-dir"
+    )]
+    NeverServed { dir: PathBuf },
+    #[error(
+        "another lanrage-control serves from the data directory {dir}: stop it, or name another directory with --data-dir"
+    )]
+    InUse { dir: PathBuf },
     #[error("{file} does not hold an address host:port: remove it, or pass --public-address HOST:PORT")]
     BadAddress { file: PathBuf },
 }
@@ -35,6 +54,28 @@ impl DataDir {
             .and_then(|()| NamedTempFile::new_in(dir))
             .map_err(|why| this.unwritable(why))?;
         Ok(this)
+    }
+
+    /// The directory a server has run on, only to be read from.
+    pub fn of_server(dir: &Path) -> Result<Self, DataDirError> {
+        let dir = dir.to_owned();
+        match fs::metadata(dir.join(IDENTITY_FILE)) {
+            Ok(_) => Ok(Self(dir)),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(DataDirError::Forbidden { dir }),
+            Err(_) => Err(DataDirError::NeverServed { dir }),
+        }
+    }
+
+    /// Keeps other servers away for as long as the lock lives; it ends with the process, however that ends.
+    pub fn lock(&self) -> Result<DataDirLock, DataDirError> {
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false).mode(0o600);
+        let file = options.open(self.0.join(LOCK)).map_err(|why| self.unwritable(why))?;
+        match file.try_lock() {
+            Ok(()) => Ok(DataDirLock { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(DataDirError::InUse { dir: self.0.clone() }),
+            Err(TryLockError::Error(why)) => Err(self.unwritable(why)),
+        }
     }
 
     /// Its path.
@@ -76,7 +117,10 @@ impl DataDir {
 
     fn unwritable(&self, why: io::Error) -> DataDirError {
         let dir = self.0.clone();
-        DataDirError::Unwritable { dir, why }
+        match why.kind() {
+            io::ErrorKind::PermissionDenied => DataDirError::Forbidden { dir },
+            _ => DataDirError::Unwritable { dir, why },
+        }
     }
 }
 
@@ -102,6 +146,37 @@ mod tests {
         assert_eq!(dir.public_address().unwrap(), None);
         dir.remember_public_address("vps.example:443").unwrap();
         assert_eq!(dir.public_address().unwrap(), Some(("vps.example".into(), 443)));
+    }
+
+    #[test]
+    fn one_server_at_a_time_serves_from_it() {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = DataDir::open(parent.path()).unwrap();
+        let lock = dir.lock().unwrap();
+        assert!(matches!(dir.lock(), Err(DataDirError::InUse { .. })));
+        drop(lock);
+        assert!(dir.lock().is_ok());
+    }
+
+    #[test]
+    fn where_no_server_has_run_nothing_is_made() {
+        let parent = tempfile::tempdir().unwrap();
+        let typo = parent.path().join("tpyo");
+        assert!(matches!(
+            DataDir::of_server(&typo),
+            Err(DataDirError::NeverServed { .. })
+        ));
+        assert!(!typo.exists());
+    }
+
+    #[test]
+    fn what_only_another_user_may_do_names_sudo() {
+        let dir = DataDir(PathBuf::from("/var/lib/lanrage-control"));
+        let sentence = dir.unwritable(io::ErrorKind::PermissionDenied.into()).to_string();
+        assert!(
+            sentence.contains("sudo") && sentence.contains("--data-dir"),
+            "{sentence}"
+        );
     }
 
     #[test]

@@ -1,11 +1,14 @@
 //! `lanrage-control`: reads the configuration, opens the store, runs the server.
 
+#[path = "../../agent/src/cli/stdout.rs"]
+mod stdout;
+
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Parser;
 use lanrage_control::cli::{Cli, Command};
 use lanrage_control::clock::SystemClock;
@@ -41,11 +44,12 @@ fn run(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Link(args) => {
             let config = args.config()?;
-            let data_dir = DataDir::open(&config.server.data_dir)?;
-            let identity = ServerIdentity::open(data_dir.path())?;
+            let data_dir = DataDir::of_server(&config.server.data_dir)?;
+            let identity = ServerIdentity::read(data_dir.path())?;
             let link = server_link(&config, &data_dir, &identity)?
                 .context("the server's public address is not known yet: pass --public-address HOST:PORT")?;
-            writeln!(std::io::stdout(), "{link}").context("cannot print the link")
+            stdout::arrived(writeln!(std::io::stdout(), "{link}"))
+                .context("the link cannot be written to standard output")
         }
         Command::Serve(args) => {
             let config = args.config()?;
@@ -64,31 +68,36 @@ fn run(cli: Cli) -> Result<()> {
 
 async fn serve(config: &Config) -> Result<()> {
     let data_dir = DataDir::open(&config.server.data_dir)?;
+    let _lock = data_dir.lock()?;
     let identity = ServerIdentity::open(data_dir.path())?;
     let link = server_link(config, &data_dir, &identity)?;
     let store = open_store(config, &data_dir).await?;
     let kind = store.kind();
-    let relay = StunConfig::default();
+    let stun = if config.services.with_relay {
+        let stun = StunServer::bind(&stun_config(config)).await;
+        Some(stun.context("the relay's services cannot start")?)
+    } else {
+        None
+    };
     let parts = Parts {
         listen: config.server.listen,
         identity,
         store,
         clock: Arc::new(SystemClock),
-        services: services(config, &relay),
+        services: services(config, stun.as_ref()),
         limits: config.limits.clone(),
     };
     let server = Server::bind(parts).await?;
     let shutdown = CancellationToken::new();
-    let stun = if config.services.with_relay {
-        let stun = StunServer::bind(&relay)
-            .await
-            .context("the relay's services cannot start")?;
-        Some(tokio::spawn(stun.run(shutdown.clone())))
-    } else {
-        None
-    };
+    let stun = stun.map(|stun| tokio::spawn(stun.run(shutdown.clone())));
     if let Some(link) = &link {
         data_dir.remember_public_address(&link.authority())?;
+    }
+    if server.app().services.stun.is_empty() {
+        tracing::warn!(
+            "agents are told of no STUN server, so nobody gets through a NAT: start with --with-relay, or name STUN servers \
+             in the configuration file ([services] stun)"
+        );
     }
     let link = link.map_or_else(
         || "none until started with --public-address HOST:PORT".to_owned(),
@@ -127,18 +136,38 @@ async fn open_store(config: &Config, data_dir: &DataDir) -> Result<Store> {
 /// The server link, when the public address is configured or was last time.
 fn server_link(config: &Config, data_dir: &DataDir, identity: &ServerIdentity) -> Result<Option<ServerLink>> {
     let address = match &config.server.public_address {
-        Some(text) => Some(host_port(text).with_context(|| format!("the public address {text:?} is not HOST:PORT"))?),
+        Some(text) => Some(public_address(text)?),
         None => data_dir.public_address()?,
     };
     let pin = identity.pin;
     Ok(address.map(|(host, port)| ServerLink { host, port, pin }))
 }
 
-fn services(config: &Config, relay: &StunConfig) -> Services {
-    let own = config.services.with_relay.then_some(StunAddress {
-        host: None,
-        port: relay.port,
-        second_port: relay.second_port,
+fn public_address(text: &str) -> Result<(String, u16)> {
+    if let Some((scheme, rest)) = text.split_once("://") {
+        let rest = rest.trim_end_matches('/');
+        bail!("the public address is HOST:PORT without {scheme}://: pass --public-address {rest}");
+    }
+    host_port(text).with_context(|| format!("the public address {text:?} is not HOST:PORT"))
+}
+
+fn stun_config(config: &Config) -> StunConfig {
+    StunConfig {
+        port: config.services.stun_port,
+        second_port: config.services.stun_second_port,
+        ..StunConfig::default()
+    }
+}
+
+/// What agents are told, with `own`, the STUN service of this process.
+fn services(config: &Config, own: Option<&StunServer>) -> Services {
+    let own = own.map(|own| {
+        let (port, second_port) = own.local_ports();
+        StunAddress {
+            host: None,
+            port,
+            second_port,
+        }
     });
     let stun = own.into_iter().chain(config.services.stun.iter().cloned()).collect();
     Services { stun }

@@ -41,6 +41,8 @@ fn complaint(arguments: &[&str]) -> String {
 struct Serving {
     child: Child,
     stderr: BufReader<std::process::ChildStderr>,
+    /// What it logs before it listens.
+    before: String,
     first_line: String,
 }
 
@@ -54,8 +56,9 @@ impl Serving {
             .spawn()
             .unwrap();
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
-        let mut first_line = String::new();
+        let (mut before, mut first_line) = (String::new(), String::new());
         while !first_line.contains("listening on") {
+            before += &first_line;
             first_line.clear();
             assert_ne!(
                 stderr.read_line(&mut first_line).unwrap(),
@@ -66,6 +69,7 @@ impl Serving {
         Self {
             child,
             stderr,
+            before,
             first_line,
         }
     }
@@ -94,22 +98,98 @@ impl Drop for Serving {
 }
 
 #[test]
-fn the_link_is_the_same_before_and_after_serving() {
+fn the_link_is_the_same_while_and_after_serving() {
     let parent = tempfile::tempdir().unwrap();
     let dir = parent.path().join("data");
     let data = dir.to_str().unwrap();
+    let serving = Serving::start(&dir, &[]);
     assert!(complaint(&["link", "--data-dir", data]).contains("--public-address HOST:PORT"));
-    let before = printed(&["link", "--data-dir", data, "--public-address", "vps.example:443"]);
+    let told = printed(&["link", "--data-dir", data, "--public-address", "vps.example:443"]);
+    serving.terminate();
     let serving = Serving::start(&dir, &["--public-address", "vps.example:443"]);
-    assert!(serving.first_line.contains(&before), "{}", serving.first_line);
+    assert!(serving.first_line.contains(&told), "{}", serving.first_line);
     assert!(serving.first_line.contains("SQLite") && serving.first_line.contains(data));
-    assert_eq!(printed(&["link", "--data-dir", data]), before);
-    let taken = complaint(&["serve", "--data-dir", data, "--listen", serving.address()]);
+    assert_eq!(printed(&["link", "--data-dir", data]), told);
+    let other = parent.path().join("other");
+    let taken = complaint(&[
+        "serve",
+        "--data-dir",
+        other.to_str().unwrap(),
+        "--listen",
+        serving.address(),
+    ]);
     assert!(taken.contains("in use"), "{taken}");
     let asked = Instant::now();
     assert_eq!(serving.terminate().code(), Some(0));
     assert!(asked.elapsed() < Duration::from_secs(5));
-    assert_eq!(printed(&["link", "--data-dir", data]), before);
+    assert_eq!(printed(&["link", "--data-dir", data]), told);
+}
+
+#[test]
+fn a_link_is_only_looked_up() {
+    let parent = tempfile::tempdir().unwrap();
+    let typo = parent.path().join("tpyo");
+    let asked = complaint(&["link", "--data-dir", typo.to_str().unwrap()]);
+    assert!(asked.contains("no server has run"), "{asked}");
+    assert!(!typo.exists());
+}
+
+#[test]
+fn a_link_that_cannot_be_written_is_a_failure() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().to_str().unwrap();
+    Serving::start(dir.path(), &["--public-address", "vps.example:443"]).terminate();
+    for redirection in [">/dev/full", ">&-"] {
+        let output = Command::new("sh")
+            .args(["-c", &format!("exec \"$@\" {redirection}"), "sh"])
+            .args([env!("CARGO_BIN_EXE_lanrage-control"), "link", "--data-dir", data])
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1), "{redirection}");
+        let sentence = String::from_utf8(output.stderr).unwrap();
+        assert!(sentence.contains("cannot be written"), "{redirection}: {sentence}");
+    }
+}
+
+#[test]
+fn a_data_directory_has_one_server_at_a_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().to_str().unwrap();
+    let mut first = Serving::start(dir.path(), &[]);
+    let second = complaint(&["serve", "--data-dir", data, "--listen", "127.0.0.1:0"]);
+    assert!(second.contains("another lanrage-control"), "{second}");
+    first.child.kill().unwrap();
+    first.child.wait().unwrap();
+    Serving::start(dir.path(), &[]).terminate();
+}
+
+#[test]
+fn the_relay_inside_has_ports_of_its_own_and_their_absence_is_noted() {
+    let dir = tempfile::tempdir().unwrap();
+    let taken = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let arguments = [
+        "serve",
+        "--data-dir",
+        dir.path().to_str().unwrap(),
+        "--listen",
+        "127.0.0.1:0",
+        "--with-relay",
+        "--stun-second-port",
+        "0",
+        "--stun-port",
+    ];
+    let refused = complaint(&[arguments.as_slice(), &[&port]].concat());
+    assert!(
+        refused.contains(&port) && refused.contains("--stun-port and --stun-second-port"),
+        "{refused}"
+    );
+    let relay = ["--with-relay", "--stun-port", "0", "--stun-second-port", "0"];
+    let with_relay = Serving::start(dir.path(), &relay);
+    assert!(!with_relay.before.contains("STUN server"), "{}", with_relay.before);
+    with_relay.terminate();
+    let without = Serving::start(dir.path(), &[]);
+    assert!(without.before.contains("--with-relay"), "{}", without.before);
 }
 
 #[test]
@@ -119,6 +199,11 @@ fn what_prevents_a_start_is_said_in_one_sentence() {
     let serve =
         |extra: &[&str]| complaint(&[&["serve", "--data-dir", data, "--listen", "127.0.0.1:0"], extra].concat());
     assert!(serve(&["--public-address", "not an address"]).contains("HOST:PORT"));
+    let with_scheme = serve(&["--public-address", "https://foo:8443/"]);
+    assert!(
+        with_scheme.contains("without https://") && with_scheme.ends_with("--public-address foo:8443"),
+        "{with_scheme}"
+    );
     assert!(serve(&["--database-url", "mysql://u:hunter2@h/d"]).contains("postgres://"));
     let unreachable = serve(&["--database-url", "postgres://u:hunter2@127.0.0.1:1/d"]);
     assert!(

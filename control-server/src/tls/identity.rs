@@ -14,7 +14,8 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tempfile::NamedTempFile;
 
-const FILE: &str = "identity.pem";
+/// The file in the data directory.
+pub const FILE: &str = "identity.pem";
 /// The name in the certificate. Nobody checks it: agents check the key.
 const NAME: &str = "lanrage-control";
 
@@ -31,6 +32,8 @@ pub struct ServerIdentity {
 pub enum IdentityError {
     #[error("cannot read {file}: {why}")]
     Unreadable { file: PathBuf, why: io::Error },
+    #[error("{file} is not this user's: repeat this with sudo, or name another directory with --data-dir")]
+    Forbidden { file: PathBuf },
     #[error("cannot write {file}: {why}")]
     Unwritable { file: PathBuf, why: io::Error },
     #[error(
@@ -48,13 +51,27 @@ impl ServerIdentity {
         let pem = match std::fs::read(&file) {
             Ok(pem) => pem,
             Err(error) if error.kind() == io::ErrorKind::NotFound => create(data_dir, &file)?,
-            Err(why) => return Err(IdentityError::Unreadable { file, why }),
+            Err(why) => return Err(unreadable(file, why)),
         };
-        read(&pem).map_err(|why| IdentityError::Damaged { file, why })
+        parse(&pem).map_err(|why| IdentityError::Damaged { file, why })
+    }
+
+    /// The identity kept in `data_dir`; none is made.
+    pub fn read(data_dir: &Path) -> Result<Self, IdentityError> {
+        let file = data_dir.join(FILE);
+        let pem = std::fs::read(&file).map_err(|why| unreadable(file.clone(), why))?;
+        parse(&pem).map_err(|why| IdentityError::Damaged { file, why })
     }
 }
 
-fn read(pem: &[u8]) -> Result<ServerIdentity, String> {
+fn unreadable(file: PathBuf, why: io::Error) -> IdentityError {
+    match why.kind() {
+        io::ErrorKind::PermissionDenied => IdentityError::Forbidden { file },
+        _ => IdentityError::Unreadable { file, why },
+    }
+}
+
+fn parse(pem: &[u8]) -> Result<ServerIdentity, String> {
     let key = PrivateKeyDer::from_pem_slice(pem).map_err(|error| format!("its key: {error}"))?;
     let certificate = CertificateDer::from_pem_slice(pem).map_err(|error| format!("its certificate: {error}"))?;
     let pair = KeyPair::try_from(&key).map_err(|error| format!("its key: {error}"))?;
@@ -85,10 +102,7 @@ fn create(data_dir: &Path, file: &Path) -> Result<Vec<u8>, IdentityError> {
     match temporary.persist_noclobber(file) {
         Ok(_) => Ok(pem.into_bytes()),
         Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
-            std::fs::read(file).map_err(|why| IdentityError::Unreadable {
-                file: file.to_owned(),
-                why,
-            })
+            std::fs::read(file).map_err(|why| unreadable(file.to_owned(), why))
         }
         Err(error) => Err(unwritable(error.error)),
     }

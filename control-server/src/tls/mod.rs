@@ -3,5 +3,5 @@
 mod identity;
 mod serve;
 
-pub use self::identity::{IdentityError, ServerIdentity};
+pub use self::identity::{FILE as IDENTITY_FILE, IdentityError, ServerIdentity};
 pub use self::serve::{Listening, serve};
