@@ -22,7 +22,7 @@ impl Leave {
 fn in_words(report: &LeftReport, before: Option<&PartyReport>) -> String {
     let was_host_of_others = before.is_some_and(|party| party.is_host && party.members > 1);
     let more = if !report.server_told {
-        " The server could not be told; it will notice by itself."
+        " The server cannot be reached now; the agent tells it as soon as it can."
     } else if was_host_of_others {
         " Whoever has been in it longest is the host now."
     } else {
@@ -62,6 +62,6 @@ mod tests {
             server_told: false,
             ..told
         };
-        assert!(in_words(&untold, Some(&party())).ends_with("it will notice by itself."));
+        assert!(in_words(&untold, Some(&party())).ends_with("as soon as it can."));
     }
 }
