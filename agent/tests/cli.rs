@@ -148,16 +148,11 @@ mod output {
 
     #[test]
     fn a_result_that_cannot_be_written_is_a_failure() {
-        for redirection in [">/dev/full", ">&-"] {
-            let output = peers_to(redirection, Stdio::piped());
-            let sentence = String::from_utf8(output.stderr).unwrap();
-            assert!(
-                sentence.contains("standard output cannot be written"),
-                "{redirection}: {sentence}"
-            );
-            assert_eq!(sentence.lines().count(), 1, "{sentence}");
-            assert_eq!(output.status.code(), Some(1), "{redirection}");
-        }
+        let output = peers_to(">/dev/full", Stdio::piped());
+        let sentence = String::from_utf8(output.stderr).unwrap();
+        assert!(sentence.contains("standard output cannot be written"), "{sentence}");
+        assert_eq!(sentence.lines().count(), 1, "{sentence}");
+        assert_eq!(output.status.code(), Some(1));
         let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
         let help = Command::new(env!("CARGO_BIN_EXE_lanrage"))
             .arg("--help")

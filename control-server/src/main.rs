@@ -1,8 +1,5 @@
 //! `lanrage-control`: reads the configuration, opens the store, runs the server.
 
-#[path = "../../agent/src/cli/stdout.rs"]
-mod stdout;
-
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -48,8 +45,11 @@ fn run(cli: Cli) -> Result<()> {
             let identity = ServerIdentity::read(data_dir.path())?;
             let link = server_link(&config, &data_dir, &identity)?
                 .context("the server's public address is not known yet: pass --public-address HOST:PORT")?;
-            stdout::arrived(writeln!(std::io::stdout(), "{link}"))
-                .context("the link cannot be written to standard output")
+            match writeln!(std::io::stdout(), "{link}") {
+                // Whoever reads has seen enough.
+                Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+                written => written.context("the link cannot be written to standard output"),
+            }
         }
         Command::Serve(args) => {
             let config = args.config()?;

@@ -221,7 +221,7 @@ pub struct InviteReport {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LeftReport {
     pub party: PartyName,
-    /// The server was told; otherwise it will notice by itself, and this PC has forgotten the party either way.
+    /// The server was told; otherwise the agent goes on trying, and this PC has forgotten the party either way.
     pub server_told: bool,
 }
 

@@ -18,7 +18,6 @@ mod peers;
 mod ping;
 mod start;
 mod status;
-mod stdout;
 mod up;
 mod usage;
 

@@ -9,7 +9,6 @@ use indicatif::ProgressBar;
 use serde::Serialize;
 use serde_json::json;
 
-use super::stdout;
 use crate::api::Failure;
 
 /// Goes before a command in a line to be typed: only root and the agent's owner, usually root, may use its socket.
@@ -28,12 +27,17 @@ pub(super) fn text(text: &str) -> Result<(), Failure> {
 
 /// What becomes of a command whose result was written to standard output like this.
 pub(super) fn written(outcome: io::Result<()>) -> Result<(), Failure> {
-    stdout::arrived(outcome).map_err(|error| {
-        let sentence = format!(
-            "standard output cannot be written ({error}): the command was carried out, but what it says is lost"
-        );
-        Failure::new("output_lost", sentence)
-    })
+    outcome
+        .or_else(|error| match error.kind() {
+            io::ErrorKind::BrokenPipe => Ok(()),
+            _ => Err(error),
+        })
+        .map_err(|error| {
+            let sentence = format!(
+                "standard output cannot be written ({error}): the command was carried out, but what it says is lost"
+            );
+            Failure::new("output_lost", sentence)
+        })
 }
 
 /// Prints a result for a script.

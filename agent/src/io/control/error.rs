@@ -12,8 +12,8 @@ pub enum ControlError {
     )]
     Unreachable { server: String, why: String },
     #[error(
-        "the server at {server} does not have the key this invite names: it was set up anew, or somebody is in between; \
-         ask the host for a new invite"
+        "the server at {server} does not show the key this PC's link or invite names: if the server was set up anew, everybody \
+         needs a new link or invite; if not, somebody is in between, so do not go on"
     )]
     WrongKey { server: String },
     /// The server's own sentence.
