@@ -30,17 +30,84 @@ fn checked(text: &str) -> Result<String, NameError> {
     if chars > MAX_NAME_CHARS || text.len() > MAX_NAME_BYTES {
         return Err(NameError::TooLong(chars));
     }
-    if text.chars().any(is_unprintable) {
+    if has_unprintable(text) {
         return Err(NameError::Unprintable);
     }
     Ok(text.to_owned())
 }
 
-/// Control characters move the cursor of whoever prints the name; directional and zero-width marks let one name pass for
-/// another. U+200D joins emoji and stays.
-fn is_unprintable(c: char) -> bool {
+/// Whether a name holds what moves the cursor of whoever prints it, turns its text around, or is not seen at all, so that one
+/// name passes for another. Invisible characters stay where a script or an emoji needs them.
+fn has_unprintable(text: &str) -> bool {
+    let mut before = None;
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        let belongs = match c {
+            // RFC 5892 A.1 and A.2: joiners after a virama. Besides, U+200D joins emoji.
+            '\u{200C}' => before.is_some_and(is_virama),
+            '\u{200D}' => {
+                before.is_some_and(is_virama)
+                    || before.is_some_and(|before| is_emoji(before) || before == '\u{FE0F}')
+                        && chars.peek().is_some_and(|after| is_emoji(*after))
+            }
+            // Whether the character before is an emoji or text: ❤️, 1️⃣, ♀️.
+            '\u{FE0E}' | '\u{FE0F}' => before.is_some_and(|before| {
+                is_emoji(before) || before.is_ascii_digit() || matches!(before, '#' | '*' | '\u{A9}' | '\u{AE}')
+            }),
+            // The flags of England, Scotland and Wales: a black flag and its region's letters.
+            '\u{E0020}'..='\u{E007F}' => {
+                before.is_some_and(|before| matches!(before, '\u{1F3F4}' | '\u{E0020}'..='\u{E007E}'))
+            }
+            c if is_mark(c) => before.is_some_and(|before| !before.is_whitespace()),
+            c => !is_invisible(c),
+        };
+        if !belongs {
+            return true;
+        }
+        before = Some(c);
+    }
+    false
+}
+
+/// Control, directional and format characters, and those that Unicode calls letters or symbols but draws as nothing.
+fn is_invisible(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{200B}' | '\u{200C}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}')
+        || matches!(c,
+            '\u{AD}' | '\u{34F}' | '\u{61C}' | '\u{70F}' | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}'
+            | '\u{180B}'..='\u{180F}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}'
+            | '\u{2800}' | '\u{3164}' | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}' | '\u{FFA0}' | '\u{FFF0}'..='\u{FFFB}'
+            | '\u{1BCA0}'..='\u{1BCA3}' | '\u{1D173}'..='\u{1D17A}' | '\u{E0000}'..='\u{E0FFF}')
+}
+
+/// Marks that have no width of their own: alone, they are drawn over what stands before the name.
+fn is_mark(c: char) -> bool {
+    matches!(c, '\u{300}'..='\u{34E}' | '\u{350}'..='\u{36F}' | '\u{483}'..='\u{489}' | '\u{591}'..='\u{5BD}'
+        | '\u{64B}'..='\u{65F}' | '\u{1AB0}'..='\u{1AFF}' | '\u{1DC0}'..='\u{1DFF}' | '\u{20D0}'..='\u{20FF}'
+        | '\u{FE20}'..='\u{FE2F}')
+}
+
+/// The sign of Indic scripts after which a joiner changes how a syllable is written.
+fn is_virama(c: char) -> bool {
+    matches!(
+        c,
+        '\u{94D}'
+            | '\u{9CD}'
+            | '\u{A4D}'
+            | '\u{ACD}'
+            | '\u{B4D}'
+            | '\u{BCD}'
+            | '\u{C4D}'
+            | '\u{CCD}'
+            | '\u{D4D}'
+            | '\u{DCA}'
+    )
+}
+
+/// The blocks that emoji are in, skin tones included.
+fn is_emoji(c: char) -> bool {
+    matches!(c, '\u{203C}' | '\u{2049}' | '\u{2122}' | '\u{2139}' | '\u{2190}'..='\u{21FF}' | '\u{2300}'..='\u{23FF}' | '\u{24C2}'
+        | '\u{25A0}'..='\u{27BF}' | '\u{2934}' | '\u{2935}' | '\u{2B00}'..='\u{2BFF}' | '\u{3030}' | '\u{303D}' | '\u{3297}'
+        | '\u{3299}' | '\u{1F000}'..='\u{1FAFF}')
 }
 
 macro_rules! name {
@@ -103,7 +170,71 @@ mod tests {
 
     #[test]
     fn names_cannot_move_the_cursor_or_turn_the_text_around() {
-        assert_eq!("a\nb".parse::<PartyName>(), Err(NameError::Unprintable));
-        assert_eq!("\u{202E}annA".parse::<PartyName>(), Err(NameError::Unprintable));
+        for name in [
+            "a\nb",
+            "a\u{1b}[2Jb",
+            "\u{202E}annA",
+            "An\u{2066}na",
+            "An\u{61C}na",
+            "\u{301}Anna",
+        ] {
+            assert_eq!(name.parse::<PartyName>(), Err(NameError::Unprintable), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_in_a_name_is_invisible() {
+        for hidden in [
+            "\u{200B}",
+            "\u{200C}",
+            "\u{200D}",
+            "\u{AD}",
+            "\u{34F}",
+            "\u{3164}",
+            "\u{2800}",
+            "\u{FEFF}",
+            "\u{FE0F}",
+            "\u{E0041}",
+            "\u{180E}",
+            "\u{2060}",
+        ] {
+            for name in [
+                hidden.to_owned(),
+                hidden.repeat(3),
+                format!("An{hidden}na"),
+                format!("Anna{hidden}"),
+            ] {
+                assert_eq!(name.parse::<MemberName>(), Err(NameError::Unprintable), "{name:?}");
+            }
+        }
+        for joined in [
+            "😀\u{200D}",
+            "\u{200D}😀",
+            "😀\u{200D}\u{200D}😀",
+            "😀\u{200D}a",
+            "か\u{200D}な",
+        ] {
+            assert_eq!(joined.parse::<MemberName>(), Err(NameError::Unprintable), "{joined:?}");
+        }
+    }
+
+    #[test]
+    fn emoji_and_scripts_that_need_joiners_are_names() {
+        for name in [
+            "👨‍👩‍👧‍👦",
+            "🏳️‍🌈 Ben",
+            "👩🏽‍🚒",
+            "❤️",
+            "1️⃣",
+            "🏴\u{E0067}\u{E0062}\u{E0065}\u{E006E}\u{E0067}\u{E007F}",
+            "ශ්‍රී",
+            "Zoë",
+            "Zoe\u{308}",
+            "Łukasz",
+            "李雷",
+            "محمد",
+        ] {
+            assert_eq!(name.parse::<MemberName>().unwrap().as_str(), name);
+        }
     }
 }
