@@ -42,6 +42,20 @@ impl PartyNet {
         }
     }
 
+    /// Whether this is a network the party may have.
+    pub fn is_of(&self, party: PartyId) -> bool {
+        let offset = u32::from(self.v4.addr()).checked_sub(u32::from(Ipv4Addr::new(10, 64, 0, 0)));
+        offset.is_some_and(|offset| offset / 256 < PARTY_SUBNETS && *self == Self::at(offset / 256, party))
+    }
+
+    /// Whether an address is in either of the two networks.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(ip) => self.v4.contains(&ip),
+            IpAddr::V6(ip) => self.v6.contains(&ip),
+        }
+    }
+
     /// The IPv4 part of the network at `index`.
     pub fn v4_at(index: u32) -> Ipv4Net {
         let base = u32::from(Ipv4Addr::new(10, 64, 0, 0)) + index % PARTY_SUBNETS * 256;
@@ -73,6 +87,33 @@ impl PartyNet {
 /// Whether any address is in both networks.
 pub fn overlap(a: &Ipv4Net, b: &Ipv4Net) -> bool {
     a.contains(b) || b.contains(a)
+}
+
+/// Own networks with a shorter prefix than this are avoided where that is possible, and are in nobody's way where it is not:
+/// the party's /24 is the more specific route, and hides only one in 256 or fewer of such a network's addresses. Who has
+/// 10.0.0.0/8 at home or by a VPN could not be in any party otherwise.
+const SHORTEST_IN_THE_WAY: u8 = 16;
+
+/// The first of somebody's own networks that a party's subnet would hide too much of.
+pub fn in_the_way<'a>(subnet: &Ipv4Net, lans: &'a [Ipv4Net]) -> Option<&'a Ipv4Net> {
+    lans.iter()
+        .find(|lan| lan.prefix_len() >= SHORTEST_IN_THE_WAY && overlap(subnet, lan))
+}
+
+/// Whether an address can be another host's, as seen from here: not loopback, link-local, multicast, broadcast or none.
+pub fn is_host(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(ip) => {
+            !ip.is_loopback() && !ip.is_unspecified() && !ip.is_multicast() && !ip.is_broadcast() && !ip.is_link_local()
+        }
+        IpAddr::V6(ip) => {
+            !ip.is_loopback()
+                && !ip.is_unspecified()
+                && !ip.is_multicast()
+                && !ip.is_unicast_link_local()
+                && ip.to_ipv4_mapped().is_none()
+        }
+    }
 }
 
 #[cfg(test)]

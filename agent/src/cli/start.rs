@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::Context;
 use crate::api::client::call;
 use crate::api::{Failure, Reply, Request, StatusReport};
-use crate::platform::{background_command, check_privileges, restrict_to_owner};
+use crate::platform::{background_command, check_privileges, open_private};
 use crate::state;
 
 const START_TIMEOUT: Duration = Duration::from_secs(10);
@@ -143,16 +143,7 @@ fn open_log(path: &Path) -> io::Result<File> {
     if std::fs::metadata(path).is_ok_and(|log| log.len() > MAX_LOG) {
         std::fs::rename(path, path.with_extension("log.1"))?;
     }
-    let mut options = OpenOptions::new();
-    options.append(true).create(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt;
-        options.mode(0o600);
-    }
-    let file = options.open(path)?;
-    restrict_to_owner(path)?;
-    Ok(file)
+    open_private(OpenOptions::new().append(true).create(true), path)
 }
 
 #[cfg(test)]

@@ -4,15 +4,15 @@ use std::net::{SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lanrage_agent_core::nat::StunEndpoint;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::command::{Command, CurrentParty};
 use super::dataplane::{DataPlane, FromNetwork};
+use super::entry;
 use super::party::{Outcome, PartySession};
 use super::pings::Pings;
 use super::report;
-use super::services::stun_endpoints;
+use super::services::Lookup;
 use super::stream::StreamEvent;
 use crate::api::{DeviceReport, Failure, JoinedReport};
 use crate::io::control::ControlClient;
@@ -22,6 +22,8 @@ use crate::state::{Farewell, StateDir, StateError};
 
 /// How often WireGuard's timers run and traffic is looked at.
 const TICK: Duration = Duration::from_millis(250);
+/// Datagrams taken from the network's queue at a time.
+const BATCH: usize = 64;
 
 /// Where the loop's inputs come from.
 pub struct Inputs {
@@ -42,7 +44,7 @@ pub struct Agent {
     /// What servers still have to be told.
     farewells: Vec<Farewell>,
     stream: Option<mpsc::Receiver<StreamEvent>>,
-    stun: Option<mpsc::Receiver<Vec<StunEndpoint>>>,
+    services: Lookup,
     pings: Pings,
     /// Who waits for the first word from the control stream.
     waiting: Vec<oneshot::Sender<()>>,
@@ -65,7 +67,7 @@ impl Agent {
             session: None,
             farewells: Vec::new(),
             stream: None,
-            stun: None,
+            services: Lookup::default(),
             pings: Pings::default(),
             waiting: Vec::new(),
         }
@@ -86,6 +88,12 @@ impl Agent {
             Arc::clone(&identity.identity),
             identity.device.public(),
         );
+        if let Some(lan) = entry::lan_in_the_way(&cache, &inputs.interfaces.borrow()) {
+            self.notices.push(format!(
+                "this PC's network {lan} overlaps the party's {}, so one of them is hard to reach; `lanrage leave` gives the way free",
+                cache.party.net.v4
+            ));
+        }
         let current = CurrentParty {
             cache,
             client: Arc::new(client),
@@ -97,6 +105,7 @@ impl Agent {
     pub async fn run(mut self, mut inputs: Inputs) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut arrived = Vec::with_capacity(BATCH);
         loop {
             let wake = self.next_wake();
             tokio::select! {
@@ -106,15 +115,13 @@ impl Agent {
                     None | Some(Command::Down) => break,
                     Some(command) => self.handle_command(command, &inputs),
                 },
-                Some(input) = inputs.network.recv() => self.handle_network(input),
                 event = next(&mut self.stream) => match event {
                     Some(event) => self.handle_stream(event),
                     None => self.stream = None,
                 },
-                endpoints = next(&mut self.stun) => match endpoints {
-                    Some(endpoints) => self.with_session(|session, now| session.engine.handle_stun_servers(endpoints, now)),
-                    None => self.stun = None,
-                },
+                endpoints = self.services.found() => {
+                    self.with_session(|session, now| session.engine.handle_stun_servers(endpoints, now));
+                }
                 Ok(()) = inputs.interfaces.changed() => {
                     let addresses = own_addresses(&inputs.interfaces.borrow_and_update(), self.device.port);
                     self.with_session(|session, now| session.engine.handle_interfaces(addresses, now));
@@ -134,9 +141,13 @@ impl Agent {
                 () = tokio::time::sleep_until(wake.into()) => {
                     self.with_session(|session, now| session.engine.handle_timeout(now));
                 }
+                // Last, and in batches: a flood from the network delays nothing else.
+                count = inputs.network.recv_many(&mut arrived, BATCH) => if count > 0 {
+                    self.handle_network(&mut arrived);
+                },
             }
             self.save_if_due(Instant::now());
-            self.resolve_services();
+            self.services.start_if_wanted(self.session.as_mut());
         }
         self.save();
         tracing::info!("the agent stops");
@@ -160,13 +171,18 @@ impl Agent {
         }
     }
 
-    fn handle_network(&mut self, input: FromNetwork) {
-        match input {
-            FromNetwork::Control(datagram, at) => self.with_session(|session, _| {
-                session.engine.handle_datagram(&datagram, at);
-            }),
-            FromNetwork::EchoReply { sequence, at } => self.pings.handle_answer(sequence, at),
+    fn handle_network(&mut self, arrived: &mut Vec<FromNetwork>) {
+        for input in arrived.drain(..) {
+            match input {
+                FromNetwork::Control(datagram, at) => {
+                    if let Some(session) = &mut self.session {
+                        session.engine.handle_datagram(&datagram, at);
+                    }
+                }
+                FromNetwork::EchoReply { sequence, at } => self.pings.handle_answer(sequence, at),
+            }
         }
+        self.with_session(|_, _| ());
     }
 
     fn handle_stream(&mut self, event: StreamEvent) {
@@ -210,7 +226,8 @@ impl Agent {
             }
             Command::Enter { party, reply } => {
                 self.paid(&Farewell::of(&party.cache));
-                let entered = self.state.save_party(&party.cache).map_err(Failure::from);
+                let entered = entry::check_lans(&party.cache, &inputs.interfaces.borrow());
+                let entered = entered.and_then(|()| Ok(self.state.save_party(&party.cache)?));
                 let entered = entered.and_then(|()| self.enter(*party, inputs));
                 if entered.is_err() {
                     let _ = self.state.clear_party();
@@ -289,6 +306,7 @@ impl Agent {
     }
 
     fn enter(&mut self, party: CurrentParty, inputs: &Inputs) -> Result<JoinedReport, Failure> {
+        entry::check(&party.cache, &self.state.identity().device)?;
         let net = party.cache.party.net;
         let (v4, v6) = (net.member_v4(party.cache.me), net.member_v6(party.cache.me));
         self.tun
@@ -312,14 +330,8 @@ impl Agent {
         let report = report::party(&session);
         self.session = Some(session);
         self.stream = Some(stream);
-        self.resolve_services();
-        let Some(party) = report else {
-            self.close_session();
-            return Err(Failure::new(
-                "server_protocol",
-                "the server admitted this device but does not list it; try again",
-            ));
-        };
+        self.services.start_if_wanted(self.session.as_mut());
+        let party = report.ok_or_else(|| Failure::new("server_protocol", "the server does not list this device"))?;
         Ok(JoinedReport {
             party,
             virtual_ip: v4,
@@ -332,29 +344,13 @@ impl Agent {
         self.session = None;
         self.answer_waiting();
         self.stream = None;
-        self.stun = None;
+        self.services = Lookup::default();
         self.data_plane
             .table
             .store(Arc::new(lanrage_agent_core::dataplane::Table::empty(Instant::now())));
         if let Err(error) = self.tun.clear_addresses() {
             tracing::warn!(%error, "the tunnel interface keeps its address");
         }
-    }
-
-    /// Looks up the STUN servers' addresses, off the loop.
-    fn resolve_services(&mut self) {
-        let Some(session) = self.session.as_mut().filter(|session| session.services_changed) else {
-            return;
-        };
-        session.services_changed = false;
-        let (found, endpoints) = mpsc::channel(1);
-        let work = stun_endpoints(
-            session.cache.services.clone(),
-            session.cache.server.clone(),
-            session.client.server_ip(),
-        );
-        tokio::spawn(async move { found.send(work.await).await });
-        self.stun = Some(endpoints);
     }
 
     fn save_if_due(&mut self, now: Instant) {

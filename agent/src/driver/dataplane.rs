@@ -14,6 +14,7 @@ use lanrage_agent_core::dataplane::{Drops, Inbound, InboundBatch, Outbound, Peer
 use lanrage_agent_core::nat::Socket;
 use lanrage_agent_core::wg::WireGuard;
 use lanrage_shared::keys::DeviceSecret;
+use lanrage_shared::wire::stun;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
@@ -73,6 +74,9 @@ impl DataPlane {
             thread(&format!("udp-{index}"), move || lane.run())?;
         }
         let sides = SideSockets::new(move |datagram, at| {
+            if !stun::looks_like_stun(&datagram.data) {
+                return;
+            }
             let _ = control.try_send(FromNetwork::Control(datagram, at));
         });
         let outbound = Outbound::new(Arc::clone(&table), Arc::clone(&drops));

@@ -7,6 +7,7 @@ mod agent;
 mod command;
 pub mod dataplane;
 mod echo;
+mod entry;
 mod farewells;
 mod party;
 mod pings;

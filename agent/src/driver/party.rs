@@ -9,7 +9,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use lanrage_agent_core::dataplane::PeerLink;
 use lanrage_agent_core::engine::{Config, Engine, Event};
 use lanrage_agent_core::path::PartyClock;
-use lanrage_shared::api::party::Member;
+use lanrage_shared::api::check::Implausible;
+use lanrage_shared::api::party::{Member, Party};
 use lanrage_shared::ids::MemberId;
 use lanrage_shared::stream::{ClientMessage, PartyEvent, ServerMessage};
 use tokio::sync::mpsc;
@@ -135,10 +136,12 @@ impl PartySession {
                 server_time_ms,
                 ..
             } => {
-                if !self.server_reachable {
-                    self.server_since = now;
-                    tracing::info!("connected to the control server");
+                // One per connection; more would have us measure the NAT over and over.
+                if self.server_reachable {
+                    return Outcome::Stays;
                 }
+                self.server_since = now;
+                tracing::info!("connected to the control server");
                 self.server_reachable = true;
                 self.server_problem = None;
                 self.services_changed |= self.cache.services != services;
@@ -151,6 +154,10 @@ impl PartySession {
                 self.save_soon(now);
             }
             ServerMessage::Snapshot { seq, party } => {
+                if let Err(reason) = self.check_snapshot(&party) {
+                    tracing::warn!(%reason, "the control server describes a party that cannot be; it is not believed");
+                    return Outcome::Stays;
+                }
                 self.known.store(seq, Ordering::Relaxed);
                 self.cache.seq = seq;
                 self.engine.handle_members(&party.members, now);
@@ -186,10 +193,22 @@ impl PartySession {
         Outcome::Stays
     }
 
+    fn check_snapshot(&self, party: &Party) -> Result<(), Implausible> {
+        let cached = &self.cache.party;
+        if (party.id, party.net) != (cached.id, cached.net) {
+            return Err(Implausible::Network(party.net.v4));
+        }
+        party.check()
+    }
+
     fn handle_event(&mut self, event: PartyEvent, now: Instant) -> Outcome {
-        let members = &mut self.cache.party.members;
         match event {
             PartyEvent::MemberJoined { member } => {
+                if let Err(reason) = self.cache.party.check_newcomer(&member) {
+                    tracing::warn!(%reason, "the control server adds a member that cannot be; it is not believed");
+                    return Outcome::Stays;
+                }
+                let members = &mut self.cache.party.members;
                 tracing::info!(peer = %member.id, name = %member.name, "a member joined");
                 members.retain(|known| known.id != member.id);
                 self.engine.handle_joined(&member, now);
@@ -197,7 +216,7 @@ impl PartySession {
             }
             PartyEvent::MemberLeft { member } => {
                 tracing::info!(peer = %member, "a member left");
-                members.retain(|known| known.id != member);
+                self.cache.party.members.retain(|known| known.id != member);
                 self.engine.handle_left(member);
                 self.cache.last_good.remove(&member);
                 if member == self.cache.me {
@@ -250,15 +269,16 @@ impl PartySession {
         let mut members_changed = false;
         while let Some(event) = self.engine.poll_event() {
             match event {
-                Event::PeerAdded { member, psk } => {
+                Event::PeerAdded { member, psk, probe_tag } => {
                     let tunnel = data_plane.wireguard.tunnel(&member.device_key, Some(psk));
-                    let link = PeerLink::new(
+                    let mut link = PeerLink::new(
                         member.id,
                         member.device_key,
                         member.virtual_ip,
                         member.virtual_ip6,
                         tunnel,
                     );
+                    link.probe_tag = Some(probe_tag);
                     self.links.insert(member.id, Arc::new(link));
                     members_changed = true;
                 }

@@ -1,19 +1,75 @@
 //! Where the services that a party may use are.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
 
 use lanrage_agent_core::nat::StunEndpoint;
+use lanrage_shared::addr::{PartyNet, is_host};
 use lanrage_shared::api::party::Services;
 use lanrage_shared::invite::ServerLink;
+use tokio::sync::oneshot;
 
-/// The STUN servers' addresses. One without a host is where the control server is.
+use super::party::PartySession;
+
+/// STUN servers used of those the control server names.
+const MAX_SERVERS: usize = 4;
+
+/// The NAT is not measured with other servers more often than this, whatever the control server says.
+const INTERVAL: Duration = Duration::from_secs(10);
+
+/// Looks the services' names up, beside the agent's loop.
+#[derive(Default)]
+pub(super) struct Lookup {
+    pending: Option<oneshot::Receiver<Vec<StunEndpoint>>>,
+    started: Option<Instant>,
+}
+
+impl Lookup {
+    /// Starts when the services of the party changed.
+    pub(super) fn start_if_wanted(&mut self, session: Option<&mut PartySession>) {
+        let now = Instant::now();
+        let Some(session) = session.filter(|session| session.services_changed) else {
+            return;
+        };
+        if self.started.is_some_and(|at| now < at + INTERVAL) {
+            return;
+        }
+        self.started = Some(now);
+        session.services_changed = false;
+        let (found, pending) = oneshot::channel();
+        let work = stun_endpoints(
+            session.cache.services.clone(),
+            session.cache.server.clone(),
+            session.cache.party.net,
+            session.client.server_ip(),
+        );
+        tokio::spawn(async move { found.send(work.await) });
+        self.pending = Some(pending);
+    }
+
+    /// Where the STUN servers are, when that is known. Safe to cancel.
+    pub(super) async fn found(&mut self) -> Vec<StunEndpoint> {
+        if let Some(pending) = &mut self.pending {
+            let found = pending.await;
+            self.pending = None;
+            if let Ok(found) = found {
+                return found;
+            }
+        }
+        std::future::pending().await
+    }
+}
+
+/// The STUN servers' addresses. One without a host is where the control server is. Only there may they be what no other
+/// host can be, or in the party: a control server must not make its members send to themselves or to each other.
 pub(super) async fn stun_endpoints(
     services: Services,
     server: ServerLink,
+    party: PartyNet,
     reached: Option<IpAddr>,
 ) -> Vec<StunEndpoint> {
     let mut endpoints = Vec::new();
-    for stun in services.stun {
+    for stun in services.stun.into_iter().take(MAX_SERVERS) {
         let addresses: Vec<IpAddr> = match (&stun.host, reached) {
             (None, Some(ip)) => vec![ip],
             (host, _) => {
@@ -27,10 +83,62 @@ pub(super) async fn stun_endpoints(
                 }
             }
         };
-        endpoints.extend(addresses.into_iter().map(|ip| StunEndpoint {
+        let allowed = |ip: &IpAddr| Some(*ip) == reached || (is_host(*ip) && !party.contains(*ip));
+        endpoints.extend(addresses.into_iter().filter(allowed).map(|ip| StunEndpoint {
             address: SocketAddr::new(ip, stun.port),
             second_port: stun.second_port,
         }));
     }
+    endpoints.truncate(MAX_SERVERS * 2);
     endpoints
+}
+
+#[cfg(test)]
+mod tests {
+    use lanrage_shared::api::party::StunServer;
+    use lanrage_shared::ids::{PartyId, Pin};
+
+    use super::*;
+
+    async fn used(hosts: &[&str], reached: &str) -> Vec<String> {
+        let id = PartyId("00000000-0000-7000-8000-000000000001".parse().unwrap());
+        let stun = |host: &&str| StunServer {
+            host: Some((*host).to_owned()),
+            port: 3478,
+            second_port: 3479,
+        };
+        let services = Services {
+            stun: hosts.iter().map(stun).collect(),
+        };
+        let server = ServerLink {
+            host: reached.to_owned(),
+            port: 8443,
+            pin: Pin([0; 32]),
+        };
+        let endpoints = stun_endpoints(services, server, PartyNet::at(0, id), reached.parse().ok()).await;
+        endpoints
+            .iter()
+            .map(|endpoint| endpoint.address.ip().to_string())
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn members_are_not_sent_to_themselves_to_each_other_or_to_everybody() {
+        let bad = ["127.0.0.1", "10.64.0.9", "224.0.0.251", "255.255.255.255"];
+        assert_eq!(used(&bad, "203.0.113.1").await, Vec::<String>::new());
+        assert_eq!(
+            used(&["169.254.1.1", "203.0.113.7"], "203.0.113.1").await,
+            ["203.0.113.7"]
+        );
+        assert_eq!(
+            used(&["127.0.0.1"], "127.0.0.1").await,
+            ["127.0.0.1"],
+            "a server on this PC"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_long_list_is_cut() {
+        assert_eq!(used(&["203.0.113.7"; 100], "203.0.113.1").await.len(), MAX_SERVERS);
+    }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::StateError;
 use super::sealed::write_private;
+use crate::platform::{give_to_owner_of_directory, open_private};
 
 const LOCK_FILE: &str = "lock";
 /// Apart from the lock itself: Windows lets nobody read a locked file.
@@ -62,14 +63,14 @@ pub fn is_in_use(dir: &Path) -> bool {
 }
 
 fn open(dir: &Path) -> std::io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt;
-        options.mode(0o600);
-    }
-    options.open(dir.join(LOCK_FILE))
+    let path = dir.join(LOCK_FILE);
+    let file = open_private(
+        OpenOptions::new().read(true).write(true).create(true).truncate(false),
+        &path,
+    )?;
+    // Whose directory it is may ask whether an agent runs.
+    give_to_owner_of_directory(&path)?;
+    Ok(file)
 }
 
 fn holder(dir: &Path) -> Option<u32> {

@@ -27,6 +27,8 @@ pub use identity::Identity;
 use lock::Lock;
 pub use lock::{check_free, is_in_use};
 pub use party::PartyCache;
+#[cfg(test)]
+pub(crate) use party::tests::cache as example_party;
 
 use crate::api::Failure;
 
@@ -38,10 +40,8 @@ pub enum StateError {
         pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default()
     )]
     InUse { pid: Option<u32> },
-    #[error(
-        "the state directory {0} can be written by other users; use a directory of your own, or `chmod 700` this one"
-    )]
-    Unsafe(PathBuf),
+    #[error("the state directory {path} {why}")]
+    Unsafe { path: PathBuf, why: String },
     #[error("cannot {action} {path}: {source}; check that the disk is not full and that you may write there")]
     Io {
         action: &'static str,
@@ -77,7 +77,7 @@ impl StateError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::InUse { .. } => "already_running",
-            Self::Unsafe(_) => "state_unsafe",
+            Self::Unsafe { .. } => "state_unsafe",
             Self::Io { .. } => "state_unavailable",
             Self::PartyDamaged(_) | Self::IdentityDamaged(_) => "state_damaged",
             Self::IdentityMissing(_) => "identity_missing",
@@ -178,22 +178,19 @@ impl StateDir {
     }
 }
 
-/// Makes the directory (0700) if it is not there, and refuses one that others may write to: they could swap our files. An
+/// Makes the directory (0700) if it is not there, and refuses one in which others could swap our files. An
 /// existing directory keeps its mode, which may be somebody's choice; the files in it are 0600 either way.
 pub fn prepare(path: &Path) -> Result<(), StateError> {
     if !path.is_dir() {
         std::fs::create_dir_all(path).map_err(StateError::io("create the state directory", path))?;
         crate::platform::restrict_to_owner(path).map_err(StateError::io("protect the state directory", path))?;
     }
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        let metadata = std::fs::metadata(path).map_err(StateError::io("read the state directory", path))?;
-        if metadata.permissions().mode() & 0o022 != 0 {
-            return Err(StateError::Unsafe(path.to_owned()));
-        }
-    }
-    Ok(())
+    crate::platform::check_directory(path)
+        .map_err(StateError::io("read the state directory", path))?
+        .map_err(|why| StateError::Unsafe {
+            path: path.to_owned(),
+            why,
+        })
 }
 
 #[cfg(test)]
@@ -240,7 +237,7 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::tempdir().unwrap();
         std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
-        assert!(matches!(StateDir::open(dir.path()), Err(StateError::Unsafe(_))));
+        assert!(matches!(StateDir::open(dir.path()), Err(StateError::Unsafe { .. })));
     }
 
     #[test]

@@ -142,7 +142,7 @@ pub(super) mod link_text {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::fs;
 
     use lanrage_shared::addr::PartyNet;
@@ -151,7 +151,7 @@ mod tests {
     use super::*;
     use crate::state::StateDir;
 
-    fn cache() -> PartyCache {
+    pub(crate) fn cache() -> PartyCache {
         let id = PartyId("00000000-0000-7000-8000-000000000001".parse().unwrap());
         PartyCache {
             server: ServerLink {

@@ -45,6 +45,10 @@ pub(super) fn save(dir: &Path, name: &str, format: &str, body: &impl Serialize) 
     let text = seal(format, body)
         .map_err(io::Error::other)
         .map_err(StateError::io("encode", &places[0]))?;
+    if text.len() as u64 > MAX_FILE {
+        let error = io::Error::new(io::ErrorKind::InvalidData, "it would be too large to be read again");
+        return Err(StateError::io("write", &places[0])(error));
+    }
     // Both are on the disk before either takes its place: a full disk changes nothing.
     for place in &places {
         write_private(&temporary(place), text.as_bytes())?;
@@ -111,16 +115,7 @@ fn create_private(path: &Path) -> io::Result<File> {
         _ => {}
     }
     let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt;
-        options.mode(0o600);
-    }
-    let file = options.open(path)?;
-    #[cfg(not(unix))]
-    crate::platform::restrict_to_owner(path)?;
-    Ok(file)
+    crate::platform::open_private(options.write(true).create_new(true), path)
 }
 
 fn temporary(place: &Path) -> PathBuf {
@@ -204,6 +199,18 @@ mod tests {
     fn a_file_of_another_kind_is_not_taken_for_this_one() {
         let text = seal("lanrage other 1", &1).unwrap();
         assert_eq!(open::<u32>(FORMAT, text.as_bytes()), None);
+    }
+
+    #[test]
+    fn what_could_not_be_read_again_is_not_written() {
+        let dir = tempfile::tempdir().unwrap();
+        save(dir.path(), "x.json", FORMAT, &"good").unwrap();
+        let huge = "x".repeat(MAX_FILE as usize);
+        assert!(save(dir.path(), "x.json", FORMAT, &huge).is_err());
+        let [main, last] = places(dir.path(), "x.json");
+        for place in [main, last] {
+            assert!(matches!(load::<String>(&place, FORMAT).unwrap(), Found::Good(text) if text == "good"));
+        }
     }
 
     #[test]

@@ -5,16 +5,11 @@
 //! a seat after its device has left, and only a party that is out of numbers gives the longest-gone device's to another.
 
 use ipnet::Ipv4Net;
-use lanrage_shared::addr::{FIRST_MEMBER, LAST_MEMBER, PARTY_SUBNETS, PartyNet, overlap};
+use lanrage_shared::addr::{FIRST_MEMBER, LAST_MEMBER, PARTY_SUBNETS, PartyNet, in_the_way, overlap};
 use lanrage_shared::api::party::MAX_LANS;
 use lanrage_shared::ids::{DeviceId, MemberId, PartyId};
 use lanrage_store::SeatRow;
 use sha2::{Digest, Sha256};
-
-/// Own networks with a shorter prefix than this are avoided where that is possible, and are in nobody's way where it is not:
-/// the party's /24 is the more specific route, and hides only one in 256 or fewer of such a network's addresses. Who has
-/// 10.0.0.0/8 at home or by a VPN could not be in any party otherwise.
-const SHORTEST_IN_THE_WAY: u8 = 16;
 
 /// The index ([`PartyNet::v4_at`]) of a subnet that is not in the way of the host's own networks, of which the first
 /// [`MAX_LANS`] count: too few to cover every subnet. Two parties may have the same subnet: they are separate networks.
@@ -32,13 +27,6 @@ pub fn choose_subnet(party: PartyId, lans: &[Ipv4Net]) -> u32 {
                 .find(|index| in_the_way(&PartyNet::v4_at(*index), lans).is_none())
         })
         .unwrap_or(first)
-}
-
-/// The first of somebody's own networks that a party's subnet would hide too much of.
-pub fn in_the_way<'a>(subnet: &Ipv4Net, lans: &'a [Ipv4Net]) -> Option<&'a Ipv4Net> {
-    lans.iter()
-        .take(MAX_LANS)
-        .find(|lan| lan.prefix_len() >= SHORTEST_IN_THE_WAY && overlap(subnet, lan))
 }
 
 /// The number a device gets in a party: the one kept for it, else the first free one from where its hash points, else the one

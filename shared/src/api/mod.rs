@@ -2,6 +2,7 @@
 //! epoch (`_ms`) or seconds (`_s`); binary values are base64url without padding unless a type says otherwise.
 
 pub mod auth;
+pub mod check;
 pub mod error;
 pub mod invite;
 pub mod party;

@@ -2,15 +2,24 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// What a member tells the party through the server.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Presence {
     pub nat: NatSummary,
     /// The agent's version.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "short_text")]
     pub agent_version: String,
+}
+
+/// Most characters of a version.
+const MAX_VERSION: usize = 64;
+
+/// What others will keep and show: no longer than a version is, and printable.
+fn short_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    Ok(text.chars().filter(|c| !c.is_control()).take(MAX_VERSION).collect())
 }
 
 /// What kind of NAT a member is behind, without its addresses.
@@ -97,6 +106,17 @@ kebab_display!(Filtering);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_version_is_short_and_printable_whatever_was_sent() {
+        let sent = serde_json::json!({
+            "nat": {"mapping": "none", "filtering": "unknown"},
+            "agent_version": format!("1.0\u{1b}[2J{}", "x".repeat(100_000)),
+        });
+        let presence: Presence = serde_json::from_value(sent).unwrap();
+        assert!(presence.agent_version.starts_with("1.0[2Jxx"));
+        assert_eq!(presence.agent_version.len(), MAX_VERSION);
+    }
 
     #[test]
     fn names_are_the_terms_of_rfc_4787() {

@@ -37,6 +37,12 @@ pub fn read(datagram: &[u8]) -> Result<Message<'_>, NotStun> {
     .map_err(|_| NotStun)
 }
 
+/// Whether a datagram starts as a STUN message with the magic cookie does; cheap, for sorting.
+pub fn looks_like_stun(datagram: &[u8]) -> bool {
+    const COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
+    datagram.len() >= MessageHeader::LENGTH && datagram[0] < 0x40 && datagram[4..8] == COOKIE
+}
+
 /// CHANGE-REQUEST (RFC 5780 §7.2): from where the answer is to come.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ChangeRequest {

@@ -23,9 +23,11 @@ pub enum DropReason {
     SpoofedSource,
     /// From a peer: the packet inside is not for this member.
     ForeignDestination,
+    /// From the network: neither WireGuard nor a member's probe, nor an answer that can be awaited.
+    Noise,
 }
 
-const REASONS: [DropReason; 9] = [
+const REASONS: [DropReason; 10] = [
     DropReason::Malformed,
     DropReason::ForeignSource,
     DropReason::NoSuchMember,
@@ -35,6 +37,7 @@ const REASONS: [DropReason; 9] = [
     DropReason::Rejected,
     DropReason::SpoofedSource,
     DropReason::ForeignDestination,
+    DropReason::Noise,
 ];
 
 impl DropReason {
@@ -50,6 +53,7 @@ impl DropReason {
             Self::Rejected => "rejected",
             Self::SpoofedSource => "spoofed_source",
             Self::ForeignDestination => "foreign_destination",
+            Self::Noise => "noise",
         }
     }
 }

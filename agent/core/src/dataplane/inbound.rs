@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 
+use super::control::ControlFilter;
 use super::outbound::{addresses, ip_length};
 use super::{DropReason, Drops, PeerLink, Table, TableCell};
 use crate::batch::Datagram;
@@ -19,7 +20,7 @@ pub struct InboundBatch {
     pub packets: Vec<BytesMut>,
     /// WireGuard's answers, to be sent at once.
     pub answers: Vec<Datagram>,
-    /// Everything that is not WireGuard: probes and STUN, for the engine.
+    /// Members' probes and what may be STUN answers, for the engine.
     pub control: Vec<Datagram>,
 }
 
@@ -28,6 +29,7 @@ pub struct Inbound {
     wireguard: Arc<WireGuard>,
     table: Arc<TableCell>,
     drops: Arc<Drops>,
+    filter: ControlFilter,
     scratch: Vec<BytesMut>,
 }
 
@@ -37,6 +39,7 @@ impl Inbound {
             wireguard,
             table,
             drops,
+            filter: ControlFilter::default(),
             scratch: Vec::new(),
         }
     }
@@ -49,8 +52,10 @@ impl Inbound {
                 if let Err(reason) = self.handle_wireguard(&table, datagram, out, now) {
                     self.drops.count(reason);
                 }
-            } else {
+            } else if self.filter.admits(&table, &datagram.data, now) {
                 out.control.push(datagram);
+            } else {
+                self.drops.count(DropReason::Noise);
             }
         }
     }

@@ -4,6 +4,7 @@
 //! through that peer's tunnel under a lock no other peer shares. The engine publishes a new table when members change and
 //! sets a peer's path when a better one is proven; the packet threads never wait for it.
 
+mod control;
 mod drops;
 mod inbound;
 mod outbound;

@@ -1,6 +1,6 @@
 //! The snapshot the packet threads read: who the members are and how each is reached right now.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,6 +29,8 @@ pub struct PeerLink {
     pub virtual_ip6: Ipv6Addr,
     /// Set for a peer without path probing of its own (a stock WireGuard): its latest authentic source becomes its path.
     pub follows_source: bool,
+    /// Starts every probe of the peer's; none for a peer that sends no probes.
+    pub probe_tag: Option<[u8; 4]>,
     tunnel: Mutex<Box<dyn Tunnel>>,
     path: ArcSwapOption<SocketAddr>,
     pub(super) traffic: Traffic,
@@ -52,6 +54,7 @@ impl PeerLink {
             virtual_ip: v4,
             virtual_ip6: v6,
             follows_source: false,
+            probe_tag: None,
             tunnel: Mutex::new(tunnel),
             path: ArcSwapOption::empty(),
             traffic: Traffic::default(),
@@ -133,6 +136,7 @@ pub struct Table {
     by_address: HashMap<IpAddr, Arc<PeerLink>>,
     by_key: HashMap<DeviceKey, Arc<PeerLink>>,
     by_member: HashMap<MemberId, Arc<PeerLink>>,
+    tags: HashSet<[u8; 4]>,
     indices: Arc<Indices>,
 }
 
@@ -146,6 +150,7 @@ impl Table {
             by_address: HashMap::new(),
             by_key: HashMap::new(),
             by_member: HashMap::new(),
+            tags: HashSet::new(),
             indices: Arc::default(),
         }
     }
@@ -162,6 +167,7 @@ impl Table {
             next.by_address.insert(peer.virtual_ip.into(), Arc::clone(&peer));
             next.by_address.insert(peer.virtual_ip6.into(), Arc::clone(&peer));
             next.by_key.insert(peer.key, Arc::clone(&peer));
+            next.tags.extend(peer.probe_tag);
             next.by_member.insert(peer.member, peer);
         }
         next.indices.keep_only(|member| next.by_member.contains_key(&member));
@@ -180,6 +186,10 @@ impl Table {
 
     pub(super) fn at(&self, address: &IpAddr) -> Option<&Arc<PeerLink>> {
         self.by_address.get(address)
+    }
+
+    pub(super) fn knows_tag(&self, tag: &[u8; 4]) -> bool {
+        self.tags.contains(tag)
     }
 
     pub(super) fn with_key(&self, key: &DeviceKey) -> Option<&Arc<PeerLink>> {

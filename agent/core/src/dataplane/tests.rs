@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use bytes::BytesMut;
 use lanrage_shared::ids::MemberId;
 use lanrage_shared::keys::DeviceSecret;
+use lanrage_shared::wire::probe;
 
 use super::*;
 use crate::batch::Datagram;
@@ -35,13 +36,14 @@ fn member(number: u16, peers: &[u16], now: Instant) -> Member {
     let wireguard = Arc::new(WireGuard::new(&secret(number), 1280));
     let links = peers.iter().map(|peer| {
         let key = secret(*peer).public();
-        let link = PeerLink::new(
+        let mut link = PeerLink::new(
             MemberId(*peer),
             key,
             v4(*peer),
             v6(*peer),
             wireguard.tunnel(&key, Some([7; 32])),
         );
+        link.probe_tag = Some([b't', b'a', b'g', *peer as u8]);
         link.set_path(Some(address(*peer)));
         Arc::new(link)
     });
@@ -188,4 +190,33 @@ fn a_member_that_left_is_a_stranger() {
     let next = a.send(packet(v4(1), v4(2)), now);
     assert!(carry(&mut a, &mut b, next, now).is_empty());
     assert_eq!(b.drops.of(DropReason::UnknownSession), 1);
+}
+
+#[test]
+fn noise_does_not_reach_the_loop() {
+    let now = Instant::now();
+    let mut a = member(1, &[2], now);
+    let probe = |tag: &[u8; 4]| {
+        let mut probe = probe::MAGIC.to_vec();
+        probe.extend(tag);
+        probe.resize(probe::LEN, 0);
+        probe
+    };
+    let stun = [&[1, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42][..], &[0; 12]].concat();
+    let mut passed = |datagram: &[u8], now| {
+        let datagram = Datagram {
+            peer: address(9),
+            data: datagram.into(),
+        };
+        let mut out = InboundBatch::default();
+        a.inbound.handle_datagrams(&mut vec![datagram], &mut out, now);
+        out.control.len()
+    };
+    assert_eq!(passed(b"hello", now), 0);
+    assert_eq!(passed(&[0x99; 400], now), 0);
+    assert_eq!(passed(&probe(b"evil"), now), 0);
+    assert_eq!(passed(&probe(b"tag\x02"), now), 1);
+    let flood: usize = (0..10_000).map(|_| passed(&stun, now)).sum();
+    assert_eq!(flood, 500, "of forged STUN answers at once");
+    assert_eq!(passed(&stun, now + std::time::Duration::from_millis(10)), 1);
 }

@@ -1,8 +1,8 @@
 //! Where this PC can be reached, and which of a peer's addresses may be tried.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
-use lanrage_shared::addr::PartyNet;
+use lanrage_shared::addr::{PartyNet, is_host};
 use lanrage_shared::signal::{Candidate, CandidateKind, MAX_CANDIDATES};
 
 /// Interface addresses told to peers, so that those of a PC with many virtual adapters leave room for the public ones.
@@ -57,27 +57,9 @@ impl OwnAddresses {
     }
 }
 
-/// Whether an address can be somebody's in a network shared with others.
+/// Whether an address can be somebody's in a network shared with others, outside the party's own.
 fn is_useful(address: &SocketAddr, net: &PartyNet) -> bool {
-    let ip_ok = match address.ip() {
-        IpAddr::V4(ip) => {
-            !ip.is_loopback()
-                && !ip.is_unspecified()
-                && !ip.is_multicast()
-                && !ip.is_broadcast()
-                && !ip.is_link_local()
-                && !net.v4.contains(&ip)
-        }
-        IpAddr::V6(ip) => {
-            !ip.is_loopback()
-                && !ip.is_unspecified()
-                && !ip.is_multicast()
-                && !ip.is_unicast_link_local()
-                && ip.to_ipv4_mapped().is_none()
-                && !net.v6.contains(&ip)
-        }
-    };
-    ip_ok && address.port() != 0
+    is_host(address.ip()) && !net.contains(address.ip()) && address.port() != 0
 }
 
 #[cfg(test)]

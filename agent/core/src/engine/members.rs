@@ -44,6 +44,7 @@ impl Engine {
             self.events.push_back(Event::PeerAdded {
                 member: member.clone(),
                 psk: keys.psk,
+                probe_tag: keys.probe_receive.tag,
             });
             let peer = Peer::new(member.clone(), keys);
             self.by_tag.insert(peer.paths.receive_tag(), member.id);
@@ -58,7 +59,10 @@ impl Engine {
     /// A member left or was removed.
     pub fn handle_left(&mut self, member: MemberId) {
         if let Some(peer) = self.peers.remove(&member) {
-            self.by_tag.remove(&peer.paths.receive_tag());
+            let tag = peer.paths.receive_tag();
+            if self.by_tag.get(&tag) == Some(&member) {
+                self.by_tag.remove(&tag);
+            }
             self.events.push_back(Event::PeerRemoved { member });
         }
     }

@@ -57,7 +57,12 @@ pub struct Config {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     /// A peer to open a tunnel for.
-    PeerAdded { member: Member, psk: [u8; 32] },
+    PeerAdded {
+        member: Member,
+        psk: [u8; 32],
+        /// Starts every probe of the peer's.
+        probe_tag: [u8; 4],
+    },
     /// A peer's tunnel is over.
     PeerRemoved { member: MemberId },
     /// Packets to the peer go here from now on; none: nowhere.
@@ -87,6 +92,7 @@ pub struct Engine {
     server_reachable: Option<bool>,
     peers: BTreeMap<MemberId, Peer>,
     by_tag: BTreeMap<[u8; 4], MemberId>,
+    stun_servers: Vec<StunEndpoint>,
     discovery: Option<Discovery>,
     nat: NatReport,
     own: OwnAddresses,
@@ -112,6 +118,7 @@ impl Engine {
             server_reachable: None,
             peers: BTreeMap::new(),
             by_tag: BTreeMap::new(),
+            stun_servers: Vec::new(),
             discovery: None,
             nat: NatReport::default(),
             own: OwnAddresses::default(),
@@ -141,8 +148,12 @@ impl Engine {
         self.clock = clock;
     }
 
-    /// STUN servers to ask; starts asking.
+    /// STUN servers to ask; starts asking, unless they are the same as before.
     pub fn handle_stun_servers(&mut self, servers: Vec<StunEndpoint>, now: Instant) {
+        if self.discovery.is_some() && self.stun_servers == servers {
+            return;
+        }
+        self.stun_servers.clone_from(&servers);
         let mut seed = [0; 32];
         self.rng.fill_bytes(&mut seed);
         self.discovery = Some(Discovery::new(servers, self.own.interfaces.clone(), seed, now));
@@ -285,43 +296,6 @@ impl Engine {
     /// What happened.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
-    }
-
-    /// What the NAT in front of this PC is like.
-    pub fn nat(&self) -> &NatReport {
-        &self.nat
-    }
-
-    /// Whether the server named STUN servers.
-    pub fn has_stun(&self) -> bool {
-        self.discovery.as_ref().is_some_and(Discovery::has_servers)
-    }
-
-    /// Whether no STUN server answers although UDP gets through: a peer is reached beyond the local network.
-    pub fn is_stun_silent(&self) -> bool {
-        self.nat.mapping == Mapping::Blocked
-            && self.peers.values().any(|peer| {
-                let path = peer.paths.selected();
-                path.is_some_and(|path| path.kind != CandidateKind::Lan)
-            })
-    }
-
-    /// What the party is told of it.
-    pub fn nat_summary(&self) -> NatSummary {
-        NatSummary {
-            mapping: if self.is_stun_silent() {
-                Mapping::Unknown
-            } else {
-                self.nat.mapping
-            },
-            filtering: self.nat.filtering,
-            port_mapping: self.own.port_mapped.is_some(),
-        }
-    }
-
-    /// What the router opened on request.
-    pub fn port_mapping(&self) -> Option<SocketAddr> {
-        self.own.port_mapped
     }
 
     /// Whether every question about the network has its first answer: signals are not held back any more.

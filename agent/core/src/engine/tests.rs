@@ -307,7 +307,11 @@ fn a_peer_nobody_reaches_is_explained_after_one_attempt_and_not_only_between_att
     engine.handle_server(true, now);
     engine.handle_presence(MemberId(2), true, Some(&presence), now);
     let reason_after = |engine: &mut Engine, since_start: Duration| {
-        // As when signals go back and forth: every one names the addresses again.
+        // As when signals go back and forth: every one names the addresses again. No STUN server is given up meanwhile.
+        let stun = StunEndpoint {
+            second_port: 4000 + since_start.as_secs() as u16,
+            ..stun
+        };
         engine.handle_stun_servers(vec![stun], now + since_start);
         engine.try_addresses(MemberId(2), vec![candidate], now + since_start);
         engine.handle_timeout(now + since_start);
@@ -322,4 +326,22 @@ fn a_peer_nobody_reaches_is_explained_after_one_attempt_and_not_only_between_att
     engine.handle_presence(MemberId(2), false, None, away);
     engine.handle_presence(MemberId(2), true, Some(&presence), away);
     assert!(reason_after(engine, Duration::from_secs(21)).contains("connecting"));
+}
+
+#[test]
+fn the_same_stun_servers_named_again_are_not_asked_again() {
+    let mut world = world(2);
+    let now = world.now;
+    let stun = |address: &str| StunEndpoint {
+        address: address.parse().unwrap(),
+        second_port: 3479,
+    };
+    let engine = &mut world.engines[0];
+    let asked = |engine: &mut Engine| std::iter::from_fn(|| engine.poll_transmit()).count();
+    engine.handle_stun_servers(vec![stun("203.0.113.10:3478")], now);
+    assert!(asked(engine) > 0);
+    engine.handle_stun_servers(vec![stun("203.0.113.10:3478")], now);
+    assert_eq!(asked(engine), 0);
+    engine.handle_stun_servers(vec![stun("203.0.113.11:3478")], now);
+    assert!(asked(engine) > 0);
 }

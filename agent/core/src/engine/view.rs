@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use lanrage_shared::api::party::Member;
+use lanrage_shared::api::presence::{Mapping, NatSummary};
 use lanrage_shared::ids::MemberId;
+use lanrage_shared::signal::CandidateKind;
 
 use super::Engine;
 use super::reason::{self, Circumstances};
+use crate::nat::{Discovery, NatReport};
 use crate::path::Selected;
 
 /// A peer as `peers` shows it.
@@ -21,6 +24,43 @@ pub struct PeerView {
 }
 
 impl Engine {
+    /// What the NAT in front of this PC is like.
+    pub fn nat(&self) -> &NatReport {
+        &self.nat
+    }
+
+    /// Whether the server named STUN servers.
+    pub fn has_stun(&self) -> bool {
+        self.discovery.as_ref().is_some_and(Discovery::has_servers)
+    }
+
+    /// Whether no STUN server answers although UDP gets through: a peer is reached beyond the local network.
+    pub fn is_stun_silent(&self) -> bool {
+        self.nat.mapping == Mapping::Blocked
+            && self.peers.values().any(|peer| {
+                let path = peer.paths.selected();
+                path.is_some_and(|path| path.kind != CandidateKind::Lan)
+            })
+    }
+
+    /// What the party is told of it.
+    pub fn nat_summary(&self) -> NatSummary {
+        NatSummary {
+            mapping: if self.is_stun_silent() {
+                Mapping::Unknown
+            } else {
+                self.nat.mapping
+            },
+            filtering: self.nat.filtering,
+            port_mapping: self.own.port_mapped.is_some(),
+        }
+    }
+
+    /// What the router opened on request.
+    pub fn port_mapping(&self) -> Option<SocketAddr> {
+        self.own.port_mapped
+    }
+
     /// The peers, by number.
     pub fn peers(&self) -> impl Iterator<Item = PeerView> + '_ {
         self.peers.values().map(|peer| {

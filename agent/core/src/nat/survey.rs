@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use lanrage_shared::addr::is_host;
 use lanrage_shared::api::presence::{Filtering, Mapping};
 use rand::RngCore;
 
@@ -202,6 +203,8 @@ impl Survey {
         let Some(sibling) = self.sibling(primary) else {
             return self.seek(now);
         };
+        // Whoever answers could send us anywhere.
+        let other = other.filter(|other| other.ip() == primary.ip() || is_host(other.ip()));
         let servers = self.servers.iter().flat_map(ports);
         let measuring = Measuring::new(primary, sibling, other, base, servers, now);
         self.stage = Stage::Measuring(Box::new(measuring));

@@ -30,6 +30,10 @@ use crate::batch::Datagram;
 pub const TRUST: Duration = Duration::from_secs(3);
 /// Answered probes from addresses the peer never named are limited to this many addresses at a time.
 const MAX_OBSERVED: usize = 4;
+/// New addresses of one peer that are probed within [`NEW_ADDRESSES_SPAN`]: two lists of all it may name. A member that
+/// names others over and over would have us probe whomever it likes.
+const MAX_NEW_ADDRESSES: usize = 2 * MAX_CANDIDATES;
+const NEW_ADDRESSES_SPAN: Duration = Duration::from_secs(10);
 
 /// Party time: what all members' clocks agree on, as told by the control server.
 #[derive(Debug, Clone, Copy)]
@@ -91,6 +95,8 @@ pub struct PeerPaths {
     search: Search,
     last_received: Option<Instant>,
     last_sent: Option<Instant>,
+    /// When addresses were added lately.
+    added: VecDeque<Instant>,
     transmits: VecDeque<Datagram>,
 }
 
@@ -107,6 +113,7 @@ impl PeerPaths {
             search: Search::Fresh,
             last_received: None,
             last_sent: None,
+            added: VecDeque::new(),
             transmits: VecDeque::new(),
         }
     }
@@ -176,6 +183,11 @@ impl PeerPaths {
     }
 
     fn add(&mut self, kind: CandidateKind, address: SocketAddr, now: Instant) {
+        self.added.retain(|at| now < *at + NEW_ADDRESSES_SPAN);
+        if self.added.len() >= MAX_NEW_ADDRESSES {
+            return;
+        }
+        self.added.push_back(now);
         if self.paths.len() >= MAX_CANDIDATES + MAX_OBSERVED {
             let selected = self.selected.map(|(address, _)| address);
             let oldest = self

@@ -228,3 +228,32 @@ fn the_faster_address_wins_and_small_differences_do_not_flap() {
     let (lan, mapped) = (path(CandidateKind::Lan, 3.0), path(CandidateKind::Mapped, 1.0));
     assert!(is_better(&lan, &mapped) && !is_better(&mapped, &lan));
 }
+
+#[test]
+fn a_peer_that_names_ever_new_addresses_has_few_of_them_probed() {
+    let mut net = net(false);
+    let mut probed = BTreeSet::new();
+    for round in 0..1000_u32 {
+        let named: Vec<Candidate> = (0..MAX_CANDIDATES as u32)
+            .map(|n| Candidate {
+                kind: CandidateKind::Mapped,
+                address: SocketAddr::from(((0x0800_0000 + round * 64 + n).to_be_bytes(), 53)),
+            })
+            .collect();
+        let side = &mut net.sides[0];
+        side.paths.handle_candidates(&named, net.now);
+        side.paths
+            .handle_timeout(&mut Net::cx(&mut side.rng, net.now, net.start));
+        probed.extend(std::iter::from_fn(|| side.paths.poll_transmit()).map(|datagram| datagram.peer));
+        net.now += Duration::from_millis(10);
+    }
+    assert!(probed.len() <= MAX_NEW_ADDRESSES, "{} addresses in 10 s", probed.len());
+
+    net.now += NEW_ADDRESSES_SPAN;
+    net.introduce();
+    assert_eq!(
+        net.sides[0].paths.poll_timeout(net.now).map(|(at, _)| at),
+        Some(net.now),
+        "probes go on"
+    );
+}

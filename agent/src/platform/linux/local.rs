@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use tokio::net::{UnixListener, UnixStream};
 use tracing::debug;
 
-use super::restrict_to_owner;
+use super::{give_to_owner_of_directory, restrict_to_owner};
 
 const SOCKET: &str = "agent.sock";
 /// `sun_path` of unix(7) without its closing zero.
@@ -46,6 +46,7 @@ impl LocalListener {
             other => other?,
         };
         restrict_to_owner(&path)?;
+        give_to_owner_of_directory(&path)?;
         Ok(Self { listener, path, owner })
     }
 

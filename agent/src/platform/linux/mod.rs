@@ -7,5 +7,7 @@ mod socket;
 
 pub use detach::background_command;
 pub use local::{LocalClientStream, LocalListener, LocalServerStream, connect};
-pub use permissions::{check_privileges, default_state_dir, restrict_to_owner};
+pub use permissions::{
+    check_directory, check_privileges, default_state_dir, give_to_owner_of_directory, open_private, restrict_to_owner,
+};
 pub(crate) use socket::{classify_send_error, is_passing_udp_error, prepare_udp_socket, wait_readable, wait_writable};

@@ -1,10 +1,11 @@
 //! Who may do what: capabilities of this process, modes of its files.
 
-use std::fs::Permissions;
+use std::fs::{File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
 use rustix::thread::{CapabilitySet, capabilities};
 
 /// Where the agent keeps its keys and cache unless told otherwise.
@@ -20,6 +21,44 @@ pub fn check_privileges() -> Result<(), String> {
     } else {
         Err("LANrage makes a network interface, which needs root: run it with sudo.".to_owned())
     }
+}
+
+/// Whether files in a directory of this user's may be trusted: root's, ours, or those of who called sudo.
+fn is_trusted(uid: u32) -> bool {
+    let caller = std::env::var("SUDO_UID").ok().and_then(|uid| uid.parse().ok());
+    uid == 0 || uid == rustix::process::geteuid().as_raw() || Some(uid) == caller
+}
+
+/// Refuses a directory in which somebody else could swap our files; gives the reason in words.
+pub fn check_directory(path: &Path) -> io::Result<Result<(), String>> {
+    let metadata = std::fs::metadata(path)?;
+    Ok(if metadata.permissions().mode() & 0o022 != 0 {
+        Err("can be written by other users; use a directory of your own, or `chmod 700` this one".to_owned())
+    } else if !is_trusted(metadata.uid()) {
+        Err(format!(
+            "belongs to another user (uid {}); use a directory of root's or of your own",
+            metadata.uid()
+        ))
+    } else {
+        Ok(())
+    })
+}
+
+/// Opens a file that is its owner's alone (0600), and never what a link points to.
+pub fn open_private(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    let no_link = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
+    let file = options.mode(0o600).custom_flags(no_link).open(path)?;
+    file.set_permissions(Permissions::from_mode(0o600))?;
+    Ok(file)
+}
+
+/// Gives a file to whom the directory it is in belongs, so that they can use it when root made it.
+pub fn give_to_owner_of_directory(path: &Path) -> io::Result<()> {
+    let directory = std::fs::metadata(path.parent().unwrap_or(path))?.uid();
+    if std::fs::symlink_metadata(path)?.uid() != directory {
+        lchown(path, Some(directory), None)?;
+    }
+    Ok(())
 }
 
 /// Makes a file (0600) or a directory (0700) its owner's alone.
@@ -50,6 +89,33 @@ mod tests {
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
         assert_eq!(mode(&file), 0o600);
         assert_eq!(mode(dir.path()), 0o700);
+    }
+
+    #[test]
+    fn a_link_is_not_followed_and_a_wide_mode_is_narrowed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, link) = (dir.path().join("log"), dir.path().join("link"));
+        std::fs::write(&file, "").unwrap();
+        std::fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        let mut options = OpenOptions::new();
+        options.append(true).create(true);
+        assert!(open_private(&mut options, &link).is_err());
+        open_private(&mut options, &file).unwrap();
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn directories_that_others_can_change_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(check_directory(dir.path()).unwrap(), Ok(()));
+        std::fs::set_permissions(dir.path(), Permissions::from_mode(0o777)).unwrap();
+        assert!(check_directory(dir.path()).unwrap().unwrap_err().contains("chmod 700"));
+        std::fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
+        if rustix::process::geteuid().is_root() {
+            lchown(dir.path(), Some(54321), None).unwrap();
+            assert!(check_directory(dir.path()).unwrap().unwrap_err().contains("uid 54321"));
+        }
     }
 
     #[test]

@@ -1,0 +1,50 @@
+//! What the agent's loop is bothered with: everybody may send to our port, so noise ends here, on the packet thread.
+
+use std::time::Instant;
+
+use lanrage_shared::wire::{probe, stun};
+
+use super::Table;
+
+/// STUN answers let through per second and thread. Discovery asks a few dozen questions in its busiest second, and anybody
+/// can forge what looks like an answer.
+const STUN_PER_S: f64 = 500.0;
+
+/// Sorts probes and STUN answers from noise.
+#[derive(Debug)]
+pub(super) struct ControlFilter {
+    budget: f64,
+    filled: Option<Instant>,
+}
+
+impl Default for ControlFilter {
+    fn default() -> Self {
+        Self {
+            budget: STUN_PER_S,
+            filled: None,
+        }
+    }
+}
+
+impl ControlFilter {
+    /// Whether a datagram that is not WireGuard is worth the loop's time: a probe of a member, or what may be a STUN answer.
+    pub(super) fn admits(&mut self, table: &Table, datagram: &[u8], now: Instant) -> bool {
+        match probe::tag_of(datagram) {
+            Some(tag) => table.knows_tag(&tag),
+            None => stun::looks_like_stun(datagram) && self.spend(now),
+        }
+    }
+
+    fn spend(&mut self, now: Instant) -> bool {
+        let since = self
+            .filled
+            .replace(now)
+            .map_or(0.0, |at| now.saturating_duration_since(at).as_secs_f64());
+        self.budget = (self.budget + since * STUN_PER_S).min(STUN_PER_S);
+        let affordable = self.budget >= 1.0;
+        if affordable {
+            self.budget -= 1.0;
+        }
+        affordable
+    }
+}
