@@ -151,12 +151,6 @@ async fn what_cannot_be_passed_on_is_refused_and_the_stream_goes_on() {
     }
     at_anna.say(&ClientMessage::Hello { party, since: None }).await;
     assert_eq!(at_anna.refusal().await, ErrorCode::BadRequest);
-    let long = Presence {
-        agent_version: "9".repeat(65),
-        ..Presence::default()
-    };
-    at_anna.say(&ClientMessage::Presence { presence: long }).await;
-    assert_eq!(at_anna.refusal().await, ErrorCode::TooLarge);
     // To nobody: out of date before anybody could come.
     at_anna.signal(MemberId(250), "lost").await;
     at_anna.signal(guest, &"y".repeat(MAX_SIGNAL_TEXT)).await;
@@ -166,13 +160,46 @@ async fn what_cannot_be_passed_on_is_refused_and_the_stream_goes_on() {
 #[tokio::test]
 async fn a_member_that_floods_is_refused() {
     let server = TestServer::start().await;
-    let (anna, _, party, _, guest) = pair(&server).await;
+    let (anna, ben, party, _, guest) = pair(&server).await;
     let mut stream = anna.stream(party, None).await;
     stream.welcome().await;
-    for _ in 0..400 {
+    for _ in 0..280 {
         stream.signal(guest, "x").await;
     }
     assert_eq!(stream.refusal().await, ErrorCode::RateLimited);
+
+    let mut pinging = ben.stream(party, None).await;
+    pinging.welcome().await;
+    for _ in 0..280 {
+        pinging.ping().await;
+    }
+    assert_eq!(pinging.refusal().await, ErrorCode::RateLimited);
+}
+
+#[tokio::test]
+async fn who_is_refused_again_and_again_is_parted_with() {
+    let server = TestServer::start().await;
+    let (anna, _, party, _, _) = pair(&server).await;
+    let mut stream = anna.stream(party, None).await;
+    stream.welcome().await;
+    stream.snapshot().await;
+    for _ in 0..100 {
+        stream.say_text("nonsense").await;
+        assert_eq!(stream.refusal().await, ErrorCode::BadRequest);
+    }
+    // A few are forgiven with time.
+    loop {
+        stream.say_text("nonsense").await;
+        match stream.next().await {
+            ServerMessage::Refused { .. } | ServerMessage::Presence { .. } => {}
+            ServerMessage::Bye { error, retry } => {
+                assert_eq!((error.code, retry), (ErrorCode::RateLimited, true));
+                break;
+            }
+            other => panic!("neither refused nor parted with: {other:?}"),
+        }
+    }
+    assert_eq!(stream.try_next().await, None);
 }
 
 #[tokio::test]

@@ -1,8 +1,10 @@
 //! The socket, with its time limits.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use axum::extract::ws::{Message, WebSocket};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use lanrage_shared::api::error::{ApiError, ErrorCode};
 use lanrage_shared::stream::{ClientMessage, ServerMessage};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
@@ -16,6 +18,14 @@ const WRITE_PATIENCE: Duration = Duration::from_secs(10);
 /// Longest the parting words may take.
 const BYE_PATIENCE: Duration = Duration::from_secs(1);
 
+/// Frames a member may send, pings and pongs included: hole punching takes a few per peer and second, for a moment.
+const FRAMES_PER_SECOND: NonZeroU32 = NonZeroU32::new(50).unwrap();
+const FRAME_BURST: NonZeroU32 = NonZeroU32::new(200).unwrap();
+/// Refusals a stream outlives: an agent of another version may send something we do not know now and then, and one in a large
+/// party may say too much at once.
+const REFUSALS_PER_SECOND: NonZeroU32 = NonZeroU32::new(1).unwrap();
+const REFUSAL_BURST: NonZeroU32 = NonZeroU32::new(100).unwrap();
+
 /// The stream is over; there is nobody to tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the connection is closed")]
@@ -26,12 +36,16 @@ pub(super) enum Incoming {
     Message(ClientMessage),
     /// Not a message of this stream; the sentence says why.
     Malformed(String),
+    /// One frame more than the member may send; it was not looked at.
+    TooMany,
 }
 
 pub(super) struct Link {
     socket: WebSocket,
     ping: Interval,
     heard: Instant,
+    frames: DefaultDirectRateLimiter,
+    refusals: DefaultDirectRateLimiter,
 }
 
 impl Link {
@@ -42,7 +56,14 @@ impl Link {
             socket,
             ping,
             heard: Instant::now(),
+            frames: RateLimiter::direct(Quota::per_second(FRAMES_PER_SECOND).allow_burst(FRAME_BURST)),
+            refusals: RateLimiter::direct(Quota::per_second(REFUSALS_PER_SECOND).allow_burst(REFUSAL_BURST)),
         }
+    }
+
+    /// Counts one refusal; false when there were so many that the stream should end.
+    pub(super) fn may_refuse(&self) -> bool {
+        self.refusals.check().is_ok()
     }
 
     pub(super) async fn send(&mut self, message: &ServerMessage) -> Result<(), Gone> {
@@ -57,6 +78,9 @@ impl Link {
                 frame = self.socket.recv() => {
                     let frame = frame.ok_or(Gone)?.map_err(|_| Gone)?;
                     self.heard = Instant::now();
+                    if self.frames.check().is_err() {
+                        return Ok(Incoming::TooMany);
+                    }
                     match frame {
                         Message::Text(text) => return Ok(parse(&text)),
                         Message::Binary(_) => return Ok(Incoming::Malformed("messages are text, not binary".into())),

@@ -20,6 +20,8 @@ use crate::extract::{Device, Peer};
 const HELLO_PATIENCE: Duration = Duration::from_secs(10);
 /// Largest message an agent may send, in bytes: sixteen times the largest it has a reason to.
 const MAX_INCOMING: usize = 64 * 1024;
+/// What is read from the socket at once, in bytes: room for a signal. The library's own 128 KiB would be kept for each stream.
+const READ_BUFFER: usize = 8 * 1024;
 
 /// `GET /v1/stream`, with a token.
 pub async fn open(
@@ -33,6 +35,7 @@ pub async fn open(
     upgrade
         .max_message_size(MAX_INCOMING)
         .max_frame_size(MAX_INCOMING)
+        .read_buffer_size(READ_BUFFER)
         .on_upgrade(async move |socket| {
             run(&app, claims.sub, socket).await;
             drop((open, peer));
@@ -51,6 +54,7 @@ async fn run(app: &App, device: DeviceId, socket: WebSocket) {
         }
         Ok(Ok(Incoming::Message(_))) => malformed("the first message must be hello".into()),
         Ok(Ok(Incoming::Malformed(sentence))) => malformed(sentence),
+        Ok(Ok(Incoming::TooMany)) => ApiError::new(ErrorCode::RateLimited, "the first message must be hello"),
         Ok(Err(_)) => return,
         Err(_) => ApiError::new(ErrorCode::BadRequest, "no hello came in time"),
     };

@@ -1,25 +1,15 @@
 //! One member's stream, from `Hello` to its end.
 
-use std::num::NonZeroU32;
-
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use lanrage_shared::api::error::{ApiError, ErrorCode};
 use lanrage_shared::ids::{DeviceId, PartyId};
 use lanrage_shared::signal::MAX_SIGNAL_TEXT;
 use lanrage_shared::stream::{ClientMessage, PartyEvent, ServerMessage};
 use lanrage_store::{PartyState, Replay, StoreError};
 
-use super::link::{Gone, Incoming, Link, malformed};
+use super::link::{Gone, Incoming, Link};
 use crate::app::App;
 use crate::error::Failure;
 use crate::feed::{Ended, FeedMessage, Seat, Subscription};
-
-/// Messages a member may send: hole punching takes a few per peer and second, for a moment.
-const MESSAGES_PER_SECOND: NonZeroU32 = NonZeroU32::new(50).unwrap();
-const MESSAGE_BURST: NonZeroU32 = NonZeroU32::new(200).unwrap();
-
-/// Longest version an agent may claim, in bytes: it goes to every member and into every snapshot.
-const MAX_VERSION: usize = 64;
 
 /// Why a session is over.
 enum End {
@@ -82,7 +72,6 @@ pub(super) async fn run(app: &App, device: DeviceId, mut link: Link, party: Part
         id: connection.id,
         seq: 0,
         link: &mut link,
-        limit: RateLimiter::direct(Quota::per_second(MESSAGES_PER_SECOND).allow_burst(MESSAGE_BURST)),
     };
     let Err(reason) = session.run(subscription, since).await;
     drop(connection);
@@ -127,7 +116,6 @@ struct Session<'a> {
     /// Number of the last event the agent has.
     seq: u64,
     link: &'a mut Link,
-    limit: DefaultDirectRateLimiter,
 }
 
 /// Never returns a value: a session ends with its reason.
@@ -232,14 +220,10 @@ impl Session<'_> {
     }
 
     async fn handle(&mut self, incoming: Incoming) -> Result<(), End> {
-        if self.limit.check().is_err() {
-            return self
-                .refuse(ErrorCode::RateLimited, "too many messages: slow down")
-                .await;
-        }
         match incoming {
-            Incoming::Message(ClientMessage::Presence { presence }) if presence.agent_version.len() > MAX_VERSION => {
-                self.refuse(ErrorCode::TooLarge, "this agent version is too long").await
+            Incoming::TooMany => {
+                self.refuse(ErrorCode::RateLimited, "too many messages: slow down")
+                    .await
             }
             Incoming::Message(ClientMessage::Presence { presence }) => {
                 self.app.roster.update(self.seat, self.id, presence);
@@ -265,17 +249,16 @@ impl Session<'_> {
                 self.refuse(ErrorCode::BadRequest, "hello is only the first message")
                     .await
             }
-            Incoming::Malformed(sentence) => {
-                let error = malformed(sentence);
-                self.link
-                    .send(&ServerMessage::Refused { error })
-                    .await
-                    .map_err(End::from)
-            }
+            Incoming::Malformed(sentence) => self.refuse(ErrorCode::BadRequest, &sentence).await,
         }
     }
 
     async fn refuse(&mut self, code: ErrorCode, sentence: &str) -> Result<(), End> {
+        if !self.link.may_refuse() {
+            let message =
+                "too much of what this device sends is refused: check that agent and server have the same version";
+            return Err(End::Bye(ApiError::new(ErrorCode::RateLimited, message), true));
+        }
         let error = ApiError::new(code, sentence);
         self.link
             .send(&ServerMessage::Refused { error })

@@ -48,6 +48,10 @@ impl Stream {
         self.socket.send(Message::text(text)).await.unwrap();
     }
 
+    pub async fn ping(&mut self) {
+        self.socket.send(Message::Ping(Default::default())).await.unwrap();
+    }
+
     pub async fn signal(&mut self, to: MemberId, sealed: &str) {
         let sealed = sealed.to_owned();
         self.say(&ClientMessage::Signal { to, sealed }).await;
@@ -55,19 +59,19 @@ impl Stream {
 
     /// The next message; none when the server has closed.
     pub async fn try_next(&mut self) -> Option<ServerMessage> {
-        loop {
-            let frame = timeout(PATIENCE, self.socket.next())
-                .await
-                .expect("a message comes in time");
-            match frame {
-                Some(Ok(Message::Text(text))) => {
-                    self.heard.push(text.to_string());
-                    return Some(ServerMessage::parse(&text).unwrap());
+        // Over all its frames: the server's pings are no message.
+        let text = timeout(PATIENCE, async {
+            loop {
+                match self.socket.next().await {
+                    Some(Ok(Message::Text(text))) => return Some(text),
+                    Some(Ok(Message::Close(_)) | Err(_)) | None => return None,
+                    Some(Ok(_)) => {}
                 }
-                Some(Ok(Message::Close(_)) | Err(_)) | None => return None,
-                Some(Ok(_)) => {}
             }
-        }
+        });
+        let text = text.await.expect("a message comes in time")?;
+        self.heard.push(text.to_string());
+        Some(ServerMessage::parse(&text).unwrap())
     }
 
     pub async fn next(&mut self) -> ServerMessage {
