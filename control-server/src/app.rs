@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use lanrage_shared::api::party::{Party, Services};
-use lanrage_shared::ids::DeviceId;
 use lanrage_store::{Changed, PartyState, Store};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -54,10 +53,5 @@ impl App {
             }
         }
         party
-    }
-
-    /// Whether the device asks for more than its share; the seconds to wait if so.
-    pub fn over_limit(&self, device: DeviceId) -> Option<u64> {
-        self.limits.device(device).err()
     }
 }

@@ -61,7 +61,7 @@ fn seconds(wait: std::time::Duration) -> u64 {
 }
 
 /// Who one address stands for: an IPv6 household owns a /64 and could send from each of its addresses.
-fn household(address: IpAddr) -> IpAddr {
+pub fn household(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
             Some(v4) => IpAddr::V4(v4),

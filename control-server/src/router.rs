@@ -12,22 +12,19 @@ use lanrage_shared::api::error::ErrorCode;
 
 use crate::app::AppState;
 use crate::error::Failure;
-use crate::extract::limit_by_address;
+use crate::extract::Stranger;
 use crate::routes::{auth, health, invites, members, parties, stream};
 
 /// Largest request body, in bytes: sixteen times what the largest request of ours takes.
 pub const MAX_BODY: usize = 64 * 1024;
 /// Longest a request may take, a slow sender's body included. The store gives up sooner.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Every endpoint.
+/// Every endpoint. Each begins with `Device` or `Stranger`, which count the request.
 pub fn router(app: AppState) -> Router {
-    let unauthenticated = Router::new()
+    Router::new()
         .route("/v1/auth/challenge", post(auth::challenge))
         .route("/v1/auth/token", post(auth::token))
-        .route_layer(middleware::from_fn_with_state(app.clone(), limit_by_address));
-    Router::new()
-        .merge(unauthenticated)
         .route("/v1/parties", post(parties::create).get(parties::list))
         .route(
             "/v1/parties/{id}",
@@ -52,17 +49,18 @@ pub fn overload_router() -> Router {
     Router::new().fallback(async || Failure::unavailable("the server has too many connections: try again in a moment"))
 }
 
-async fn nothing_here() -> Failure {
+async fn nothing_here(_: Stranger) -> Failure {
     let message = "there is nothing at this path: is the agent newer than the server?";
     Failure::new(StatusCode::NOT_FOUND, ErrorCode::NotFound, message)
 }
 
-async fn wrong_method() -> Failure {
+async fn wrong_method(_: Stranger) -> Failure {
     let message = "this path does not take this method";
     Failure::new(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::BadRequest, message)
 }
 
-async fn give_up_late(request: Request, next: Next) -> Result<Response, Failure> {
+/// Answers whoever takes too long over a body, or waits too long for an answer.
+pub(crate) async fn give_up_late(request: Request, next: Next) -> Result<Response, Failure> {
     tokio::time::timeout(REQUEST_TIMEOUT, next.run(request))
         .await
         .map_err(|_| Failure::unavailable("the request took too long: try again in a moment"))

@@ -23,7 +23,7 @@ use crate::feed::{Feed, MemoryFeed};
 use crate::limits::Limits;
 use crate::presence::Roster;
 use crate::router::{overload_router, router};
-use crate::tls::{Listening, ServerIdentity, serve};
+use crate::tls::{Listening, Places, ServerIdentity, serve};
 use crate::upkeep;
 
 /// Connections the kernel holds before they are accepted: a server that restarts is greeted by everybody at once.
@@ -84,7 +84,10 @@ impl Server {
             tls: TlsAcceptor::from(parts.identity.tls),
             router: router(Arc::clone(&app)),
             overload: overload_router(),
-            connections: parts.limits.connections.get(),
+            places: Places::new(
+                parts.limits.connections.get(),
+                parts.limits.connections_per_address.get(),
+            ),
         };
         Ok(Self {
             app,

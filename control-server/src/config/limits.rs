@@ -8,6 +8,8 @@ use serde::Deserialize;
 pub struct LimitsConfig {
     /// Connections at once, streams included. Beyond them: 503. Default: 4096.
     pub connections: NonZeroUsize,
+    /// How many of them one address may hold (IPv6: one /64). Default: 128.
+    pub connections_per_address: NonZeroUsize,
     /// Requests without a token per second and address (IPv6: per /64). Default: 100.
     pub requests_per_second: NonZeroU32,
     /// How many of them may come at once. Signing in takes two, so the default, 500, is 250 agents behind one address.
@@ -17,10 +19,12 @@ pub struct LimitsConfig {
 impl Default for LimitsConfig {
     fn default() -> Self {
         const CONNECTIONS: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
+        const PER_ADDRESS: NonZeroUsize = NonZeroUsize::new(128).unwrap();
         const PER_SECOND: NonZeroU32 = NonZeroU32::new(100).unwrap();
         const BURST: NonZeroU32 = NonZeroU32::new(500).unwrap();
         Self {
             connections: CONNECTIONS,
+            connections_per_address: PER_ADDRESS,
             requests_per_second: PER_SECOND,
             request_burst: BURST,
         }

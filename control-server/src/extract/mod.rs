@@ -10,4 +10,4 @@ pub use self::body::Body;
 pub use self::device::Device;
 pub use self::if_match::IfMatch;
 pub use self::party::PartyAt;
-pub use self::peer::{Peer, limit_by_address};
+pub use self::peer::{Peer, Stranger};

@@ -3,14 +3,12 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::Extension;
-use axum::extract::{Request, State};
-use axum::middleware::Next;
-use axum::response::Response;
-use tokio::sync::OwnedSemaphorePermit;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
 
 use crate::app::AppState;
 use crate::error::Failure;
+use crate::tls::Place;
 
 /// Put into every request by the accept loop.
 #[derive(Debug, Clone)]
@@ -18,16 +16,20 @@ pub struct Peer {
     /// Where the connection comes from.
     pub address: SocketAddr,
     /// The connection's place among those allowed; a stream keeps it for as long as it lasts.
-    pub place: Arc<OwnedSemaphorePermit>,
+    pub place: Arc<Place>,
 }
 
-/// Middleware for endpoints that ask for no token.
-pub async fn limit_by_address(
-    State(app): State<AppState>,
-    Extension(peer): Extension<Peer>,
-    request: Request,
-    next: Next,
-) -> Result<Response, Failure> {
-    app.limits.address(peer.address.ip()).map_err(Failure::rate_limited)?;
-    Ok(next.run(request).await)
+/// Whoever asks for what needs no token. Extracting it counts the request.
+#[derive(Debug)]
+pub struct Stranger;
+
+impl FromRequestParts<AppState> for Stranger {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, app: &AppState) -> Result<Self, Failure> {
+        if let Some(peer) = parts.extensions.get::<Peer>() {
+            app.limits.address(peer.address.ip()).map_err(Failure::rate_limited)?;
+        }
+        Ok(Self)
+    }
 }

@@ -12,20 +12,26 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
+use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
+use super::places::{Place, Places, Seating};
 use crate::extract::Peer;
+use crate::limits::household;
 
 /// Longest a client may take over its handshake, and over the head of a request. Idle connections end after it too.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
-/// Connections beyond the allowed number that are told so; any further ones are closed without a word.
-const TURNED_AWAY: usize = 64;
+/// Longest a client may take none of what is written to it. Each byte it takes gives it as long again, and the kernel's buffer
+/// holds more than any answer of ours.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Largest head of a request, in bytes: eight times an agent's. hyper's own default is 400 KiB for each connection.
+const MAX_HEAD: usize = 16 * 1024;
 /// Rest after an accept that failed, which it does when the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -38,7 +44,7 @@ pub struct Listening {
     /// Answers beyond it.
     pub overload: Router,
     /// The allowed number of connections.
-    pub connections: usize,
+    pub places: Places,
 }
 
 /// Accepts connections until `shutdown`, then waits for the requests that have begun.
@@ -48,10 +54,8 @@ pub async fn serve(listening: Listening, shutdown: CancellationToken) {
         tls,
         router,
         overload,
-        connections,
+        places,
     } = listening;
-    let places = Arc::new(Semaphore::new(connections));
-    let extra_places = Arc::new(Semaphore::new(TURNED_AWAY));
     let tasks = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
@@ -66,12 +70,10 @@ pub async fn serve(listening: Listening, shutdown: CancellationToken) {
                 continue;
             }
         };
-        let (place, router) = if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
-            (place, router.clone())
-        } else if let Ok(place) = Arc::clone(&extra_places).try_acquire_owned() {
-            (place, overload.clone())
-        } else {
-            continue;
+        let (place, router) = match places.take(household(address.ip())) {
+            Seating::Seated(place) => (place, router.clone()),
+            Seating::TurnedAway(place) => (place, overload.clone()),
+            Seating::Closed => continue,
         };
         tasks.spawn(connection(
             stream,
@@ -92,7 +94,7 @@ async fn connection(
     address: SocketAddr,
     tls: TlsAcceptor,
     router: Router,
-    place: OwnedSemaphorePermit,
+    place: Place,
     shutdown: CancellationToken,
 ) {
     // Stream messages are small and urgent. A socket that refuses this works too, slower.
@@ -110,10 +112,24 @@ async fn connection(
         address,
         place: Arc::new(place),
     };
+    speak(stream, router, peer, &shutdown).await;
+}
+
+/// HTTP on a connection, for as long as its client keeps to the limits.
+async fn speak<S>(stream: S, router: Router, peer: Peer, shutdown: &CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Send + 'static,
+{
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(WRITE_TIMEOUT));
     let service = service_fn(|request: hyper::Request<Incoming>| answer(router.clone(), peer.clone(), request));
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
-    let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(MAX_HEAD);
+    let connection = http
+        .serve_connection(TokioIo::new(Box::pin(stream)), service)
+        .with_upgrades();
     tokio::pin!(connection);
     let outcome = tokio::select! {
         outcome = connection.as_mut() => outcome,
@@ -135,4 +151,97 @@ async fn answer(
     let mut request: Request = request.map(Body::new);
     request.extensions_mut().insert(peer);
     router.oneshot(request).await
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::middleware::from_fn;
+    use axum::routing::{get, post};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+    use tokio::time::{Instant, interval};
+
+    use super::*;
+    use crate::router::{REQUEST_TIMEOUT, give_up_late};
+
+    /// More than any test's connection lasts, in virtual time.
+    const LONG: Duration = Duration::from_secs(3600);
+
+    /// A client's end of a connection with little room, and how long the server holds the other one.
+    fn connect() -> (DuplexStream, impl Future<Output = Duration>) {
+        let (client, server) = tokio::io::duplex(1024);
+        let router = Router::new()
+            .route("/", get(async || "x".repeat(100_000)))
+            .route("/body", post(async |_: String| "read"))
+            .layer(from_fn(give_up_late));
+        let Seating::Seated(place) = Places::new(1, 1).take([192, 0, 2, 1].into()) else {
+            panic!("there is a place");
+        };
+        let peer = Peer {
+            address: "192.0.2.1:1".parse().unwrap(),
+            place: Arc::new(place),
+        };
+        let began = Instant::now();
+        let held = tokio::spawn(async move {
+            speak(server, router, peer, &CancellationToken::new()).await;
+            began.elapsed()
+        });
+        let held = async { timeout(LONG, held).await.expect("the connection ends").unwrap() };
+        (client, held)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_reads_nothing_does_not_hold_a_connection() {
+        let (mut client, held) = connect();
+        client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let held = held.await;
+        assert!(held <= WRITE_TIMEOUT + HEADER_TIMEOUT, "{held:?}");
+        drop(client);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_writes_a_byte_a_minute_does_not_hold_a_connection() {
+        let (mut client, held) = connect();
+        let (head, drip) = (*b"GET / HTTP/1.1\r\nhost: x\r\n\r\n", Duration::from_secs(60));
+        tokio::spawn(async move { drip_into(&mut client, &head, drip).await });
+        let held = held.await;
+        assert!(held <= HEADER_TIMEOUT * 2, "{held:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_drips_a_body_does_not_hold_a_connection() {
+        let (mut client, held) = connect();
+        tokio::spawn(async move {
+            let head = b"POST /body HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n";
+            client.write_all(head).await.unwrap();
+            drip_into(&mut client, &[b'x'; 1000], Duration::from_secs(1)).await;
+        });
+        let held = held.await;
+        assert!(held <= REQUEST_TIMEOUT + HEADER_TIMEOUT, "{held:?}");
+    }
+
+    async fn drip_into(client: &mut DuplexStream, bytes: &[u8], every: Duration) {
+        let mut ticks = interval(every);
+        for byte in bytes {
+            ticks.tick().await;
+            if client.write_all(&[*byte]).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_larger_than_any_agents_is_refused() {
+        let (mut client, held) = connect();
+        let head = format!("GET / HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "y".repeat(MAX_HEAD));
+        // The server may close before it has taken everything.
+        let _ = client.write_all(head.as_bytes()).await;
+        let mut answer = Vec::new();
+        let _ = client.read_to_end(&mut answer).await;
+        assert!(
+            answer.starts_with(b"HTTP/1.1 431 "),
+            "{}",
+            String::from_utf8_lossy(&answer)
+        );
+        held.await;
+    }
 }

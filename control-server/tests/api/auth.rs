@@ -161,3 +161,43 @@ async fn connections_beyond_the_limit_are_told_to_come_back() {
     assert!(answer.headers.contains_key("retry-after"));
     answer.refused(503, ErrorCode::Unavailable);
 }
+
+#[tokio::test]
+async fn one_address_cannot_take_every_connection() {
+    let server = TestServer::start_with(LimitsConfig {
+        connections_per_address: std::num::NonZeroUsize::new(2).unwrap(),
+        ..LimitsConfig::default()
+    })
+    .await;
+    let held = (
+        connect(server.target()).await.unwrap(),
+        connect(server.target()).await.unwrap(),
+    );
+    let answer = server.request(Request::new("GET", "/healthz")).await;
+    assert!(answer.headers.contains_key("retry-after"));
+    answer.refused(503, ErrorCode::Unavailable);
+    drop(held);
+}
+
+#[tokio::test]
+async fn whatever_needs_no_token_is_counted() {
+    for (method, path) in [
+        ("GET", "/healthz"),
+        ("GET", "/readyz"),
+        ("GET", "/nothing/here"),
+        ("PUT", "/healthz"),
+        ("PUT", "/v1/parties"),
+    ] {
+        let server = TestServer::start_with(LimitsConfig {
+            requests_per_second: NonZeroU32::new(1).unwrap(),
+            request_burst: NonZeroU32::new(1).unwrap(),
+            ..LimitsConfig::default()
+        })
+        .await;
+        server.request(Request::new(method, path)).await;
+        server
+            .request(Request::new(method, path))
+            .await
+            .refused(429, ErrorCode::RateLimited);
+    }
+}

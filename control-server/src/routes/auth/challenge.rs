@@ -3,9 +3,13 @@ use axum::extract::State;
 use lanrage_shared::api::auth::{Challenge, ChallengeRequest};
 
 use crate::app::AppState;
-use crate::extract::Body;
+use crate::extract::{Body, Stranger};
 
 /// `POST /v1/auth/challenge`: something to sign.
-pub async fn challenge(State(app): State<AppState>, Body(request): Body<ChallengeRequest>) -> Json<Challenge> {
+pub async fn challenge(
+    State(app): State<AppState>,
+    _: Stranger,
+    Body(request): Body<ChallengeRequest>,
+) -> Json<Challenge> {
     Json(app.authority.challenge(&request.identity_key, app.clock.now_ms()))
 }

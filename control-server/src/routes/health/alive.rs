@@ -1,4 +1,6 @@
+use crate::extract::Stranger;
+
 /// `GET /healthz`: the process runs.
-pub async fn alive() -> &'static str {
+pub async fn alive(_: Stranger) -> &'static str {
     "ok\n"
 }

@@ -58,7 +58,12 @@ pub struct TestServer {
 
 impl TestServer {
     pub async fn start() -> Self {
-        Self::start_with(LimitsConfig::default()).await
+        // Every device of a test has the same address.
+        Self::start_with(LimitsConfig {
+            connections_per_address: LimitsConfig::default().connections,
+            ..LimitsConfig::default()
+        })
+        .await
     }
 
     pub async fn start_with(limits: LimitsConfig) -> Self {
