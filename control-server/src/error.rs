@@ -113,6 +113,7 @@ impl From<Refusal> for Failure {
             Refusal::AddressConflict { .. } | Refusal::AddressTaken { .. } => {
                 (Status::CONFLICT, ErrorCode::AddressConflict)
             }
+            Refusal::KeyTaken => (Status::CONFLICT, ErrorCode::KeyTaken),
             Refusal::TooManyInvites | Refusal::TooManyParties => (Status::FORBIDDEN, ErrorCode::Forbidden),
         };
         Self::new(status, code, refusal.to_string())

@@ -156,6 +156,35 @@ name!(
     MemberName
 );
 
+impl MemberName {
+    /// Whether a reader may take one for the other: case, spaces and joiners do not tell names apart.
+    pub fn looks_like(&self, other: &Self) -> bool {
+        self.seen().eq(other.seen())
+    }
+
+    /// This name with a number after it, shortened where both would be too long.
+    #[must_use]
+    pub fn numbered(&self, number: usize) -> Self {
+        let mut name = self.as_str();
+        loop {
+            if let Ok(numbered) = format!("{name} {number}").parse() {
+                return numbered;
+            }
+            let Some((shorter, _)) = name.char_indices().next_back() else {
+                return self.clone();
+            };
+            name = name[..shorter].trim_end();
+        }
+    }
+
+    fn seen(&self) -> impl Iterator<Item = char> {
+        let chars = self.0.chars();
+        let seen =
+            chars.filter(|c| !c.is_whitespace() && !matches!(c, '\u{200C}' | '\u{200D}' | '\u{FE0E}' | '\u{FE0F}'));
+        seen.flat_map(char::to_lowercase)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -216,6 +245,26 @@ mod tests {
         ] {
             assert_eq!(joined.parse::<MemberName>(), Err(NameError::Unprintable), "{joined:?}");
         }
+    }
+
+    #[test]
+    fn a_numbered_name_is_a_name_and_another_one() {
+        let number = |name: &str| name.parse::<MemberName>().unwrap().numbered(254);
+        assert_eq!(number("Ben").as_str(), "Ben 254");
+        assert_eq!(number(&"x".repeat(40)).as_str(), format!("{} 254", "x".repeat(36)));
+        for long in ["😀".repeat(40), "👨‍👩‍👧‍👦".repeat(5), "a ".repeat(20)] {
+            assert!(number(&long).as_str().ends_with(" 254"), "{long}");
+            assert_eq!(number(&long).as_str().parse(), Ok(number(&long)));
+        }
+    }
+
+    #[test]
+    fn names_that_look_alike_are_told() {
+        let name = |text: &str| text.parse::<MemberName>().unwrap();
+        for (one, other) in [("Anna", "anna"), ("An na", "Anna"), ("❤️", "❤"), ("ZOË", "zoë")] {
+            assert!(name(one).looks_like(&name(other)), "{one} {other}");
+        }
+        assert!(!name("Anna").looks_like(&name("Anna 2")));
     }
 
     #[test]

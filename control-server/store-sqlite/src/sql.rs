@@ -77,6 +77,17 @@ impl Transaction for SqliteTransaction {
         rows.iter().map(|row| row.uuid("id").map(PartyId)).collect()
     }
 
+    async fn forgotten_parties(&mut self, before_ms: u64) -> Result<Vec<PartyId>> {
+        let statement = sqlx::query(
+            "SELECT id FROM parties WHERE created_at_ms < ?1 AND NOT EXISTS \
+             (SELECT 1 FROM seats WHERE seats.party = parties.id \
+             AND max(seats.last_seen_ms, coalesce(seats.left_at_ms, 0)) >= ?1) ORDER BY id",
+        )
+        .bind(signed(before_ms));
+        let rows = self.all(statement).await?;
+        rows.iter().map(|row| row.uuid("id").map(PartyId)).collect()
+    }
+
     async fn insert_party(&mut self, party: &PartyRow) -> Result<()> {
         let statement = sqlx::query(
             "INSERT INTO parties (id, name, host, epoch, version, seq, persistent, max_members, net_index, created_at_ms) \

@@ -39,6 +39,8 @@ pub trait Transaction: Send {
     async fn parties_of(&mut self, device: DeviceId) -> Result<Vec<PartyId>>;
     /// Parties without members that are not persistent.
     async fn empty_parties(&mut self) -> Result<Vec<PartyId>>;
+    /// Parties that are older than `before_ms` and that no device was in since then.
+    async fn forgotten_parties(&mut self, before_ms: u64) -> Result<Vec<PartyId>>;
     /// A new party.
     async fn insert_party(&mut self, party: &PartyRow) -> Result<()>;
     /// Everything of a party that can change.

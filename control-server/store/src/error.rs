@@ -64,6 +64,10 @@ pub enum Refusal {
         "another agent of this PC or of its LAN is in this party already, for {party} is the party's own network: use that agent or let it leave; if there is none, change your router's network"
     )]
     AddressTaken { party: Ipv4Net },
+    #[error(
+        "another device has had this device's WireGuard key in this party: start this agent with a new --state-dir, so that it has keys of its own"
+    )]
+    KeyTaken,
     #[error("this device is in too many parties: leave one first")]
     TooManyParties,
 }

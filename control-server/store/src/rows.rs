@@ -87,6 +87,11 @@ impl SeatRow {
         self.left_at_ms.is_none()
     }
 
+    /// When the device was last here, as a member who was connected or as one who left.
+    pub fn last_here_ms(&self) -> u64 {
+        self.last_seen_ms.max(self.left_at_ms.unwrap_or_default())
+    }
+
     /// The member as others see it, offline: who is connected is not kept in the database.
     pub fn member(&self, net: &PartyNet) -> Member {
         Member {

@@ -18,6 +18,10 @@ pub(super) fn identity(n: u32) -> IdentityKey {
     IdentityKey(key)
 }
 
+pub(super) fn device_key(n: u32) -> DeviceKey {
+    DeviceKey(identity(n).0)
+}
+
 pub(super) fn party_id(n: u32) -> PartyId {
     PartyId(Uuid::from_u128(u128::from(n)))
 }
@@ -55,7 +59,7 @@ pub(super) fn founding(n: u32, max_uses: Option<u32>) -> Founding {
             number: MemberId(100),
             device: device(n),
             identity_key: identity(n),
-            device_key: DeviceKey([1; 32]),
+            device_key: device_key(n),
             name: "Anna".parse().unwrap(),
             joined_at_ms: NOW,
             last_seen_ms: NOW,
@@ -71,7 +75,7 @@ pub(super) fn redemption(who: u32, n: u32) -> Redemption {
         auth_hash: hash(n),
         device: device(who),
         identity_key: identity(who),
-        device_key: DeviceKey([2; 32]),
+        device_key: device_key(who),
         name: "Ben".parse().unwrap(),
         now_ms: NOW + u64::from(who % 500),
     }

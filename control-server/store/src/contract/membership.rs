@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use lanrage_shared::ids::MemberId;
 use lanrage_shared::stream::PartyEvent;
 
-use super::fixture::{NOW, at_once, device, founding, party_id, redeem, redemption, seen_by};
+use super::fixture::{NOW, at_once, device, device_key, founding, lowest_free, party_id, redeem, redemption, seen_by};
 use crate::{MAX_PARTIES, Refusal, Store, StoreError};
 
 pub(super) async fn no_two_members_share_a_number_when_all_join_at_once(store: Store) {
@@ -116,4 +116,87 @@ pub(super) async fn a_device_can_be_in_so_many_parties(store: Store) {
     }
     let outcome = redeem(&store, 1000, most + 1).await.map(drop);
     assert!(matches!(outcome, Err(StoreError::Refused(Refusal::TooManyParties))));
+}
+
+pub(super) async fn a_key_belongs_to_one_device_of_a_party(store: Store) {
+    store.create_party(&founding(1, None)).await.unwrap();
+    redeem(&store, 2, 1).await.unwrap();
+    let refused = async |who, key| {
+        let mut with_key = redemption(who, 1);
+        with_key.device_key = device_key(key);
+        let outcome = store.redeem_invite(&with_key, &|_, _| Ok(MemberId(9))).await.map(drop);
+        assert!(
+            matches!(outcome, Err(StoreError::Refused(Refusal::KeyTaken))),
+            "{outcome:?}"
+        );
+    };
+    refused(3, 1).await;
+    refused(3, 2).await;
+    // Neither as one who is in already, nor while the owner is away.
+    redeem(&store, 3, 1).await.unwrap();
+    refused(3, 2).await;
+    store.leave_party(party_id(1), device(2), NOW + 1).await.unwrap();
+    refused(4, 2).await;
+    redeem(&store, 2, 1).await.unwrap();
+    let keys: BTreeSet<_> = seen_by(&store, 1, 1)
+        .await
+        .members()
+        .map(|seat| seat.device_key.0)
+        .collect();
+    assert_eq!(keys.len(), 3);
+}
+
+pub(super) async fn one_of_two_devices_that_bring_one_key_at_once_gets_in(store: Store) {
+    store.create_party(&founding(1, None)).await.unwrap();
+    let outcomes = at_once(30, |n| {
+        let store = store.clone();
+        async move {
+            let mut with_key = redemption(1000 + n, 1);
+            with_key.device_key = device_key(7);
+            let admit = |party: &_, seats: &[_]| lowest_free(party, seats, device(1000 + n));
+            store.redeem_invite(&with_key, &admit).await.is_ok()
+        }
+    })
+    .await;
+    assert_eq!(outcomes.into_iter().filter(|admitted| *admitted).count(), 1);
+}
+
+pub(super) async fn a_name_belongs_to_one_member_at_a_time(store: Store) {
+    store.create_party(&founding(1, None)).await.unwrap();
+    let called = async |who, name: &str| {
+        let mut named = redemption(who, 1);
+        named.name = name.parse().unwrap();
+        let admit = |party: &_, seats: &[_]| lowest_free(party, seats, device(who));
+        let redeemed = store.redeem_invite(&named, &admit).await.unwrap();
+        let name = redeemed.state.member_of(device(who)).unwrap().name.to_string();
+        (name, redeemed.changed.events.len())
+    };
+    assert_eq!(called(2, "Ben").await, ("Ben".to_owned(), 2));
+    assert_eq!(called(3, "bEN").await, ("bEN 2".to_owned(), 2));
+    assert_eq!(called(4, "Ben").await, ("Ben 3".to_owned(), 2));
+    assert_eq!(
+        called(3, "bEN").await,
+        ("bEN 2".to_owned(), 0),
+        "it asks again for what it has"
+    );
+    assert_eq!(
+        called(2, "Anna").await,
+        ("Anna 2".to_owned(), 2),
+        "also of who is in already"
+    );
+    assert_eq!(called(2, "Ben").await, ("Ben".to_owned(), 2));
+    store.leave_party(party_id(1), device(2), NOW + 1).await.unwrap();
+    assert_eq!(called(5, "Ben").await, ("Ben".to_owned(), 2), "who left has no name");
+}
+
+pub(super) async fn all_who_ask_for_one_name_at_once_get_names_of_their_own(store: Store) {
+    store.create_party(&founding(1, None)).await.unwrap();
+    at_once(40, |n| {
+        let store = store.clone();
+        async move { redeem(&store, 1000 + n, 1).await.map(drop).unwrap() }
+    })
+    .await;
+    let state = seen_by(&store, 1, 1).await;
+    let names: BTreeSet<_> = state.members().map(|seat| seat.name.as_str().to_lowercase()).collect();
+    assert_eq!(names.len(), 41);
 }

@@ -45,6 +45,10 @@ pub fn all() -> Vec<Check> {
         membership::the_last_to_leave_ends_a_party_unless_it_is_persistent,
         membership::a_device_sees_its_own_parties_only,
         membership::a_device_can_be_in_so_many_parties,
+        membership::a_key_belongs_to_one_device_of_a_party,
+        membership::one_of_two_devices_that_bring_one_key_at_once_gets_in,
+        membership::a_name_belongs_to_one_member_at_a_time,
+        membership::all_who_ask_for_one_name_at_once_get_names_of_their_own,
         events::a_change_meant_for_another_version_is_refused,
         events::of_concurrent_changes_to_one_version_one_wins,
         events::only_the_host_changes_settings_and_ends_the_party,
@@ -52,6 +56,7 @@ pub fn all() -> Vec<Check> {
         events::a_gap_is_replayed_and_a_long_one_becomes_a_snapshot,
         upkeep::secrets_are_drawn_once,
         upkeep::members_not_seen_are_found_and_removed,
+        upkeep::parties_nobody_was_in_for_long_are_forgotten,
         upkeep::expired_invites_and_empty_parties_are_cleared_away,
     ]
 }

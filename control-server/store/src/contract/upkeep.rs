@@ -50,3 +50,20 @@ pub(super) async fn expired_invites_and_empty_parties_are_cleared_away(store: St
     let outcome = redeem(&store, 5, 1).await.map(drop);
     assert!(matches!(outcome, Err(StoreError::Refused(Refusal::InviteUnknown))));
 }
+
+pub(super) async fn parties_nobody_was_in_for_long_are_forgotten(store: Store) {
+    for n in 1..=4 {
+        let mut party = founding(n, None);
+        party.party.persistent = true;
+        store.create_party(&party).await.unwrap();
+    }
+    let before = NOW + 10_000;
+    store.mark_seen(&[(party_id(2), MemberId(100))], before).await.unwrap();
+    store.leave_party(party_id(3), device(3), before).await.unwrap();
+    store.leave_party(party_id(4), device(4), NOW).await.unwrap();
+    assert_eq!(store.delete_forgotten_parties(NOW).await.unwrap(), 0);
+    assert_eq!(store.delete_forgotten_parties(before).await.unwrap(), 2);
+    for (party, kept) in [(1, false), (2, true), (3, true), (4, false)] {
+        assert_eq!(store.replay(party_id(party), None).await.is_ok(), kept, "{party}");
+    }
+}

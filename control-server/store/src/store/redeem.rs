@@ -77,10 +77,12 @@ async fn come_back(
     redemption: &Redemption,
 ) -> Result<(MemberId, Vec<PartyEvent>)> {
     let number = seat.number;
-    if seat.name == redemption.name && seat.device_key == redemption.device_key {
+    let name = free_name(state, redemption);
+    if seat.name == name && seat.device_key == redemption.device_key {
         return Ok((number, Vec::new()));
     }
-    seat.name = redemption.name.clone();
+    require_own_key(state, redemption)?;
+    seat.name = name;
     seat.device_key = redemption.device_key;
     tx.save_seat(state.row.id, &seat).await?;
     state.row.version += 1;
@@ -105,6 +107,7 @@ async fn join(
         .into());
     }
     require_room_for_party(tx, redemption.device).await?;
+    require_own_key(state, redemption)?;
     let party = state.row.id;
     let number = admit(&state.row, &state.seats)?;
     let kept = state.seats.iter().find(|seat| seat.device == redemption.device);
@@ -117,7 +120,7 @@ async fn join(
         device: redemption.device,
         identity_key: redemption.identity_key,
         device_key: redemption.device_key,
-        name: redemption.name.clone(),
+        name: free_name(state, redemption),
         joined_at_ms: redemption.now_ms,
         last_seen_ms: redemption.now_ms,
         left_at_ms: None,
@@ -128,6 +131,29 @@ async fn join(
     }
     state.row.version += 1;
     Ok((number, joined(state, seat)))
+}
+
+/// Refuses a WireGuard key that another device has, or had when it left: peers tell members apart by their keys, and whoever
+/// could take the key of somebody who is away would keep them out.
+fn require_own_key(state: &PartyState, redemption: &Redemption) -> Result<()> {
+    let mut others = state.seats.iter().filter(|seat| seat.device != redemption.device);
+    if others.any(|seat| seat.device_key == redemption.device_key) {
+        return Err(Refusal::KeyTaken.into());
+    }
+    Ok(())
+}
+
+/// The name the device asks for, or the first of "name 2", "name 3" and so on that no other member has.
+fn free_name(state: &PartyState, redemption: &Redemption) -> MemberName {
+    let others = || state.members().filter(|seat| seat.device != redemption.device);
+    let is_free = |name: &MemberName| !others().any(|other| other.name.looks_like(name));
+    let wanted = &redemption.name;
+    // One of these is free: there is one more of them than there are others.
+    let numbered = (2..=others().count() + 2).map(|number| wanted.numbered(number));
+    std::iter::once(wanted.clone())
+        .chain(numbered)
+        .find(is_free)
+        .unwrap_or_else(|| wanted.clone())
 }
 
 /// Puts the seat into `state`, for whoever joined or came back, and tells the party.

@@ -48,6 +48,29 @@ impl Store {
         retry!(self.try_delete_empty_parties())
     }
 
+    /// Ends parties, persistent or not, that nobody was in since `before_ms`; how many there were.
+    pub async fn delete_forgotten_parties(&self, before_ms: u64) -> Result<usize> {
+        retry!(self.try_delete_forgotten_parties(before_ms))
+    }
+
+    async fn try_delete_forgotten_parties(&self, before_ms: u64) -> Result<usize> {
+        let mut tx = self.database.write().await?;
+        let mut deleted = 0;
+        for party in tx.forgotten_parties(before_ms).await? {
+            // As above: somebody may have come since.
+            if tx.lock_party(party).await?.is_none() {
+                continue;
+            }
+            let seats = tx.seats(party).await?;
+            if seats.iter().all(|seat| seat.last_here_ms() < before_ms) {
+                tx.delete_party(party).await?;
+                deleted += 1;
+            }
+        }
+        tx.commit().await?;
+        Ok(deleted)
+    }
+
     async fn try_delete_empty_parties(&self) -> Result<usize> {
         let mut tx = self.database.write().await?;
         let mut deleted = 0;
