@@ -1,8 +1,12 @@
 //! Every refusal on its way out: a status, a stable code, one sentence. What the database said stays in the log.
 
+use std::num::NonZeroU32;
+use std::sync::LazyLock;
+
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use lanrage_shared::api::error::{ApiError, ErrorCode};
 use lanrage_store::{Refusal, StoreError};
 
@@ -47,6 +51,13 @@ impl Failure {
         }
     }
 
+    /// The same, in other words.
+    #[must_use]
+    pub fn saying(mut self, message: String) -> Self {
+        self.error.message = message;
+        self
+    }
+
     /// 503: not now.
     pub fn unavailable(message: impl Into<String>) -> Self {
         Self {
@@ -54,6 +65,13 @@ impl Failure {
             ..Self::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable, message)
         }
     }
+}
+
+/// Whether to say that the database fails: once a second, however many ask. Their requests would fill the log otherwise.
+fn may_log() -> bool {
+    static LINES: LazyLock<DefaultDirectRateLimiter> =
+        LazyLock::new(|| RateLimiter::direct(Quota::per_second(NonZeroU32::MIN)));
+    LINES.check().is_ok()
 }
 
 impl From<StoreError> for Failure {
@@ -86,11 +104,15 @@ impl From<StoreError> for Failure {
             StoreError::Refused(refusal) => refusal.into(),
             StoreError::Contended => Self::unavailable("too many changes of this party at once: try again"),
             StoreError::Unavailable(detail) => {
-                tracing::warn!(detail, "the database cannot be reached");
+                if may_log() {
+                    tracing::warn!(detail, "the database cannot be reached");
+                }
                 Self::unavailable("the server's database cannot be reached right now: try again in a moment")
             }
             StoreError::Internal(detail) => {
-                tracing::error!(detail, "the database failed");
+                if may_log() {
+                    tracing::error!(detail, "the database failed");
+                }
                 Self::new(
                     Status::INTERNAL_SERVER_ERROR,
                     ErrorCode::Internal,

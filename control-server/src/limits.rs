@@ -1,5 +1,6 @@
 //! How often anybody may ask, before it costs a signature check or a transaction.
 
+use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 
@@ -12,48 +13,76 @@ use crate::config::LimitsConfig;
 /// Authenticated requests of one device: what an impatient person with a script makes, and no more.
 const DEVICE_PER_SECOND: NonZeroU32 = NonZeroU32::new(10).unwrap();
 const DEVICE_BURST: NonZeroU32 = NonZeroU32::new(60).unwrap();
+/// Invites a device may redeem: each tells the whole party that somebody came or has another name.
+const REDEMPTIONS_PER_MINUTE: NonZeroU32 = NonZeroU32::new(20).unwrap();
+const REDEMPTION_BURST: NonZeroU32 = NonZeroU32::new(30).unwrap();
 
-/// Request rates, by address for who has not shown a token and by device for who has.
+/// Request rates. A stranger is counted by its household; a device by itself and by its household, because anybody can make
+/// devices for nothing. The two counts of a household are apart, so that a stranger does not keep its neighbours' devices out.
 pub struct Limits {
-    addresses: DefaultKeyedRateLimiter<IpAddr>,
+    strangers: DefaultKeyedRateLimiter<IpAddr>,
+    households: DefaultKeyedRateLimiter<IpAddr>,
     devices: DefaultKeyedRateLimiter<DeviceId>,
+    redemptions: DefaultKeyedRateLimiter<DeviceId>,
+    new_parties: DefaultKeyedRateLimiter<IpAddr>,
     clock: DefaultClock,
 }
 
 impl Limits {
     /// With the configured rates.
     pub fn new(config: &LimitsConfig) -> Self {
-        let by_address = Quota::per_second(config.requests_per_second).allow_burst(config.request_burst);
+        let by_household = Quota::per_second(config.requests_per_second).allow_burst(config.request_burst);
         let by_device = Quota::per_second(DEVICE_PER_SECOND).allow_burst(DEVICE_BURST);
         Self {
-            addresses: RateLimiter::keyed(by_address),
+            strangers: RateLimiter::keyed(by_household),
+            households: RateLimiter::keyed(by_household),
             devices: RateLimiter::keyed(by_device),
+            redemptions: RateLimiter::keyed(Quota::per_minute(REDEMPTIONS_PER_MINUTE).allow_burst(REDEMPTION_BURST)),
+            new_parties: RateLimiter::keyed(Quota::per_hour(config.parties_per_hour)),
             clock: DefaultClock::default(),
         }
     }
 
     /// Counts one request without a token; the seconds to wait when there were too many.
-    pub fn address(&self, address: IpAddr) -> Result<(), u64> {
-        self.addresses
-            .check_key(&household(address))
-            .map_err(|until| seconds(until.wait_time_from(self.clock.now())))
+    pub fn stranger(&self, address: IpAddr) -> Result<(), u64> {
+        self.count(&self.strangers, &household(address))
     }
 
-    /// Counts one request of a device; the seconds to wait when there were too many.
-    pub fn device(&self, device: DeviceId) -> Result<(), u64> {
-        self.devices
-            .check_key(&device)
-            .map_err(|until| seconds(until.wait_time_from(self.clock.now())))
+    /// Counts one request of a device at this address; the seconds to wait when there were too many.
+    pub fn device(&self, device: DeviceId, address: IpAddr) -> Result<(), u64> {
+        self.count(&self.devices, &device)?;
+        self.count(&self.households, &household(address))
+    }
+
+    /// Counts one invite that a device shows; the seconds to wait when there were too many.
+    pub fn redemption(&self, device: DeviceId) -> Result<(), u64> {
+        self.count(&self.redemptions, &device)
+    }
+
+    /// Counts one party made from this address; the seconds to wait when there were too many.
+    pub fn new_party(&self, address: IpAddr) -> Result<(), u64> {
+        self.count(&self.new_parties, &household(address))
     }
 
     /// Forgets whoever has been quiet long enough to have their whole burst again, which keeps the maps bounded by the
     /// rates themselves.
     pub fn forget_idle(&self) {
-        self.addresses.retain_recent();
-        self.devices.retain_recent();
-        self.addresses.shrink_to_fit();
-        self.devices.shrink_to_fit();
+        forget_idle(&self.strangers);
+        forget_idle(&self.households);
+        forget_idle(&self.devices);
+        forget_idle(&self.redemptions);
+        forget_idle(&self.new_parties);
     }
+
+    fn count<K: Hash + Eq + Clone>(&self, limiter: &DefaultKeyedRateLimiter<K>, key: &K) -> Result<(), u64> {
+        let outcome = limiter.check_key(key);
+        outcome.map_err(|until| seconds(until.wait_time_from(self.clock.now())))
+    }
+}
+
+fn forget_idle<K: Hash + Eq + Clone>(limiter: &DefaultKeyedRateLimiter<K>) {
+    limiter.retain_recent();
+    limiter.shrink_to_fit();
 }
 
 fn seconds(wait: std::time::Duration) -> u64 {
@@ -99,9 +128,9 @@ mod tests {
             ..LimitsConfig::default()
         });
         let address = "192.0.2.1".parse().unwrap();
-        assert_eq!(limits.address(address), Ok(()));
-        assert_eq!(limits.address(address), Ok(()));
-        assert!(limits.address(address).is_err_and(|wait| (1..=2).contains(&wait)));
-        assert_eq!(limits.address("192.0.2.2".parse().unwrap()), Ok(()));
+        assert_eq!(limits.stranger(address), Ok(()));
+        assert_eq!(limits.stranger(address), Ok(()));
+        assert!(limits.stranger(address).is_err_and(|wait| (1..=2).contains(&wait)));
+        assert_eq!(limits.stranger("192.0.2.2".parse().unwrap()), Ok(()));
     }
 }

@@ -12,6 +12,8 @@ const EVERY: Duration = Duration::from_secs(60);
 const DAY_MS: u64 = 24 * 3600 * 1000;
 /// A member who has not connected for this long is no longer one.
 pub const UNSEEN_MS: u64 = 30 * DAY_MS;
+/// A party nobody was in for this long is forgotten, also a persistent one: its host would be its only member by then.
+pub const FORGOTTEN_MS: u64 = 180 * DAY_MS;
 /// An expired invite is kept this long, so that whoever comes late is told that it has expired.
 pub const EXPIRED_KEPT_MS: u64 = 7 * DAY_MS;
 
@@ -45,10 +47,17 @@ pub async fn once(app: &App) -> Result<()> {
     let before_ms = now_ms.saturating_sub(UNSEEN_MS);
     for (party, device) in app.store.unseen_since(before_ms).await? {
         if let Some(changed) = app.store.remove_unseen(party, device, before_ms, now_ms).await? {
-            tracing::info!(%party, %device, "a member was not seen for 30 days and is no longer one");
+            tracing::debug!(%party, %device, "a member was not seen for 30 days and is no longer one");
             app.announce(&changed);
         }
     }
     app.store.delete_empty_parties().await?;
+    let forgotten = app
+        .store
+        .delete_forgotten_parties(now_ms.saturating_sub(FORGOTTEN_MS))
+        .await?;
+    if forgotten > 0 {
+        tracing::info!(parties = forgotten, "parties nobody was in for 180 days are forgotten");
+    }
     Ok(())
 }

@@ -25,19 +25,14 @@ impl FromRequestParts<AppState> for Device {
                 let now_ms = app.clock.now_ms();
                 app.authority.verify(token, now_ms).map_err(refuse)
             });
-        match verdict {
-            Ok(claims) => {
-                app.limits.device(claims.sub).map_err(Failure::rate_limited)?;
-                Ok(Self(claims))
-            }
-            Err(failure) => {
-                // Whoever guesses tokens runs into the limit of its address.
-                if let Some(peer) = parts.extensions.get::<Peer>() {
-                    app.limits.address(peer.address.ip()).map_err(Failure::rate_limited)?;
-                }
-                Err(failure)
-            }
-        }
+        let address = Peer::of(parts)?.address.ip();
+        let counted = match &verdict {
+            Ok(claims) => app.limits.device(claims.sub, address),
+            // Whoever guesses tokens is a stranger.
+            Err(_) => app.limits.stranger(address),
+        };
+        counted.map_err(Failure::rate_limited)?;
+        verdict.map(Self)
     }
 }
 

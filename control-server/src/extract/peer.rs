@@ -19,6 +19,16 @@ pub struct Peer {
     pub place: Arc<Place>,
 }
 
+impl Peer {
+    /// Of this request. Without one nobody could be counted, so nobody is answered.
+    pub fn of(parts: &Parts) -> Result<&Self, Failure> {
+        parts
+            .extensions
+            .get::<Self>()
+            .ok_or_else(|| Failure::unavailable("the server does not know where this request comes from"))
+    }
+}
+
 /// Whoever asks for what needs no token. Extracting it counts the request.
 #[derive(Debug)]
 pub struct Stranger;
@@ -27,9 +37,8 @@ impl FromRequestParts<AppState> for Stranger {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, app: &AppState) -> Result<Self, Failure> {
-        if let Some(peer) = parts.extensions.get::<Peer>() {
-            app.limits.address(peer.address.ip()).map_err(Failure::rate_limited)?;
-        }
+        let address = Peer::of(parts)?.address.ip();
+        app.limits.stranger(address).map_err(Failure::rate_limited)?;
         Ok(Self)
     }
 }

@@ -14,7 +14,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -34,6 +34,8 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_HEAD: usize = 16 * 1024;
 /// Rest after an accept that failed, which it does when the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How often that is said.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
 
 /// A socket that listens, and what answers on it.
 pub struct Listening {
@@ -57,6 +59,7 @@ pub async fn serve(listening: Listening, shutdown: CancellationToken) {
         places,
     } = listening;
     let tasks = TaskTracker::new();
+    let mut complained: Option<Instant> = None;
     loop {
         let accepted = tokio::select! {
             () = shutdown.cancelled() => break,
@@ -65,7 +68,10 @@ pub async fn serve(listening: Listening, shutdown: CancellationToken) {
         let (stream, address) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
+                if complained.is_none_or(|last| last.elapsed() > COMPLAIN_EVERY) {
+                    tracing::warn!(%error, "connections cannot be accepted");
+                    complained = Some(Instant::now());
+                }
                 sleep(ACCEPT_PAUSE).await;
                 continue;
             }
@@ -158,7 +164,7 @@ mod tests {
     use axum::middleware::from_fn;
     use axum::routing::{get, post};
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
-    use tokio::time::{Instant, interval};
+    use tokio::time::interval;
 
     use super::*;
     use crate::router::{REQUEST_TIMEOUT, give_up_late};

@@ -130,7 +130,7 @@ async fn who_asks_too_often_is_told_when_to_come_back() {
     }
     assert!(last.headers.contains_key("retry-after"));
     last.refused(429, ErrorCode::RateLimited);
-    // Whoever has a token has a limit of its own.
+    // Whoever has a token is counted apart.
     assert!(anna.get("/v1/parties").await.ok::<Vec<Party>>().is_empty());
 }
 
@@ -200,4 +200,24 @@ async fn whatever_needs_no_token_is_counted() {
             .await
             .refused(429, ErrorCode::RateLimited);
     }
+}
+
+#[tokio::test]
+async fn devices_of_one_address_share_a_limit() {
+    let server = TestServer::start_with(LimitsConfig {
+        requests_per_second: NonZeroU32::new(1).unwrap(),
+        request_burst: NonZeroU32::new(8).unwrap(),
+        ..LimitsConfig::default()
+    })
+    .await;
+    let (anna, ben) = (Device::new(&server, 1).await, Device::new(&server, 2).await);
+    for _ in 0..4 {
+        assert!(anna.get("/v1/parties").await.ok::<Vec<Party>>().is_empty());
+        assert!(ben.get("/v1/parties").await.ok::<Vec<Party>>().is_empty());
+    }
+    let mut last = anna.get("/v1/parties").await;
+    while last.status != 429 {
+        last = ben.get("/v1/parties").await;
+    }
+    last.refused(429, ErrorCode::RateLimited);
 }

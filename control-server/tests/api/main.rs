@@ -7,6 +7,7 @@
 )]
 
 mod auth;
+mod logs;
 mod observer;
 mod parties;
 mod stream;

@@ -1,9 +1,11 @@
 //! Parties, members and invites, over real HTTPS.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::support::{Answer, Code, Device, Request, TestServer, party};
+use lanrage_control::config::LimitsConfig;
 use lanrage_shared::addr::overlap;
 use lanrage_shared::api::error::ErrorCode;
 use lanrage_shared::api::invite::InviteCreated;
@@ -269,6 +271,73 @@ async fn a_device_that_asks_without_end_is_slowed_down() {
             break;
         }
         answer.refused(404, ErrorCode::InviteUnknown);
+    }
+}
+
+#[tokio::test]
+async fn an_address_makes_so_many_parties_an_hour() {
+    let server = TestServer::start_with(LimitsConfig {
+        parties_per_hour: NonZeroU32::new(2).unwrap(),
+        ..LimitsConfig::default()
+    })
+    .await;
+    for n in 1..=2 {
+        let device = Device::new(&server, n).await;
+        device.host(&Code::new(u8::try_from(n).unwrap()), None).await;
+    }
+    let third = Device::new(&server, 3).await;
+    let request = Request::new("POST", "/v1/parties").json(&party(&Code::new(3), None));
+    let answer = third.send(request).await;
+    assert!(answer.headers.contains_key("retry-after"));
+    let error = answer.refused(429, ErrorCode::RateLimited);
+    assert!(error.message.contains("parties"), "{}", error.message);
+    assert!(third.get("/v1/parties").await.ok::<Vec<Party>>().is_empty());
+}
+
+#[tokio::test]
+async fn a_member_cannot_rename_itself_without_end() {
+    let server = TestServer::start().await;
+    let (anna, ben) = (Device::new(&server, 1).await, Device::new(&server, 2).await);
+    let code = Code::new(1);
+    let id = anna.host(&code, None).await.party.id;
+    let mut renamed = 0;
+    while ben.redeem(&code, &format!("Ben {renamed}")).await.status == 200 {
+        renamed += 1;
+    }
+    // More than a person does, fewer than a device may ask for anything.
+    assert!((10..50).contains(&renamed), "{renamed}");
+    ben.redeem(&code, "Ben").await.refused(429, ErrorCode::RateLimited);
+    assert_eq!(ben.leave(id).await.status, 204);
+}
+
+#[tokio::test]
+async fn the_key_of_another_member_is_refused_and_a_taken_name_gets_a_number() {
+    let server = TestServer::start().await;
+    let (anna, ben) = (Device::new(&server, 1).await, Device::new(&server, 2).await);
+    let code = Code::new(1);
+    anna.host(&code, None).await;
+    let mut thief = Device::new(&server, 3).await;
+    thief.secret = anna.secret.clone();
+    thief.sign_in().await;
+    let error = thief.redeem(&code, "Anna").await.refused(409, ErrorCode::KeyTaken);
+    assert!(error.message.contains("--state-dir"), "{}", error.message);
+    let joined = ben.join(&code, "anna").await;
+    let me = joined.party.members.iter().find(|member| member.id == joined.me);
+    assert_eq!(me.unwrap().name.as_str(), "anna 2");
+}
+
+#[tokio::test]
+async fn a_persistent_party_nobody_was_in_for_half_a_year_is_forgotten() {
+    let server = TestServer::start().await;
+    let mut anna = Device::new(&server, 1).await;
+    let mut request = party(&Code::new(1), None);
+    request.persistent = true;
+    let _: Joined = anna.send(Request::new("POST", "/v1/parties").json(&request)).await.ok();
+    for (days, kept) in [(179, 1), (2, 0)] {
+        server.clock.advance(Duration::from_secs(days * 24 * 3600));
+        lanrage_control::upkeep::once(&server.app).await.unwrap();
+        anna.sign_in().await;
+        assert_eq!(anna.get("/v1/parties").await.ok::<Vec<Party>>().len(), kept);
     }
 }
 

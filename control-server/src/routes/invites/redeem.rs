@@ -16,6 +16,7 @@ pub async fn redeem(
     Device(claims): Device,
     Body(request): Body<RedeemInvite>,
 ) -> Result<Json<Joined>, Failure> {
+    app.limits.redemption(claims.sub).map_err(Failure::rate_limited)?;
     let redemption = Redemption {
         auth_hash: request.auth.hash(),
         device: claims.sub,
@@ -31,7 +32,7 @@ pub async fn redeem(
         })
         .await?;
     if !redeemed.changed.events.is_empty() {
-        tracing::info!(party = %redeemed.state.row.id, device = %claims.sub, "a device joined");
+        tracing::debug!(party = %redeemed.state.row.id, device = %claims.sub, "a device joined");
     }
     app.announce(&redeemed.changed);
     Ok(Json(Joined {

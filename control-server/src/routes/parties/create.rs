@@ -1,3 +1,4 @@
+use axum::Extension;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -11,18 +12,23 @@ use super::check_max_members;
 use crate::app::AppState;
 use crate::domain::ipam;
 use crate::error::Failure;
-use crate::extract::{Body, Device};
+use crate::extract::{Body, Device, Peer};
 use crate::routes::invites::new_invite;
 
 /// `POST /v1/parties`: the caller becomes the first member and the host.
 pub async fn create(
     State(app): State<AppState>,
     Device(claims): Device,
+    Extension(peer): Extension<Peer>,
     Body(request): Body<CreateParty>,
 ) -> Result<(StatusCode, Json<Joined>), Failure> {
     let founding = founding(&request, &claims, app.clock.now_ms())?;
+    app.limits.new_party(peer.address.ip()).map_err(|wait| {
+        let message = format!("too many parties were made from your address: try again in {wait} s");
+        Failure::rate_limited(wait).saying(message)
+    })?;
     let created = app.store.create_party(&founding).await?;
-    tracing::info!(party = %founding.party.id, device = %claims.sub, "a party was created");
+    tracing::debug!(party = %founding.party.id, device = %claims.sub, "a party was created");
     let joined = Joined {
         party: app.party(&created.state),
         seq: created.state.row.seq,

@@ -1,0 +1,81 @@
+//! What a stranger can write into the operator's log: nothing.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+
+use crate::support::{Code, Device, Request, Stream, TestServer, connect};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tracing::Level;
+use tracing::subscriber::DefaultGuard;
+
+/// What was logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        Write::write(&mut *self.0.lock().unwrap(), bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+/// Hears this thread from here on, from INFO up.
+fn listen() -> (Log, DefaultGuard) {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(Level::INFO)
+        .with_writer(move || writer.clone())
+        .finish();
+    (log, tracing::subscriber::set_default(subscriber))
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn no_stranger_writes_into_the_log() {
+    let (log, _guard) = listen();
+    let server = TestServer::start().await;
+
+    let (anna, ben) = (Device::new(&server, 1).await, Device::new(&server, 2).await);
+    let code = Code::new(1);
+    let id = anna.host(&code, None).await.party.id;
+    ben.join(&code, "Ben").await;
+    ben.join(&code, "Benjamin").await;
+    ben.leave(id).await;
+    anna.send(Request::new("DELETE", format!("/v1/parties/{id}"))).await;
+    server.request(Request::new("GET", "/nothing")).await;
+    let mut stream = Stream::connect(&ben).await;
+    stream.say_text("nonsense").await;
+    stream.bye().await;
+    let mut not_tls = TcpStream::connect(server.address).await.unwrap();
+    not_tls.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    let mut not_http = connect(server.target()).await.unwrap();
+    not_http.write_all(b"\0\0\0\0\r\n\r\n").await.unwrap();
+    server.stop().await;
+
+    assert_eq!(log.text(), "");
+    tracing::info!("heard");
+    assert!(log.text().contains("heard"));
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_database_that_is_away_is_mentioned_once_a_second_however_many_ask() {
+    let (log, _guard) = listen();
+    let server = TestServer::start().await;
+    server.app.store.close().await;
+    let began = std::time::Instant::now();
+    for _ in 0..30 {
+        assert_eq!(server.request(Request::new("GET", "/readyz")).await.status, 503);
+    }
+    let lines = log.text().matches("the database cannot be reached").count();
+    assert!(lines as u64 <= 2 + began.elapsed().as_secs(), "{}", log.text());
+}
