@@ -8,3 +8,4 @@ pub mod invite;
 pub mod party;
 pub mod presence;
 pub mod relay;
+pub mod secret;
