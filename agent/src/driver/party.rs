@@ -153,7 +153,7 @@ impl PartySession {
                 self.engine.handle_server(true, now);
                 self.save_soon(now);
             }
-            ServerMessage::Snapshot { seq, party } => {
+            ServerMessage::Snapshot { seq, party, secrets: _ } => {
                 if let Err(reason) = self.check_snapshot(&party) {
                     tracing::warn!(%reason, "the control server describes a party that cannot be; it is not believed");
                     return Outcome::Stays;
@@ -166,6 +166,11 @@ impl PartySession {
                 if self.me().is_none() {
                     return Outcome::Over("you are no longer a member of this party".to_owned());
                 }
+            }
+            ServerMessage::Services { services } => {
+                self.services_changed |= self.cache.services != services;
+                self.cache.services = services;
+                self.save_soon(now);
             }
             ServerMessage::Event { seq, event } => {
                 self.known.store(seq, Ordering::Relaxed);
@@ -214,7 +219,7 @@ impl PartySession {
                 self.engine.handle_joined(&member, now);
                 members.push(member);
             }
-            PartyEvent::MemberLeft { member } => {
+            PartyEvent::MemberLeft { member, how: _ } => {
                 tracing::info!(peer = %member, "a member left");
                 self.cache.party.members.retain(|known| known.id != member);
                 self.engine.handle_left(member);
@@ -230,8 +235,10 @@ impl PartySession {
                 cached.persistent = party.persistent;
                 cached.max_members = party.max_members;
                 cached.epoch = party.epoch;
+                cached.secret_epoch = party.secret_epoch;
                 cached.version = party.version;
             }
+            PartyEvent::SecretChanged { .. } => {}
             PartyEvent::Deleted => return Outcome::Over("the party was deleted".to_owned()),
         }
         Outcome::Stays
