@@ -109,6 +109,7 @@ mod tests {
         };
         let services = Services {
             stun: hosts.iter().map(stun).collect(),
+            relays: Vec::new(),
         };
         let server = ServerLink {
             host: reached.to_owned(),

@@ -92,6 +92,7 @@ mod tests {
             name: "Friday".parse().unwrap(),
             host: MemberId(1),
             epoch: 1,
+            secret_epoch: 1,
             version: 1,
             persistent: false,
             max_members: 64,
