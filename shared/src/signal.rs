@@ -21,6 +21,19 @@ pub const MAX_SIGNAL_TEXT: usize = 4096;
 pub const MAX_RELAYS: usize = 4;
 const AAD: &[u8] = b"lanrage signal v1";
 
+/// What a signal starts with that travels as a datagram through a relay, while the control server is away.
+const DATAGRAM_MAGIC: [u8; 4] = [0xF5, b'L', b'R', 2];
+
+/// A sealed signal as a datagram for a relay.
+pub fn to_datagram(sealed: &str) -> Vec<u8> {
+    [&DATAGRAM_MAGIC, sealed.as_bytes()].concat()
+}
+
+/// The sealed signal in a datagram, if it looks like one.
+pub fn from_datagram(datagram: &[u8]) -> Option<&str> {
+    std::str::from_utf8(datagram.strip_prefix(&DATAGRAM_MAGIC)?).ok()
+}
+
 /// How an agent came to know one of its addresses (RFC 8445 §5.1.1 calls the first two host candidates, the third server
 /// reflexive). The order is the order of preference between paths of equal speed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

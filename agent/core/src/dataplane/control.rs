@@ -2,11 +2,13 @@
 
 use std::time::Instant;
 
+use lanrage_shared::signal;
 use lanrage_shared::wire::{probe, stun};
 
 use super::Table;
+use crate::batch::{Packet, Route};
 
-/// STUN answers let through per second and thread. Discovery asks a few dozen questions in its busiest second, and anybody
+/// STUN answers (and relayed signals) let through per second and thread. Discovery asks a few dozen questions in its busiest second, and anybody
 /// can forge what looks like an answer.
 const STUN_PER_S: f64 = 500.0;
 
@@ -27,12 +29,17 @@ impl Default for ControlFilter {
 }
 
 impl ControlFilter {
-    /// Whether a datagram that is not WireGuard is worth the loop's time: a probe of a member, or what may be a STUN answer.
-    pub(super) fn admits(&mut self, table: &Table, datagram: &[u8], now: Instant) -> bool {
-        match probe::tag_of(datagram) {
-            Some(tag) => table.knows_tag(&tag),
-            None => stun::looks_like_stun(datagram) && self.spend(now),
+    /// Whether a packet that is not WireGuard is worth the loop's time: a probe of a member, a signal through a relay, or what
+    /// may be a STUN answer.
+    pub(super) fn admits(&mut self, table: &Table, packet: &Packet, now: Instant) -> bool {
+        if let Some(tag) = probe::tag_of(&packet.data) {
+            return table.knows_tag(&tag);
         }
+        let awaited = match packet.peer {
+            Route::Direct(_) => stun::looks_like_stun(&packet.data),
+            Route::Relay { .. } => signal::from_datagram(&packet.data).is_some(),
+        };
+        awaited && self.spend(now)
     }
 
     fn spend(&mut self, now: Instant) -> bool {

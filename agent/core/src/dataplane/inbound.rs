@@ -1,6 +1,6 @@
 //! From the network to the TUN.
 
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -10,7 +10,7 @@ use bytes::BytesMut;
 use super::control::ControlFilter;
 use super::outbound::{addresses, ip_length};
 use super::{DropReason, Drops, PeerLink, Table, TableCell};
-use crate::batch::Datagram;
+use crate::batch::{Datagram, Outgoing, Packet, Route};
 use crate::wg::{self, Incoming, Message, WireGuard};
 
 /// What a batch of datagrams turned into. Reused from batch to batch; the caller drains it.
@@ -19,9 +19,9 @@ pub struct InboundBatch {
     /// IP packets for the TUN.
     pub packets: Vec<BytesMut>,
     /// WireGuard's answers, to be sent at once.
-    pub answers: Vec<Datagram>,
+    pub answers: Outgoing,
     /// Members' probes and what may be STUN answers, for the engine.
-    pub control: Vec<Datagram>,
+    pub control: Vec<Packet>,
 }
 
 /// The receiving direction. One per thread: it holds that thread's scratch space.
@@ -45,15 +45,24 @@ impl Inbound {
     }
 
     /// Decrypts datagrams and sorts what they hold.
-    pub fn handle_datagrams(&mut self, datagrams: &mut Vec<Datagram>, out: &mut InboundBatch, now: Instant) {
+    pub fn handle_datagrams<P: Into<Route>>(
+        &mut self,
+        datagrams: &mut Vec<Datagram<P>>,
+        out: &mut InboundBatch,
+        now: Instant,
+    ) {
         let table = self.table.load_full();
-        for datagram in datagrams.drain(..) {
-            if wg::looks_like_wireguard(&datagram.data) {
-                if let Err(reason) = self.handle_wireguard(&table, datagram, out, now) {
+        for Datagram { peer, data } in datagrams.drain(..) {
+            let packet = Packet {
+                peer: peer.into(),
+                data,
+            };
+            if wg::looks_like_wireguard(&packet.data) {
+                if let Err(reason) = self.handle_wireguard(&table, packet, out, now) {
                     self.drops.count(reason);
                 }
-            } else if self.filter.admits(&table, &datagram.data, now) {
-                out.control.push(datagram);
+            } else if self.filter.admits(&table, &packet, now) {
+                out.control.push(packet);
             } else {
                 self.drops.count(DropReason::Noise);
             }
@@ -63,25 +72,25 @@ impl Inbound {
     fn handle_wireguard(
         &mut self,
         table: &Table,
-        Datagram { peer: from, data }: Datagram,
+        Packet { peer: from, data }: Packet,
         out: &mut InboundBatch,
         now: Instant,
     ) -> Result<(), DropReason> {
         let length = data.len() as u64;
-        let (peer, message) = match self.wireguard.read(from, data) {
+        let (peer, message) = match self.wireguard.read(source(from), data) {
             Incoming::Initiation { from, message } => (table.with_key(&from).ok_or(DropReason::NotAMember)?, message),
             Incoming::Session { index, message } => {
                 (table.with_index(index).ok_or(DropReason::UnknownSession)?, message)
             }
             Incoming::Answer(data) => {
-                out.answers.push(Datagram { peer: from, data });
+                out.answers.push(from, data);
                 return Ok(());
             }
             Incoming::Invalid => return Err(DropReason::Rejected),
         };
         let packet = self.decrypt(table, peer, from, message, out)?;
         peer.traffic.rx_bytes.fetch_add(length, Ordering::Relaxed);
-        if peer.path() == Some(from) {
+        if peer.path().is_some_and(|path| path.route == from) {
             peer.traffic.last_received_ms.store(table.ms(now), Ordering::Relaxed);
         }
         match packet {
@@ -97,19 +106,27 @@ impl Inbound {
         &mut self,
         table: &Table,
         peer: &PeerLink,
-        from: SocketAddr,
+        from: Route,
         message: Message,
         out: &mut InboundBatch,
     ) -> Result<Option<BytesMut>, DropReason> {
         let work = |tunnel: &mut dyn wg::Tunnel, send: &mut Vec<BytesMut>| {
             let result = tunnel.decrypt(message, send);
             if result.is_ok() && (peer.follows_source || peer.path().is_none()) {
-                peer.set_path(Some(from));
+                peer.set_path(Some(from.into()));
             }
             result
         };
         let (result, _) = peer.with_tunnel(table, &mut self.scratch, &mut out.answers, work);
         result.map_err(|_| DropReason::Rejected)
+    }
+}
+
+/// Whom WireGuard counts handshakes against under load: who speaks through a relay is counted by member.
+fn source(from: Route) -> SocketAddr {
+    match from {
+        Route::Direct(address) => address,
+        Route::Relay { member, .. } => (Ipv6Addr::from(u128::from(member.0)), member.0).into(),
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Instant;
 use bytes::BytesMut;
 
 use super::{DropReason, Drops, TableCell};
-use crate::batch::Datagram;
+use crate::batch::Outgoing;
 
 /// The sending direction. One per thread: it holds that thread's scratch space.
 pub struct Outbound {
@@ -27,7 +27,7 @@ impl Outbound {
     }
 
     /// Encrypts IP packets for their peers and pushes the datagrams to send, keeping their order.
-    pub fn handle_packets(&mut self, packets: &mut Vec<BytesMut>, send: &mut Vec<Datagram>, now: Instant) {
+    pub fn handle_packets(&mut self, packets: &mut Vec<BytesMut>, send: &mut Outgoing, now: Instant) {
         let table = self.table.load();
         let ms = table.ms(now);
         for packet in packets.drain(..) {

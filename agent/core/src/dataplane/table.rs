@@ -1,7 +1,7 @@
 //! The snapshot the packet threads read: who the members are and how each is reached right now.
 
 use std::collections::{HashMap, HashSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use bytes::BytesMut;
 use lanrage_shared::ids::{DeviceKey, MemberId};
 use parking_lot::Mutex;
 
-use crate::batch::Datagram;
+use crate::batch::{Outgoing, PathInUse};
 use crate::wg::{self, Tunnel};
 
 /// Session indices remembered per peer. A tunnel keeps 8 sessions and a handshake is repeated every 5 s, so what is older
@@ -32,7 +32,7 @@ pub struct PeerLink {
     /// Starts every probe of the peer's; none for a peer that sends no probes.
     pub probe_tag: Option<[u8; 4]>,
     tunnel: Mutex<Box<dyn Tunnel>>,
-    path: ArcSwapOption<SocketAddr>,
+    path: ArcSwapOption<PathInUse>,
     pub(super) traffic: Traffic,
 }
 
@@ -62,13 +62,13 @@ impl PeerLink {
     }
 
     /// Where packets to this peer go.
-    pub fn path(&self) -> Option<SocketAddr> {
+    pub fn path(&self) -> Option<PathInUse> {
         self.path.load().as_deref().copied()
     }
 
     /// Sets where packets to this peer go from now on.
-    pub fn set_path(&self, address: Option<SocketAddr>) {
-        self.path.store(address.map(Arc::new));
+    pub fn set_path(&self, path: Option<PathInUse>) {
+        self.path.store(path.map(Arc::new));
     }
 
     /// Runs `work` on the tunnel and addresses what it wants to send. Gives false when there was something to send and
@@ -77,7 +77,7 @@ impl PeerLink {
         &self,
         table: &Table,
         scratch: &mut Vec<BytesMut>,
-        send: &mut Vec<Datagram>,
+        send: &mut Outgoing,
         work: impl FnOnce(&mut dyn Tunnel, &mut Vec<BytesMut>) -> T,
     ) -> (T, bool) {
         let result = work(self.tunnel.lock().as_mut(), scratch);
@@ -87,20 +87,20 @@ impl PeerLink {
             if let Some(index) = wg::announced_index(&data) {
                 table.indices.register(index, self.member);
             }
-            let Some(peer) = path else { continue };
+            let Some(path) = path else { continue };
             self.traffic.tx_bytes.fetch_add(data.len() as u64, Ordering::Relaxed);
-            send.push(Datagram { peer, data });
+            send.push_along(path, data);
         }
         (result, sendable)
     }
 
     /// Starts a handshake on the current path.
-    pub fn start_handshake(&self, table: &Table, send: &mut Vec<Datagram>) {
+    pub fn start_handshake(&self, table: &Table, send: &mut Outgoing) {
         self.with_tunnel(table, &mut Vec::new(), send, |tunnel, out| tunnel.start_handshake(out));
     }
 
     /// Runs the tunnel's timers.
-    pub fn tick(&self, table: &Table, send: &mut Vec<Datagram>) {
+    pub fn tick(&self, table: &Table, send: &mut Outgoing) {
         self.with_tunnel(table, &mut Vec::new(), send, |tunnel, out| tunnel.tick(out));
     }
 

@@ -11,7 +11,7 @@ use lanrage_shared::keys::DeviceSecret;
 use lanrage_shared::wire::probe;
 
 use super::*;
-use crate::batch::Datagram;
+use crate::batch::{Datagram, Outgoing, Packet, PathInUse, RelayNumber, Route};
 use crate::wg::WireGuard;
 
 struct Member {
@@ -44,7 +44,7 @@ fn member(number: u16, peers: &[u16], now: Instant) -> Member {
             wireguard.tunnel(&key, Some([7; 32])),
         );
         link.probe_tag = Some([b't', b'a', b'g', *peer as u8]);
-        link.set_path(Some(address(*peer)));
+        link.set_path(Some(Route::from(address(*peer)).into()));
         Arc::new(link)
     });
     let table = Table::empty(now).with_peers(v4(number), v6(number), links.collect());
@@ -76,9 +76,9 @@ fn packet(from: Ipv4Addr, to: Ipv4Addr) -> BytesMut {
 
 impl Member {
     fn send(&mut self, packet: BytesMut, now: Instant) -> Vec<Datagram> {
-        let mut send = vec![];
+        let mut send = Outgoing::default();
         self.outbound.handle_packets(&mut vec![packet], &mut send, now);
-        send
+        send.direct
     }
 
     fn link(&self, peer: u16) -> Arc<PeerLink> {
@@ -94,7 +94,7 @@ fn deliver(to: &mut Member, from: SocketAddr, inbox: Vec<Datagram>, now: Instant
         .collect();
     let mut out = InboundBatch::default();
     to.inbound.handle_datagrams(&mut datagrams, &mut out, now);
-    (out.answers, out.packets)
+    (out.answers.direct, out.packets)
 }
 
 /// Carries datagrams between the two until both are silent; gives the packets that came out.
@@ -135,9 +135,9 @@ fn a_member_cannot_speak_for_another_nor_reach_beyond_this_one() {
         ),
         (BytesMut::from(&b"\x45 not an IP packet"[..]), DropReason::Malformed),
     ] {
-        let mut send = vec![];
+        let mut send = Outgoing::default();
         link.with_tunnel(&table, &mut vec![], &mut send, |tunnel, out| tunnel.encrypt(bad, out));
-        assert!(carry(&mut a, &mut b, send, now).is_empty());
+        assert!(carry(&mut a, &mut b, send.direct, now).is_empty());
         assert_eq!(b.drops.of(reason), 1, "{reason:?}");
     }
 }
@@ -176,7 +176,7 @@ fn a_peer_without_a_path_is_answered_where_it_spoke_from() {
     b.link(1).set_path(None);
     let first = a.send(packet(v4(1), v4(2)), now);
     assert_eq!(carry(&mut a, &mut b, first, now).len(), 1);
-    assert_eq!(b.link(1).path(), Some(address(1)));
+    assert_eq!(b.link(1).path(), Some(Route::from(address(1)).into()));
 }
 
 #[test]
@@ -219,4 +219,57 @@ fn noise_does_not_reach_the_loop() {
     let flood: usize = (0..10_000).map(|_| passed(&stun, now)).sum();
     assert_eq!(flood, 500, "of forged STUN answers at once");
     assert_eq!(passed(&stun, now + std::time::Duration::from_millis(10)), 1);
+}
+
+#[test]
+fn a_relayed_session_is_answered_through_the_relay() {
+    let now = Instant::now();
+    let (mut a, mut b) = (member(1, &[2], now), member(2, &[1], now));
+    let through = |number| Route::Relay {
+        relay: RelayNumber(0),
+        member: MemberId(number),
+    };
+    a.link(2).set_path(Some(through(2).into()));
+    b.link(1).set_path(None);
+    let mut send = Outgoing::default();
+    a.outbound
+        .handle_packets(&mut vec![packet(v4(1), v4(2))], &mut send, now);
+    let (mut from, mut arrived) = (1, vec![]);
+    while !send.relayed.is_empty() {
+        assert!(send.direct.is_empty());
+        let to = if from == 1 { &mut b } else { &mut a };
+        let mut inbox: Vec<Packet> = send
+            .relayed
+            .drain(..)
+            .map(|relayed| Packet {
+                peer: through(from),
+                data: relayed.data,
+            })
+            .collect();
+        let mut out = InboundBatch::default();
+        to.inbound.handle_datagrams(&mut inbox, &mut out, now);
+        arrived.extend(out.packets);
+        (send, from) = (out.answers, 3 - from);
+    }
+    assert_eq!(arrived, [packet(v4(1), v4(2))]);
+    assert_eq!(b.link(1).path(), Some(through(1).into()));
+}
+
+#[test]
+fn a_doubtful_path_has_its_packets_take_the_other_one_too_and_none_arrives_twice() {
+    let now = Instant::now();
+    let (mut a, mut b) = (member(1, &[2], now), member(2, &[1], now));
+    let first = a.send(packet(v4(1), v4(2)), now);
+    carry(&mut a, &mut b, first, now);
+    let also = SocketAddr::from(([198, 51, 100, 2], 2000));
+    a.link(2).set_path(Some(PathInUse {
+        route: address(2).into(),
+        also: Some(also.into()),
+    }));
+    let sent = a.send(packet(v4(1), v4(2)), now);
+    assert_eq!(
+        sent.iter().map(|datagram| datagram.peer).collect::<Vec<_>>(),
+        [also, address(2)]
+    );
+    assert_eq!(deliver(&mut b, address(1), sent, now).1.len(), 1);
 }

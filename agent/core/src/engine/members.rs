@@ -8,6 +8,7 @@ use lanrage_shared::ids::MemberId;
 use lanrage_shared::pair::PairKeys;
 
 use super::peer::Peer;
+use super::signalling::Reach;
 use super::{Engine, Event};
 
 impl Engine {
@@ -79,12 +80,21 @@ impl Engine {
         peer.member.online = online;
         if let Some(presence) = presence {
             peer.nat = presence.nat;
+            peer.seats.clone_from(&presence.relays);
         }
         if online && !peer.signalling.is_online() {
             peer.paths.search_afresh();
         }
-        // While the server is away its last word on who is online means nothing.
-        peer.signalling
-            .handle_online(online && self.server_reachable == Some(true), now);
+        self.find_relays(member, now);
+    }
+
+    /// Whether signals can get to a peer: it is connected to the server, whose last word means nothing while it is away, or a
+    /// relay leads to it.
+    pub(super) fn tell_signalling(&mut self, member: MemberId, now: Instant) {
+        let served = self.server_reachable == Some(true);
+        if let Some(peer) = self.peers.get_mut(&member) {
+            let reached = served && peer.member.online || peer.reach() == Reach::Relayed;
+            peer.signalling.handle_online(reached, now);
+        }
     }
 }

@@ -8,6 +8,7 @@ mod addresses;
 mod members;
 mod peer;
 mod reason;
+mod relays;
 mod signalling;
 mod telling;
 mod view;
@@ -18,18 +19,19 @@ use std::time::{Duration, Instant};
 
 use lanrage_shared::addr::PartyNet;
 use lanrage_shared::api::party::{Member, Party};
-use lanrage_shared::api::presence::{Mapping, NatSummary, Presence};
+use lanrage_shared::api::presence::{Mapping, Presence};
 use lanrage_shared::ids::{DeviceKey, MemberId};
 use lanrage_shared::keys::{DeviceSecret, PartySecret};
-use lanrage_shared::signal::{Candidate, CandidateKind};
+use lanrage_shared::signal::{self, Candidate, CandidateKind};
 use lanrage_shared::wire::probe;
 use rand::rngs::StdRng;
 use rand::{RngCore, SeedableRng};
 
 pub use self::addresses::OwnAddresses;
 use self::peer::Peer;
+pub use self::relays::OwnRelay;
 pub use self::view::PeerView;
-use crate::batch::Datagram;
+use crate::batch::{Packet, PathInUse, Route};
 use crate::nat::{self, Discovery, NatReport, Socket, StunEndpoint};
 use crate::path::{Context, PartyClock};
 
@@ -66,12 +68,13 @@ pub enum Event {
     /// A peer's tunnel is over.
     PeerRemoved { member: MemberId },
     /// Packets to the peer go here from now on; none: nowhere.
-    Path {
-        member: MemberId,
-        address: Option<SocketAddr>,
+    Path { member: MemberId, path: Option<PathInUse> },
+    /// For the control server to pass on, or for a relay while the server is away.
+    Signal {
+        to: MemberId,
+        sealed: String,
+        through: Option<Route>,
     },
-    /// For the control server to pass on.
-    Signal { to: MemberId, sealed: String },
     /// For the control server and the party.
     Presence(Presence),
 }
@@ -96,7 +99,8 @@ pub struct Engine {
     discovery: Option<Discovery>,
     nat: NatReport,
     own: OwnAddresses,
-    told_presence: Option<NatSummary>,
+    relays: Vec<OwnRelay>,
+    told_presence: Option<Presence>,
     next_remembered: Instant,
     events: VecDeque<Event>,
 }
@@ -122,6 +126,7 @@ impl Engine {
             discovery: None,
             nat: NatReport::default(),
             own: OwnAddresses::default(),
+            relays: Vec::new(),
             told_presence: None,
             next_remembered: now,
             events: VecDeque::new(),
@@ -137,8 +142,9 @@ impl Engine {
         }
         self.server_reachable = Some(reachable);
         self.told_presence = None;
-        for peer in self.peers.values_mut() {
-            peer.signalling.handle_online(reachable && peer.member.online, now);
+        let members: Vec<MemberId> = self.peers.keys().copied().collect();
+        for member in members {
+            self.tell_signalling(member, now);
         }
         self.tell_presence();
     }
@@ -205,12 +211,19 @@ impl Engine {
     }
 
     /// A datagram that is not WireGuard: a probe or a STUN answer. Gives false when it is neither, or not authentic.
-    pub fn handle_datagram(&mut self, datagram: &Datagram, now: Instant) -> bool {
-        let Some(tag) = probe::tag_of(&datagram.data) else {
+    pub fn handle_packet(&mut self, packet: &Packet, now: Instant) -> bool {
+        if let (Route::Relay { member, .. }, Some(sealed)) = (packet.peer, signal::from_datagram(&packet.data)) {
+            self.handle_signal(member, sealed, now);
+            return true;
+        }
+        let Some(tag) = probe::tag_of(&packet.data) else {
+            let Some(from) = packet.peer.address() else {
+                return false;
+            };
             let answered = self
                 .discovery
                 .as_mut()
-                .is_some_and(|discovery| discovery.handle_datagram(datagram.peer, &datagram.data, now));
+                .is_some_and(|discovery| discovery.handle_datagram(from, &packet.data, now));
             self.drain_discovery(now);
             return answered;
         };
@@ -218,7 +231,7 @@ impl Engine {
             return false;
         };
         self.with_paths(member, now, |peer, cx| {
-            peer.paths.handle_probe(datagram.peer, &datagram.data, cx)
+            peer.paths.handle_probe(packet.peer, &packet.data, cx)
         })
         .unwrap_or(false)
     }
@@ -230,13 +243,15 @@ impl Engine {
         }
     }
 
-    /// An authentic packet came from `address` while the peer had no path: the tunnel answers there until a probe decides.
-    pub fn handle_spoke_from(&mut self, member: MemberId, address: SocketAddr, now: Instant) {
+    /// An authentic packet came over `route` while the peer had no path: the tunnel answers there until a probe decides.
+    pub fn handle_spoke_from(&mut self, member: MemberId, route: Route, now: Instant) {
         if let Some(peer) = self.peers.get_mut(&member)
             && !peer.has_path()
-            && self.own.may_probe(&address, &self.net)
+            && route
+                .address()
+                .is_none_or(|address| self.own.may_probe(&address, &self.net))
         {
-            peer.paths.handle_spoke_from(address, now);
+            peer.paths.handle_spoke_from(route, now);
         }
     }
 
@@ -251,7 +266,7 @@ impl Engine {
             for peer in self
                 .peers
                 .values_mut()
-                .filter(|peer| !peer.signalling.is_online() && !peer.has_path())
+                .filter(|peer| !peer.signalling.is_online() && !peer.paths.has_direct_path())
             {
                 peer.paths.handle_candidates(&peer.named, now);
             }
@@ -267,7 +282,7 @@ impl Engine {
     pub fn poll_timeout(&self, now: Instant) -> Option<(Instant, &'static str)> {
         let ready = self.ready_at();
         let peers = self.peers.values().flat_map(|peer| {
-            let signal = peer.signalling.due(peer.has_path()).map(|at| (at.max(ready), "signal"));
+            let signal = peer.signalling.due(peer.reach()).map(|at| (at.max(ready), "signal"));
             [peer.paths.poll_timeout(now), signal]
         });
         let discovery = self.discovery.as_ref().and_then(Discovery::poll_timeout);
@@ -281,11 +296,17 @@ impl Engine {
     }
 
     /// Datagrams to send, and from which socket.
-    pub fn poll_transmit(&mut self) -> Option<(Socket, Datagram)> {
+    pub fn poll_transmit(&mut self) -> Option<(Socket, Packet)> {
         let discovery = self.discovery.as_mut().and_then(Discovery::poll_transmit);
         let discovery = discovery.map(|ask| {
             let data = ask.bytes.as_slice().into();
-            (ask.from, Datagram { peer: ask.to, data })
+            (
+                ask.from,
+                Packet {
+                    peer: ask.to.into(),
+                    data,
+                },
+            )
         });
         discovery.or_else(|| {
             let probe = self.peers.values_mut().find_map(|peer| peer.paths.poll_transmit());
@@ -322,13 +343,14 @@ impl Engine {
             run: self.run,
         };
         let result = work(peer, &mut cx);
-        let address = peer.paths.selected().map(|path| path.address);
-        if peer.told != address {
-            if peer.told.is_none() != address.is_none() {
-                peer.signalling.handle_path(address.is_some(), now);
+        let path = peer.paths.selected().map(|path| path.in_use());
+        if peer.told != path {
+            let is_direct = |path: &PathInUse| path.route.address().is_some();
+            if peer.told.as_ref().is_some_and(is_direct) != path.as_ref().is_some_and(is_direct) {
+                peer.signalling.handle_path(peer.reach(), now);
             }
-            peer.told = address;
-            self.events.push_back(Event::Path { member, address });
+            peer.told = path;
+            self.events.push_back(Event::Path { member, path });
         }
         Some(result)
     }

@@ -4,10 +4,12 @@ use std::net::SocketAddr;
 
 use lanrage_shared::api::party::Member;
 use lanrage_shared::api::presence::NatSummary;
+use lanrage_shared::api::relay::RelaySeat;
 use lanrage_shared::pair::PairKeys;
 use lanrage_shared::signal::{Candidate, CandidateKind};
 
-use super::signalling::Signalling;
+use super::signalling::{Reach, Signalling};
+use crate::batch::PathInUse;
 use crate::path::PeerPaths;
 
 pub(super) struct Peer {
@@ -18,18 +20,18 @@ pub(super) struct Peer {
     /// Addresses the peer named last, or remembered from before.
     pub(super) named: Vec<Candidate>,
     pub(super) nat: NatSummary,
+    /// The relays it has sessions with, its home relay first.
+    pub(super) seats: Vec<RelaySeat>,
     /// The path last told to the driver.
-    pub(super) told: Option<SocketAddr>,
+    pub(super) told: Option<PathInUse>,
 }
 
 impl Peer {
     pub(super) fn new(member: Member, keys: PairKeys) -> Self {
         let paths = PeerPaths::new(keys.probe_send.clone(), keys.probe_receive.clone());
-        let nat = member
-            .presence
-            .as_ref()
-            .map(|presence| presence.nat)
-            .unwrap_or_default();
+        let presence = member.presence.as_ref();
+        let seats = presence.map(|presence| presence.relays.clone()).unwrap_or_default();
+        let nat = presence.map(|presence| presence.nat).unwrap_or_default();
         Self {
             member,
             keys,
@@ -37,6 +39,7 @@ impl Peer {
             signalling: Signalling::default(),
             named: Vec::new(),
             nat,
+            seats,
             told: None,
         }
     }
@@ -48,6 +51,15 @@ impl Peer {
             .iter()
             .filter(|candidate| candidate.kind == CandidateKind::Mapped);
         ours.is_some_and(|ours| mapped.any(|candidate| candidate.address.ip() == ours.ip()))
+    }
+
+    /// How it can be reached at the moment.
+    pub(super) fn reach(&self) -> Reach {
+        match self.paths.selected() {
+            Some(path) if path.route.address().is_some() => Reach::Direct,
+            Some(_) => Reach::Relayed,
+            None => Reach::Not,
+        }
     }
 
     pub(super) fn has_path(&self) -> bool {

@@ -2,10 +2,12 @@
 
 use lanrage_shared::api::presence::{Filtering, Mapping, NatSummary};
 
-/// What is known when a peer has no path.
+/// What is known when a peer has no direct path.
 #[derive(Debug, Clone, Copy)]
 pub struct Circumstances<'a> {
     pub peer_name: &'a str,
+    /// The relay its packets go through.
+    pub relay: Option<&'a str>,
     /// The peer's agent is connected to the control server.
     pub peer_online: bool,
     /// None until it was tried for the first time.
@@ -21,7 +23,21 @@ pub struct Circumstances<'a> {
 }
 
 /// One sentence, two at most.
-pub fn no_path(c: Circumstances<'_>) -> String {
+pub fn explain(c: Circumstances<'_>) -> String {
+    match c.relay {
+        Some(relay) => relayed(relay, c),
+        None => no_path(c),
+    }
+}
+
+fn relayed(relay: &str, c: Circumstances<'_>) -> String {
+    if c.mine.mapping == Mapping::Unknown || c.theirs.mapping == Mapping::Unknown || c.first_attempt {
+        return format!("relayed through {relay} while a direct path is looked for");
+    }
+    format!("relayed through {relay}: {}", no_path(c))
+}
+
+fn no_path(c: Circumstances<'_>) -> String {
     let name = c.peer_name;
     if c.server_reachable.is_none() {
         return connecting(name);
@@ -118,6 +134,7 @@ mod tests {
 
     fn circumstances() -> Circumstances<'static> {
         Circumstances {
+            relay: None,
             peer_name: "Ben",
             peer_online: true,
             server_reachable: Some(true),

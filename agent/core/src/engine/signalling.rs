@@ -6,9 +6,19 @@ use lanrage_shared::signal::Signal;
 
 /// Least time between two signals to one peer; changes within it go out together.
 const SPACING: Duration = Duration::from_millis(50);
-/// First wait before a peer that is online but has no path is asked again; doubles up to [`MAX_RETRY`].
+/// First wait before a peer that is online but has no direct path is asked again; doubles up to [`MAX_RETRY`], or, with
+/// packets flowing through a relay meanwhile, up to [`MAX_RETRY_RELAYED`].
 const FIRST_RETRY: Duration = Duration::from_secs(3);
 const MAX_RETRY: Duration = Duration::from_secs(60);
+const MAX_RETRY_RELAYED: Duration = Duration::from_secs(600);
+
+/// How a peer is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    Not,
+    Relayed,
+    Direct,
+}
 
 /// One peer's exchange of signals.
 #[derive(Debug, Default)]
@@ -67,27 +77,27 @@ impl Signalling {
         }
     }
 
-    /// The path to the peer came or went.
-    pub fn handle_path(&mut self, has_path: bool, now: Instant) {
-        if has_path {
+    /// The direct path to the peer came or went.
+    pub fn handle_path(&mut self, reach: Reach, now: Instant) {
+        if reach == Reach::Direct {
             self.retries = 0;
         } else if self.online {
             self.schedule(now, true);
         }
     }
 
-    /// When the next signal is due while there is (not) a path.
-    pub fn due(&self, has_path: bool) -> Option<Instant> {
+    /// When the next signal is due to a peer that is reached this way.
+    pub fn due(&self, reach: Reach) -> Option<Instant> {
         let retry = self
             .last_sent
-            .filter(|_| self.online && !has_path)
-            .map(|at| at + self.retry_delay());
+            .filter(|_| self.online && reach != Reach::Direct)
+            .map(|at| at + self.retry_delay(reach));
         [self.due.map(|due| due.at), retry].into_iter().flatten().min()
     }
 
     /// Takes what is due. Gives whether the signal should ask for an answer.
-    pub fn take_due(&mut self, has_path: bool, now: Instant) -> Option<bool> {
-        if self.due(has_path)? > now {
+    pub fn take_due(&mut self, reach: Reach, now: Instant) -> Option<bool> {
+        if self.due(reach)? > now {
             return None;
         }
         let asked = self.due.take().filter(|due| due.at <= now);
@@ -98,8 +108,13 @@ impl Signalling {
         Some(asked.is_none_or(|due| due.wants_answer))
     }
 
-    fn retry_delay(&self) -> Duration {
-        MAX_RETRY.min(FIRST_RETRY * 2u32.saturating_pow(self.retries.min(8)))
+    fn retry_delay(&self, reach: Reach) -> Duration {
+        let longest = if reach == Reach::Relayed {
+            MAX_RETRY_RELAYED
+        } else {
+            MAX_RETRY
+        };
+        longest.min(FIRST_RETRY * 2u32.saturating_pow(self.retries.min(8)))
     }
 
     fn schedule(&mut self, now: Instant, wants_answer: bool) {
@@ -133,8 +148,8 @@ mod tests {
     fn a_peer_that_comes_online_is_told_at_once_and_asked_for_an_answer() {
         let (mut signalling, now) = (Signalling::default(), Instant::now());
         signalling.handle_online(true, now);
-        assert_eq!(signalling.take_due(false, now), Some(true));
-        assert_eq!(signalling.take_due(false, now), None);
+        assert_eq!(signalling.take_due(Reach::Not, now), Some(true));
+        assert_eq!(signalling.take_due(Reach::Not, now), None);
     }
 
     #[test]
@@ -143,22 +158,22 @@ mod tests {
         assert!(signalling.handle_signal(&signal(1, 5, true), now));
         assert!(!signalling.handle_signal(&signal(1, 4, true), now));
         assert!(signalling.handle_signal(&signal(2, 1, false), now));
-        assert_eq!(signalling.take_due(false, now), Some(false));
+        assert_eq!(signalling.take_due(Reach::Not, now), Some(false));
     }
 
     #[test]
     fn retries_slow_down_and_stop_with_a_path() {
         let (mut signalling, mut now) = (Signalling::default(), Instant::now());
         signalling.handle_online(true, now);
-        signalling.take_due(false, now);
+        signalling.take_due(Reach::Not, now);
         let mut waits = vec![];
         for _ in 0..8 {
-            let due = signalling.due(false).unwrap();
+            let due = signalling.due(Reach::Not).unwrap();
             waits.push((due - now).as_secs());
             now = due;
-            assert_eq!(signalling.take_due(false, now), Some(true));
+            assert_eq!(signalling.take_due(Reach::Not, now), Some(true));
         }
         assert_eq!(waits, [3, 6, 12, 24, 48, 60, 60, 60]);
-        assert_eq!(signalling.due(true), None);
+        assert_eq!(signalling.due(Reach::Direct), None);
     }
 }

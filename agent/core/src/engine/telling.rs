@@ -20,22 +20,33 @@ impl Engine {
         };
         if peer.signalling.handle_signal(&signal, now) {
             peer.nat = signal.nat;
+            peer.seats.clone_from(&signal.relays);
             self.try_addresses(from, signal.candidates, now);
+            self.find_relays(from, now);
         }
     }
 
     pub(super) fn signal_if_due(&mut self, member: MemberId, now: Instant) {
-        if self.server_reachable != Some(true) || !self.is_ready(now) {
+        if !self.is_ready(now) {
             return;
         }
-        let nat = self.nat_summary();
+        let (nat, relays) = (self.nat_summary(), self.seats());
+        let served = self.server_reachable == Some(true);
         let Some(peer) = self.peers.get_mut(&member) else {
             return;
         };
-        let Some(wants_answer) = peer.signalling.take_due(peer.has_path(), now) else {
+        let through = peer
+            .paths
+            .selected()
+            .map(|path| path.route)
+            .filter(|route| route.relay().is_some());
+        if !served && through.is_none() {
+            return;
+        }
+        let Some(wants_answer) = peer.signalling.take_due(peer.reach(), now) else {
             return;
         };
-        if !peer.has_path() {
+        if !peer.paths.has_direct_path() {
             // Both sides probe while the signal travels: that is what opens the NATs.
             peer.paths.handle_candidates(&peer.named, now);
         }
@@ -46,7 +57,7 @@ impl Engine {
             run: self.run,
             wants_answer,
             nat,
-            relays: Vec::new(),
+            relays,
             candidates,
         };
         let mut nonce = [0; NONCE_LEN];
@@ -54,6 +65,7 @@ impl Engine {
         self.events.push_back(Event::Signal {
             to: member,
             sealed: signal.seal(&peer.keys, nonce),
+            through: through.filter(|_| !served),
         });
     }
 
@@ -64,14 +76,14 @@ impl Engine {
     }
 
     pub(super) fn tell_presence(&mut self) {
-        let nat = self.nat_summary();
-        if self.server_reachable == Some(true) && self.told_presence != Some(nat) {
-            self.told_presence = Some(nat);
-            self.events.push_back(Event::Presence(Presence {
-                nat,
-                relays: Vec::new(),
-                agent_version: self.agent_version.clone(),
-            }));
+        let presence = Presence {
+            nat: self.nat_summary(),
+            relays: self.seats(),
+            agent_version: self.agent_version.clone(),
+        };
+        if self.server_reachable == Some(true) && self.told_presence.as_ref() != Some(&presence) {
+            self.told_presence = Some(presence.clone());
+            self.events.push_back(Event::Presence(presence));
         }
     }
 }

@@ -1,20 +1,25 @@
 //! Two engines, a control server that passes signals on, and the network between them, in virtual time.
 
 use bytes::BytesMut;
-use lanrage_shared::api::presence::Filtering;
+use lanrage_shared::api::presence::{Filtering, NatSummary};
 use lanrage_shared::ids::{DeviceId, IdentityKey, PartyId};
 
 use super::*;
+use crate::batch::RelayNumber;
 
 struct World {
     engines: Vec<Engine>,
     addresses: Vec<SocketAddr>,
     now: Instant,
     start: Instant,
-    wire: Vec<(Instant, usize, Datagram)>,
+    wire: Vec<(Instant, usize, Packet)>,
     mail: Vec<(Instant, usize, MemberId, String)>,
-    paths: Vec<BTreeMap<MemberId, SocketAddr>>,
+    presences: Vec<(Instant, MemberId, Presence)>,
+    paths: Vec<BTreeMap<MemberId, Route>>,
     server_up: bool,
+    /// Nothing gets anywhere but through a relay.
+    direct_cut: bool,
+    relay_up: bool,
     /// Every place a datagram was sent to.
     destinations: Vec<SocketAddr>,
 }
@@ -73,8 +78,11 @@ fn world(count: u16) -> World {
         start,
         wire: vec![],
         mail: vec![],
+        presences: vec![],
         paths: vec![BTreeMap::new(); usize::from(count)],
         server_up: true,
+        direct_cut: false,
+        relay_up: true,
         destinations: vec![],
     }
 }
@@ -105,32 +113,79 @@ impl World {
     fn carry(&mut self, i: usize) {
         while let Some(event) = self.engines[i].poll_event() {
             match event {
-                Event::Signal { to, sealed } if self.server_up => {
+                Event::Signal {
+                    to,
+                    sealed,
+                    through: Some(_),
+                } => {
+                    let (relay, data) = (RelayNumber(0), signal::to_datagram(&sealed));
+                    self.relay(i, relay, to, data.as_slice().into());
+                }
+                Event::Presence(presence) if self.server_up => {
+                    self.presences
+                        .push((self.now + DELAY, MemberId(i as u16 + 1), presence));
+                }
+                Event::Signal { to, sealed, .. } if self.server_up => {
                     self.mail
                         .push((self.now + DELAY, usize::from(to.0) - 1, MemberId(i as u16 + 1), sealed));
                 }
                 Event::Path {
                     member,
-                    address: Some(address),
+                    path: Some(path),
                 } => {
-                    self.paths[i].insert(member, address);
+                    self.paths[i].insert(member, path.route);
                 }
-                Event::Path { member, address: None } => {
+                Event::Path { member, path: None } => {
                     self.paths[i].remove(&member);
                 }
                 _ => {}
             }
         }
         while let Some((_, datagram)) = self.engines[i].poll_transmit() {
-            self.destinations.push(datagram.peer);
-            if let Some(to) = self.addresses.iter().position(|address| *address == datagram.peer) {
-                let arriving = Datagram {
-                    peer: self.addresses[i],
+            let address = match datagram.peer {
+                Route::Direct(address) => address,
+                Route::Relay { relay, member } => {
+                    self.relay(i, relay, member, datagram.data);
+                    continue;
+                }
+            };
+            self.destinations.push(address);
+            let to = self.addresses.iter().position(|known| *known == address);
+            if let Some(to) = to.filter(|_| !self.direct_cut) {
+                let arriving = Packet {
+                    peer: self.addresses[i].into(),
                     data: datagram.data,
                 };
                 self.wire.push((self.now + DELAY, to, arriving));
             }
         }
+    }
+
+    fn relay(&mut self, from: usize, relay: RelayNumber, to: MemberId, data: BytesMut) {
+        if self.relay_up {
+            let member = MemberId(from as u16 + 1);
+            let arriving = Packet {
+                peer: Route::Relay { relay, member },
+                data,
+            };
+            self.wire.push((self.now + 2 * DELAY, usize::from(to.0) - 1, arriving));
+        }
+    }
+
+    /// Everybody has a session with one relay.
+    fn connect_relay(&mut self) {
+        for engine in &mut self.engines {
+            let relay = OwnRelay {
+                number: RelayNumber(0),
+                id: "fra-1".parse().unwrap(),
+                rtt_ms: 20.0,
+            };
+            engine.handle_relays(vec![relay], self.now);
+        }
+    }
+
+    fn all_paths_are(&self, is: impl Fn(&Route) -> bool) -> bool {
+        self.everybody_is_connected() && self.paths.iter().flat_map(BTreeMap::values).all(is)
     }
 
     fn run_for(&mut self, time: Duration) {
@@ -150,7 +205,8 @@ impl World {
                 .wire
                 .iter()
                 .map(|(at, ..)| *at)
-                .chain(self.mail.iter().map(|(at, ..)| *at));
+                .chain(self.mail.iter().map(|(at, ..)| *at))
+                .chain(self.presences.iter().map(|(at, ..)| *at));
             let Some(next) = timers.chain(arrivals).min().filter(|next| *next <= end) else {
                 break;
             };
@@ -159,7 +215,12 @@ impl World {
             self.now = self.now.max(next);
             let now = self.now;
             for (_, to, datagram) in self.wire.extract_if(.., |(at, ..)| *at <= now).collect::<Vec<_>>() {
-                self.engines[to].handle_datagram(&datagram, now);
+                self.engines[to].handle_packet(&datagram, now);
+            }
+            for (_, of, presence) in self.presences.extract_if(.., |(at, ..)| *at <= now).collect::<Vec<_>>() {
+                for engine in &mut self.engines {
+                    engine.handle_presence(of, true, Some(&presence), now);
+                }
             }
             for (_, to, from, sealed) in self.mail.extract_if(.., |(at, ..)| *at <= now).collect::<Vec<_>>() {
                 self.engines[to].handle_signal(from, &sealed, now);
@@ -254,9 +315,9 @@ fn a_member_that_left_loses_its_path_and_its_probes_are_ignored() {
     world.engines[0].handle_left(MemberId(2));
     world.run_for(Duration::from_secs(1));
     assert_eq!(world.engines[0].peers().count(), 1);
-    assert!(!world.engines[0].handle_datagram(
-        &Datagram {
-            peer: world.addresses[1],
+    assert!(!world.engines[0].handle_packet(
+        &Packet {
+            peer: world.addresses[1].into(),
             data: BytesMut::from(&[0xF5, b'L', b'R', 1, 0, 0, 0, 0][..])
         },
         world.now
@@ -348,4 +409,74 @@ fn the_same_stun_servers_named_again_are_not_asked_again() {
     assert_eq!(asked(engine), 0);
     engine.handle_stun_servers(vec![stun("203.0.113.11:3478")], now);
     assert!(asked(engine) > 0);
+}
+
+#[test]
+fn who_shares_a_relay_is_reached_through_it_and_told_why() {
+    let mut world = world(3);
+    world.direct_cut = true;
+    world.set_server(true);
+    world.connect_relay();
+    world.run_for(Duration::from_millis(200));
+    assert!(
+        world.all_paths_are(|route| route.relay().is_some()),
+        "{:?}",
+        world.paths
+    );
+    world.run_for(Duration::from_secs(60));
+    assert!(world.all_paths_are(|route| route.relay().is_some()));
+    let view = world.engines[0].peers().next().unwrap();
+    assert_eq!(view.relay.unwrap().as_str(), "fra-1");
+    assert!(view.reason.unwrap().starts_with("relayed through fra-1"));
+
+    world.direct_cut = false;
+    world.run_for(Duration::from_secs(100));
+    assert!(
+        world.all_paths_are(|route| route.relay().is_none()),
+        "{:?}",
+        world.paths
+    );
+    assert_eq!(world.engines[0].peers().next().unwrap().reason, None);
+}
+
+#[test]
+fn signals_take_the_relay_while_the_server_is_away() {
+    let mut world = world(2);
+    world.set_server(true);
+    world.connect_relay();
+    world.run_for(Duration::from_secs(1));
+    assert!(world.all_paths_are(|route| route.relay().is_none()));
+    world.set_server(false);
+    world.run_for(Duration::from_secs(1));
+
+    let moved: SocketAddr = "192.168.9.9:4001".parse().unwrap();
+    world.addresses[0] = moved;
+    world.engines[0].handle_interfaces(vec![moved], world.now);
+    for i in 0..2 {
+        world.engines[i].handle_traffic(MemberId(2 - i as u16), Some(world.now), None);
+    }
+    world.run_for(Duration::from_secs(10));
+    assert_eq!(world.paths[1][&MemberId(1)], moved.into());
+    assert_eq!(world.paths[0][&MemberId(2)], world.addresses[1].into());
+}
+
+#[test]
+fn a_relay_that_only_the_peer_uses_is_asked_for() {
+    let mut world = world(2);
+    world.direct_cut = true;
+    world.set_server(true);
+    let relay = OwnRelay {
+        number: RelayNumber(4),
+        id: "nyc-1".parse().unwrap(),
+        rtt_ms: 90.0,
+    };
+    let now = world.now;
+    world.engines[0].handle_relays(vec![relay.clone()], now);
+    world.run_for(Duration::from_millis(100));
+    assert_eq!(world.engines[1].missing_relays(), ["nyc-1".parse().unwrap()]);
+    let now = world.now;
+    world.engines[1].handle_relays(vec![relay], now);
+    assert!(world.engines[1].missing_relays().is_empty());
+    world.run_for(Duration::from_millis(100));
+    assert!(world.everybody_is_connected());
 }

@@ -5,13 +5,13 @@ use std::net::SocketAddr;
 
 use lanrage_shared::api::party::Member;
 use lanrage_shared::api::presence::{Mapping, NatSummary};
-use lanrage_shared::ids::MemberId;
+use lanrage_shared::ids::{MemberId, RelayId};
 use lanrage_shared::signal::CandidateKind;
 
 use super::Engine;
 use super::reason::{self, Circumstances};
 use crate::nat::{Discovery, NatReport};
-use crate::path::Selected;
+use crate::path::{PathKind, Selected};
 
 /// A peer as `peers` shows it.
 #[derive(Debug, Clone)]
@@ -19,8 +19,10 @@ pub struct PeerView {
     pub member: Member,
     pub online: bool,
     pub path: Option<Selected>,
-    /// Why there is no path; none while there is one.
+    /// Why there is no path, or none but through a relay.
     pub reason: Option<String>,
+    /// The relay its packets go through.
+    pub relay: Option<RelayId>,
 }
 
 impl Engine {
@@ -39,7 +41,7 @@ impl Engine {
         self.nat.mapping == Mapping::Blocked
             && self.peers.values().any(|peer| {
                 let path = peer.paths.selected();
-                path.is_some_and(|path| path.kind != CandidateKind::Lan)
+                path.is_some_and(|path| matches!(path.kind, PathKind::Direct(kind) if kind != CandidateKind::Lan))
             })
     }
 
@@ -66,8 +68,10 @@ impl Engine {
         self.peers.values().map(|peer| {
             let path = peer.paths.selected();
             let online = peer.member.online && self.server_reachable == Some(true) || path.is_some();
-            let reason = path.is_none().then(|| {
-                reason::no_path(Circumstances {
+            let relay = path.and_then(|path| self.relay_name(path.route.relay()?));
+            let reason = (!peer.paths.has_direct_path()).then(|| {
+                reason::explain(Circumstances {
+                    relay: relay.map(RelayId::as_str),
                     peer_name: peer.member.name.as_str(),
                     peer_online: peer.signalling.is_online(),
                     server_reachable: self.server_reachable,
@@ -83,6 +87,7 @@ impl Engine {
                 online,
                 path,
                 reason,
+                relay: relay.cloned(),
             }
         })
     }

@@ -1,10 +1,11 @@
-//! One address of a peer: what was asked of it, what it answered, how fast.
+//! One route to a peer: what was asked over it, what was answered, how fast.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use lanrage_shared::signal::CandidateKind;
+use super::PathKind;
+use super::quality::{Meter, Quality};
+use crate::batch::Route;
 
 /// No more probes than this to one address within a second.
 const MAX_PROBES_PER_SECOND: usize = 5;
@@ -17,16 +18,15 @@ const PUNCH_SCHEDULE_MS: [u64; 4] = [0, 100, 300, 600];
 const PUNCH_INTERVAL: Duration = Duration::from_millis(300);
 /// An answer later than this is taken for lost.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
-/// Weight of the newest sample in the smoothed round-trip time.
-const RTT_WEIGHT: f64 = 0.3;
 
-/// An address under test or in use.
+/// A route under test or in use.
 #[derive(Debug)]
 pub struct CandidatePath {
-    pub kind: CandidateKind,
-    pub address: SocketAddr,
-    /// Smoothed round-trip time in ms, once it answered.
-    pub rtt_ms: Option<f64>,
+    pub kind: PathKind,
+    pub route: Route,
+    /// What to expect before it answered; of a relay, both of whose sessions are known, this is enough to use it.
+    expected_rtt_ms: Option<f64>,
+    meter: Meter,
     /// When it last answered a probe.
     pub last_answer: Option<Instant>,
     punch_started: Instant,
@@ -41,12 +41,13 @@ pub struct CandidatePath {
 }
 
 impl CandidatePath {
-    /// An address to punch from `now` on.
-    pub fn new(kind: CandidateKind, address: SocketAddr, now: Instant) -> Self {
+    /// A route to punch from `now` on.
+    pub fn new(kind: PathKind, route: Route, now: Instant) -> Self {
         Self {
             kind,
-            address,
-            rtt_ms: None,
+            route,
+            expected_rtt_ms: None,
+            meter: Meter::default(),
             last_answer: None,
             punch_started: now,
             punch_sent: 0,
@@ -55,6 +56,41 @@ impl CandidatePath {
             asked_since: None,
             next_probe: Some(now),
         }
+    }
+
+    /// A route that may be used before it answered, and is asked at once whether it really works.
+    pub fn expected(kind: PathKind, route: Route, rtt_ms: f64, now: Instant) -> Self {
+        Self {
+            expected_rtt_ms: Some(rtt_ms),
+            ..Self::new(kind, route, now)
+        }
+    }
+
+    /// What is expected of it changed.
+    pub fn expect(&mut self, rtt_ms: f64) {
+        if self.expected_rtt_ms.is_some() {
+            self.expected_rtt_ms = Some(rtt_ms);
+        }
+    }
+
+    /// Whether it may be used without having answered.
+    pub fn is_expected_to_work(&self) -> bool {
+        self.expected_rtt_ms.is_some()
+    }
+
+    /// Smoothed round-trip time in ms: measured, else expected.
+    pub fn rtt_ms(&self) -> Option<f64> {
+        self.meter.rtt_ms().or(self.expected_rtt_ms)
+    }
+
+    /// How good it is, once it answered.
+    pub fn quality(&self) -> Option<Quality> {
+        self.meter.quality()
+    }
+
+    /// How many probes its quality rests on.
+    pub fn probes(&self) -> usize {
+        self.meter.probes()
     }
 
     /// Starts probing over, as when the peer named the address again.
@@ -83,8 +119,12 @@ impl CandidatePath {
     /// Notes that a probe with this transaction id was sent. What comes next depends on whether the address ever answered:
     /// while punching the schedule goes on, afterwards the caller sets the pace.
     pub fn sent(&mut self, transaction: u64, now: Instant) {
+        let before = self.outstanding.len();
         self.outstanding
             .retain(|(_, at)| now.saturating_duration_since(*at) < ANSWER_TIMEOUT);
+        if self.last_answer.is_some() {
+            (self.outstanding.len()..before).for_each(|_| self.meter.lost());
+        }
         self.outstanding.push_back((transaction, now));
         self.recent.push_back(now);
         if self.recent.len() > MAX_PROBES_PER_SECOND {
@@ -111,8 +151,7 @@ impl CandidatePath {
         let Some((_, sent)) = self.outstanding.remove(at) else {
             return false;
         };
-        let sample = now.saturating_duration_since(sent).as_secs_f64() * 1000.0;
-        self.rtt_ms = Some(self.rtt_ms.map_or(sample, |rtt| rtt + RTT_WEIGHT * (sample - rtt)));
+        self.meter.answered(now.saturating_duration_since(sent));
         self.last_answer = Some(now);
         self.asked_since = None;
         self.next_probe = None;
@@ -145,7 +184,8 @@ impl CandidatePath {
     /// It fell silent while in use: it has to prove itself again before it is chosen again.
     pub fn distrust(&mut self, now: Instant) {
         self.last_answer = None;
-        self.rtt_ms = None;
+        self.expected_rtt_ms = None;
+        self.meter = Meter::default();
         self.asked_since = None;
         self.punch_again(now);
     }
@@ -157,12 +197,21 @@ impl CandidatePath {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
+    use lanrage_shared::signal::CandidateKind;
+
     use super::*;
+
+    fn path(now: Instant) -> CandidatePath {
+        let address = SocketAddr::from(([192, 0, 2, 1], 1));
+        CandidatePath::new(PathKind::Direct(CandidateKind::Mapped), address.into(), now)
+    }
 
     #[test]
     fn no_more_than_five_probes_a_second_and_none_after_ten() {
         let start = Instant::now();
-        let mut path = CandidatePath::new(CandidateKind::Mapped, "192.0.2.1:1".parse().unwrap(), start);
+        let mut path = path(start);
         let mut sent: Vec<Instant> = vec![];
         while let Some(due) = path.due() {
             path.sent(sent.len() as u64, due);
@@ -184,11 +233,11 @@ mod tests {
     #[test]
     fn only_an_answer_to_a_probe_of_ours_counts() {
         let now = Instant::now();
-        let mut path = CandidatePath::new(CandidateKind::Mapped, "192.0.2.1:1".parse().unwrap(), now);
+        let mut path = path(now);
         path.sent(5, now);
         assert!(!path.answered(6, now));
         assert!(path.answered(5, now + Duration::from_millis(20)));
         assert!(!path.answered(5, now));
-        assert_eq!(path.rtt_ms, Some(20.0));
+        assert_eq!(path.rtt_ms(), Some(20.0));
     }
 }

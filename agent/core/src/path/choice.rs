@@ -1,10 +1,10 @@
 //! Which of the proven addresses is in use, and how often each is asked to prove itself again.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::candidate::CandidatePath;
-use super::{PeerPaths, TRUST};
+use super::{PathKind, PeerPaths, TRUST};
+use crate::batch::Route;
 
 /// Time between probes of the path in use while traffic flows.
 const ACTIVE_INTERVAL: Duration = Duration::from_secs(1);
@@ -15,11 +15,24 @@ const IDLE_INTERVAL: Duration = Duration::from_secs(15);
 const REPEAT_INTERVAL: Duration = Duration::from_millis(250);
 /// Time between probes of proven paths that are not in use, kept as a fallback.
 const SPARE_INTERVAL: Duration = Duration::from_secs(20);
+/// The same through a relay, whose session is watched anyway.
+const RELAY_SPARE_INTERVAL: Duration = Duration::from_secs(30);
 /// Traffic counts as flowing this long after the last packet.
 const ACTIVE_AFTER_PACKET: Duration = Duration::from_secs(5);
 /// A path must be this many ms faster than the one in use to replace it: above the jitter of a home network, below what
 /// a player feels.
 const HYSTERESIS_MS: f64 = 3.0;
+/// A direct path this many points worse than a relay is left for it, and come back to when it is no more than so many worse:
+/// a relay costs somebody bandwidth, and a path must not flap.
+const LEAVE_MARGIN: u8 = 20;
+const RETURN_MARGIN: u8 = 10;
+/// A path with a lower score is bad to play on.
+const POOR: u8 = 60;
+/// Probes of both that such a judgement needs.
+const PROBES_TO_JUDGE: usize = 20;
+/// A path in use that leaves a probe unanswered this long, or this many round trips, is in doubt.
+const MIN_DOUBT: Duration = Duration::from_millis(500);
+const DOUBT_ROUND_TRIPS: f64 = 3.0;
 
 impl PeerPaths {
     fn is_active(&self, now: Instant) -> bool {
@@ -27,16 +40,30 @@ impl PeerPaths {
             .is_some_and(|at| now.saturating_duration_since(at) < ACTIVE_AFTER_PACKET)
     }
 
+    fn is_poor(&self) -> bool {
+        let path = self.selected.and_then(|(route, _)| self.paths.get(&route));
+        path.and_then(CandidatePath::quality)
+            .is_some_and(|quality| quality.score < POOR)
+    }
+
     /// When a proven path should be probed again.
     pub(super) fn next_keep_up(&self, path: &CandidatePath, now: Instant) -> Option<Instant> {
-        let last = path.last_answer?;
         if path.due().is_some() {
             return None;
         }
-        let in_use = self.selected.is_some_and(|(address, _)| address == path.address);
+        let Some(last) = path.last_answer else {
+            // A relay stays a way to the peer for as long as both have a session with it.
+            let asked = path.last_probe().filter(|_| path.kind == PathKind::Relay);
+            return asked.map(|at| at + RELAY_SPARE_INTERVAL);
+        };
+        let in_use = self.selected.is_some_and(|(route, _)| route == path.route);
         let interval = match (in_use, self.is_active(now)) {
             (true, true) => ACTIVE_INTERVAL,
             (true, false) => IDLE_INTERVAL,
+            // Worth comparing when the direct path is bad to play on.
+            (false, true) if path.kind == PathKind::Relay && self.is_poor() => ACTIVE_INTERVAL,
+            (false, _) if path.kind == PathKind::Relay => RELAY_SPARE_INTERVAL,
+            (false, _) if self.selected.is_some_and(|(route, _)| route.relay().is_some()) => ACTIVE_INTERVAL,
             (false, _) => SPARE_INTERVAL,
         };
         Some(match (path.asked_since(), path.last_probe()) {
@@ -47,65 +74,108 @@ impl PeerPaths {
     }
 
     pub(super) fn keep_up(&mut self, now: Instant) {
-        let due: Vec<SocketAddr> = self
+        let due: Vec<Route> = self
             .paths
             .values()
             .filter(|path| self.next_keep_up(path, now).is_some_and(|at| at <= now))
-            .map(|path| path.address)
+            .map(|path| path.route)
             .collect();
-        for address in due {
-            if let Some(path) = self.paths.get_mut(&address) {
+        for route in due {
+            if let Some(path) = self.paths.get_mut(&route) {
                 path.probe_by(now);
             }
         }
     }
 
-    /// When the path in use has been silent for too long: no answer to a probe, and no packet, for [`TRUST`].
+    /// When the path in use has been silent for too long: no answer to any probe for [`TRUST`]. Packets from the peer prove only
+    /// one of the two directions.
     pub(super) fn silence_deadline(&self) -> Option<Instant> {
-        let (address, since) = self.selected?;
-        let path = self.paths.get(&address)?;
-        let asked = path.asked_since()?;
-        let heard = path.last_answer.max(self.last_received).unwrap_or(since);
-        Some(asked.max(heard) + TRUST)
+        Some(self.unanswered_since()? + TRUST)
     }
 
-    /// Chooses the path to use among those that answered.
+    /// When the path in use is slow enough to answer that packets had better take another one, too.
+    pub(super) fn doubt_at(&self) -> Option<Instant> {
+        let (route, _) = self.selected?;
+        let rtt_ms = self.paths.get(&route)?.rtt_ms().unwrap_or_default();
+        let patience = MIN_DOUBT.max(Duration::from_secs_f64(rtt_ms * DOUBT_ROUND_TRIPS / 1000.0));
+        Some(self.unanswered_since()? + patience.min(TRUST))
+    }
+
+    fn unanswered_since(&self) -> Option<Instant> {
+        let (route, since) = self.selected?;
+        let path = self.paths.get(&route)?;
+        Some(path.asked_since()?.max(path.last_answer.unwrap_or(since)))
+    }
+
+    /// Chooses the path to use among those that answered, or are expected to.
     pub(super) fn select(&mut self, now: Instant) {
         let silent = self.silence_deadline().is_some_and(|at| at <= now);
         let current = self
             .selected
-            .filter(|(address, _)| !silent && self.paths.contains_key(address));
+            .filter(|(route, _)| !silent && self.paths.contains_key(route));
         let gone = self
             .selected
             .filter(|_| silent)
-            .and_then(|(address, _)| self.paths.get_mut(&address));
+            .and_then(|(route, _)| self.paths.get_mut(&route));
         if let Some(path) = gone {
             path.distrust(now);
         }
-        let mut best = current.map(|(address, _)| address);
-        for path in self.paths.values() {
-            // A spare path is asked every SPARE_INTERVAL; a fresh answer is one from its latest round.
-            let usable = path.rtt_ms.is_some() && path.answered_within(SPARE_INTERVAL + TRUST, now);
-            if usable
-                && best
-                    .and_then(|address| self.paths.get(&address))
-                    .is_none_or(|best| is_better(path, best))
-            {
-                best = Some(path.address);
-            }
-        }
+        let best = self.best(current.map(|(route, _)| route), None, now);
         self.selected = match (best, current) {
-            (Some(best), Some((address, since))) if best == address => Some((address, since)),
+            (Some(best), Some((route, since))) if best == route => Some((route, since)),
             (Some(best), _) => Some((best, now)),
             (None, _) => None,
         };
+        let doubtful = self.doubt_at().is_some_and(|at| at <= now);
+        self.also = best
+            .filter(|_| doubtful)
+            .and_then(|best| self.best(None, Some(best), now));
+    }
+
+    /// The best usable path, `current` unless another is clearly better.
+    fn best(&self, current: Option<Route>, except: Option<Route>, now: Instant) -> Option<Route> {
+        let usable = |path: &&CandidatePath| match path.kind {
+            // A spare path is asked every SPARE_INTERVAL; a fresh answer is one from its latest round.
+            PathKind::Direct(_) => path.rtt_ms().is_some() && path.answered_within(SPARE_INTERVAL + TRUST, now),
+            PathKind::Relay => path.is_expected_to_work() || path.answered_within(RELAY_SPARE_INTERVAL + TRUST, now),
+        };
+        let mut best = current.and_then(|route| self.paths.get(&route));
+        for path in self
+            .paths
+            .values()
+            .filter(usable)
+            .filter(|path| Some(path.route) != except)
+        {
+            if best.is_none_or(|best| is_better(path, best)) {
+                best = Some(path);
+            }
+        }
+        best.map(|path| path.route)
     }
 }
 
-/// Whether `path` should replace `current`: clearly faster, or of a better kind and not slower.
+/// Whether `path` should replace `current`: clearly faster, or of a better kind and not slower. A relay replaces a direct path
+/// only when that one is bad to play on, by numbers that rest on enough probes.
 pub(super) fn is_better(path: &CandidatePath, current: &CandidatePath) -> bool {
-    let (Some(rtt), Some(current_rtt)) = (path.rtt_ms, current.rtt_ms) else {
-        return current.rtt_ms.is_none();
+    let (Some(rtt), Some(current_rtt)) = (path.rtt_ms(), current.rtt_ms()) else {
+        return current.rtt_ms().is_none();
     };
-    rtt + HYSTERESIS_MS < current_rtt || (path.kind < current.kind && rtt <= current_rtt + HYSTERESIS_MS)
+    match (path.kind, current.kind) {
+        (PathKind::Direct(_), PathKind::Relay) => !is_worse(path, current, RETURN_MARGIN),
+        (PathKind::Relay, PathKind::Direct(_)) => is_worse(current, path, LEAVE_MARGIN),
+        (kind, current_kind) => {
+            rtt + HYSTERESIS_MS < current_rtt || (kind < current_kind && rtt <= current_rtt + HYSTERESIS_MS)
+        }
+    }
+}
+
+/// Whether a direct path's score is below a relay's by more than `margin`. Without enough probes of both it is not.
+fn is_worse(direct: &CandidatePath, relay: &CandidatePath, margin: u8) -> bool {
+    let score = |path: &CandidatePath| {
+        let quality = path.quality().filter(|_| path.probes() >= PROBES_TO_JUDGE)?;
+        Some(quality.score)
+    };
+    score(direct)
+        .zip(score(relay))
+        .is_some_and(|(direct, relay)| direct.saturating_add(margin) < relay)
 }

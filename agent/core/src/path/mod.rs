@@ -1,14 +1,19 @@
-//! Which address of a peer its packets take, and how that is found out.
+//! Which route to a peer its packets take, and how that is found out.
 //!
 //! A [`PeerPaths`] is one peer's machine. It probes the addresses the peer named (and the ones authentic probes came from)
 //! until one answers: because both sides do so at the same time, each side's probes open its own NAT for the other's.
 //! Answered addresses compete by round-trip time with hysteresis. The chosen path is probed once a second while traffic
 //! flows, now and then while idle; one that goes silent for three seconds gives way to the next proven one, or to none.
 //!
+//! A relay that both have a session with is a route like any other, only that it needs no proof to be used: packets flow over
+//! it from the first moment, and as soon as a direct path is proven they take that. When the path in use does not answer,
+//! packets take the next best as well until it is decided.
+//!
 //! Nothing unsealed or replayed changes anything here, and an address is only probed when the peer itself named it.
 
 mod candidate;
 mod choice;
+mod quality;
 mod replay;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -23,8 +28,9 @@ use rand::RngCore;
 use rand::rngs::StdRng;
 
 use self::candidate::{CandidatePath, PUNCH_TIME};
+pub use self::quality::{Quality, Trend};
 use self::replay::ReplayFilter;
-use crate::batch::Datagram;
+use crate::batch::{Packet, PathInUse, RelayNumber, Route};
 
 /// A path is trusted this long after a probe or a packet proved it.
 pub const TRUST: Duration = Duration::from_secs(3);
@@ -64,14 +70,35 @@ pub struct Context<'a> {
     pub run: u64,
 }
 
+/// What a path is made of. The order is the order of preference between paths of equal speed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PathKind {
+    Direct(CandidateKind),
+    Relay,
+}
+
 /// The path in use.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Selected {
-    pub address: SocketAddr,
-    pub kind: CandidateKind,
+    pub route: Route,
+    pub kind: PathKind,
     pub since: Instant,
     /// Smoothed round-trip time in ms.
     pub rtt_ms: Option<f64>,
+    /// Once it answered.
+    pub quality: Option<Quality>,
+    /// Packets take this one as well, because the path does not answer at the moment.
+    pub also: Option<Route>,
+}
+
+impl Selected {
+    /// What the packet threads need to know of it.
+    pub fn in_use(&self) -> PathInUse {
+        PathInUse {
+            route: self.route,
+            also: self.also,
+        }
+    }
 }
 
 /// How long a peer without a path has been looked for.
@@ -90,14 +117,15 @@ pub struct PeerPaths {
     receive: ProbeKey,
     counter: u64,
     replay: ReplayFilter,
-    paths: BTreeMap<SocketAddr, CandidatePath>,
-    selected: Option<(SocketAddr, Instant)>,
+    paths: BTreeMap<Route, CandidatePath>,
+    selected: Option<(Route, Instant)>,
+    also: Option<Route>,
     search: Search,
     last_received: Option<Instant>,
     last_sent: Option<Instant>,
     /// When addresses were added lately.
     added: VecDeque<Instant>,
-    transmits: VecDeque<Datagram>,
+    transmits: VecDeque<Packet>,
 }
 
 impl PeerPaths {
@@ -110,6 +138,7 @@ impl PeerPaths {
             replay: ReplayFilter::default(),
             paths: BTreeMap::new(),
             selected: None,
+            also: None,
             search: Search::Fresh,
             last_received: None,
             last_sent: None,
@@ -125,33 +154,33 @@ impl PeerPaths {
 
     /// The path in use.
     pub fn selected(&self) -> Option<Selected> {
-        let (address, since) = self.selected?;
-        let path = self.paths.get(&address)?;
+        let (route, since) = self.selected?;
+        let path = self.paths.get(&route)?;
         Some(Selected {
-            address,
+            route,
             kind: path.kind,
             since,
-            rtt_ms: path.rtt_ms,
+            rtt_ms: path.rtt_ms(),
+            quality: path.quality(),
+            also: self.also,
         })
     }
 
     /// Addresses that answered, the one in use first: worth trying first after a restart.
     pub fn proven(&self) -> Vec<SocketAddr> {
         let mut proven: Vec<&CandidatePath> = self.paths.values().filter(|path| path.last_answer.is_some()).collect();
-        proven.sort_by_key(|path| {
-            (
-                self.selected.is_none_or(|(address, _)| address != path.address),
-                path.kind,
-            )
-        });
-        proven.iter().map(|path| path.address).collect()
+        proven.sort_by_key(|path| (self.selected.is_none_or(|(route, _)| route != path.route), path.kind));
+        proven.iter().filter_map(|path| path.route.address()).collect()
     }
 
     /// Whether the first attempt to find a path is still going on.
     pub fn is_first_attempt(&self) -> bool {
-        self.selected.is_none()
+        !self.has_direct_path()
             && self.search != Search::Unanswered
-            && self.paths.values().any(|path| path.due().is_some())
+            && self
+                .paths
+                .values()
+                .any(|path| path.kind != PathKind::Relay && path.due().is_some())
     }
 
     /// The peer is back after it was away: what was tried before says nothing any more.
@@ -165,46 +194,91 @@ impl PeerPaths {
             self.search = Search::Since(now);
         }
         for candidate in candidates.iter().take(MAX_CANDIDATES) {
-            match self.paths.get_mut(&candidate.address) {
+            let (kind, route) = (PathKind::Direct(candidate.kind), Route::from(candidate.address));
+            match self.paths.get_mut(&route) {
                 Some(path) => {
-                    path.kind = path.kind.min(candidate.kind);
+                    path.kind = path.kind.min(kind);
                     if !path.answered_within(TRUST, now) {
                         path.punch_again(now);
                     }
                 }
-                None => self.add(candidate.kind, candidate.address, now),
+                None => self.add(kind, route, now),
             }
         }
     }
 
     /// An authentic WireGuard packet came from here while no path was in use: worth a probe.
-    pub fn handle_spoke_from(&mut self, address: SocketAddr, now: Instant) {
-        self.observe(address, now);
+    pub fn handle_spoke_from(&mut self, route: Route, now: Instant) {
+        self.observe(route, now);
     }
 
-    fn add(&mut self, kind: CandidateKind, address: SocketAddr, now: Instant) {
+    /// The relays that both sides have a session with, as routes to the peer, each with the round-trip time to expect. What is
+    /// not named, and does not answer, is no way to the peer any more.
+    pub fn handle_relays(&mut self, relays: &[(Route, f64)], now: Instant) {
+        self.paths.retain(|route, path| {
+            path.kind != PathKind::Relay
+                || path.answered_within(TRUST, now)
+                || relays.iter().any(|(named, _)| named == route)
+        });
+        for (route, rtt_ms) in relays {
+            match self.paths.get_mut(route) {
+                Some(path) => path.expect(*rtt_ms),
+                None => {
+                    let path = CandidatePath::expected(PathKind::Relay, *route, *rtt_ms, now);
+                    self.paths.insert(*route, path);
+                }
+            }
+        }
+        self.select(now);
+    }
+
+    /// This agent's own session with the relay is over.
+    pub fn handle_relay_lost(&mut self, relay: RelayNumber, now: Instant) {
+        self.paths.retain(|route, _| route.relay() != Some(relay));
+        self.select(now);
+    }
+
+    /// The relay says that the peer has no session with it.
+    pub fn handle_undelivered(&mut self, relay: RelayNumber, now: Instant) {
+        let through = self.paths.values_mut().find(|path| path.route.relay() == Some(relay));
+        if let Some(path) = through
+            && path.is_expected_to_work()
+        {
+            path.distrust(now);
+            let route = path.route;
+            self.selected.take_if(|(selected, _)| *selected == route);
+            self.select(now);
+        }
+    }
+
+    /// Whether packets go to the peer without a relay.
+    pub fn has_direct_path(&self) -> bool {
+        self.selected.is_some_and(|(route, _)| route.address().is_some())
+    }
+
+    fn add(&mut self, kind: PathKind, route: Route, now: Instant) {
         self.added.retain(|at| now < *at + NEW_ADDRESSES_SPAN);
         if self.added.len() >= MAX_NEW_ADDRESSES {
             return;
         }
         self.added.push_back(now);
         if self.paths.len() >= MAX_CANDIDATES + MAX_OBSERVED {
-            let selected = self.selected.map(|(address, _)| address);
+            let selected = self.selected.map(|(route, _)| route);
             let oldest = self
                 .paths
                 .values()
-                .filter(|path| Some(path.address) != selected)
+                .filter(|path| Some(path.route) != selected && path.kind != PathKind::Relay)
                 .min_by_key(|path| path.last_answer)
-                .map(|path| path.address);
+                .map(|path| path.route);
             if let Some(oldest) = oldest {
                 self.paths.remove(&oldest);
             }
         }
-        self.paths.insert(address, CandidatePath::new(kind, address, now));
+        self.paths.insert(route, CandidatePath::new(kind, route, now));
     }
 
-    fn observe(&mut self, address: SocketAddr, now: Instant) {
-        if let Some(path) = self.paths.get_mut(&address) {
+    fn observe(&mut self, route: Route, now: Instant) {
+        if let Some(path) = self.paths.get_mut(&route) {
             if path.last_answer.is_none() {
                 path.probe_by(now);
             }
@@ -213,14 +287,22 @@ impl PeerPaths {
         let observed = self
             .paths
             .values()
-            .filter(|path| path.kind == CandidateKind::Observed && path.last_answer.is_none());
-        if observed.count() < MAX_OBSERVED {
-            self.add(CandidateKind::Observed, address, now);
+            .filter(|path| path.kind == PathKind::Direct(CandidateKind::Observed) && path.last_answer.is_none());
+        match route {
+            // It came through a session of ours, and there are few of those.
+            Route::Relay { .. } => {
+                self.paths
+                    .insert(route, CandidatePath::new(PathKind::Relay, route, now));
+            }
+            Route::Direct(_) if observed.count() < MAX_OBSERVED => {
+                self.add(PathKind::Direct(CandidateKind::Observed), route, now);
+            }
+            Route::Direct(_) => {}
         }
     }
 
     /// Takes a datagram that carries this peer's tag. Gives false when it is forged, replayed or out of date.
-    pub fn handle_probe(&mut self, from: SocketAddr, datagram: &[u8], cx: &mut Context<'_>) -> bool {
+    pub fn handle_probe(&mut self, from: Route, datagram: &[u8], cx: &mut Context<'_>) -> bool {
         let Ok(probe) = Probe::open(datagram, &self.receive) else {
             return false;
         };
@@ -234,7 +316,7 @@ impl PeerPaths {
             ProbeKind::Ping => {
                 self.transmit(ProbeKind::Pong, from, probe.transaction, cx);
                 self.observe(from, cx.now);
-                if self.selected.is_some_and(|(address, _)| address == from) {
+                if self.selected.is_some_and(|(route, _)| route == from) {
                     self.last_received = Some(cx.now);
                 }
             }
@@ -253,7 +335,7 @@ impl PeerPaths {
 
     /// Somebody says that the peer is gone: the path in use is asked at once, however lately it was proven.
     pub fn handle_doubt(&mut self, now: Instant) {
-        let selected = self.selected.and_then(|(address, _)| self.paths.get_mut(&address));
+        let selected = self.selected.and_then(|(route, _)| self.paths.get_mut(&route));
         if let Some(path) = selected {
             path.probe_by(now);
         }
@@ -273,25 +355,25 @@ impl PeerPaths {
     /// Sends what is due and lets go of what is silent.
     pub fn handle_timeout(&mut self, cx: &mut Context<'_>) {
         self.keep_up(cx.now);
-        let due: Vec<SocketAddr> = self
+        let due: Vec<Route> = self
             .paths
             .values()
             .filter(|path| path.due().is_some_and(|at| at <= cx.now))
-            .map(|path| path.address)
+            .map(|path| path.route)
             .collect();
-        for address in due {
+        for route in due {
             let transaction = cx.rng.next_u64();
-            self.transmit(ProbeKind::Ping, address, transaction, cx);
-            if let Some(path) = self.paths.get_mut(&address) {
+            self.transmit(ProbeKind::Ping, route, transaction, cx);
+            if let Some(path) = self.paths.get_mut(&route) {
                 path.sent(transaction, cx.now);
             }
         }
-        let selected = self.selected.map(|(address, _)| address);
+        let selected = self.selected.map(|(route, _)| route);
         self.paths
-            .retain(|address, path| Some(*address) == selected || !path.is_spent(cx.now));
+            .retain(|route, path| Some(*route) == selected || path.kind == PathKind::Relay || !path.is_spent(cx.now));
         self.select(cx.now);
         match self.search {
-            _ if self.selected.is_some() => self.search = Search::Fresh,
+            _ if self.has_direct_path() => self.search = Search::Fresh,
             Search::Since(start) if start + PUNCH_TIME <= cx.now => self.search = Search::Unanswered,
             Search::Fresh | Search::Since(_) | Search::Unanswered => {}
         }
@@ -312,28 +394,29 @@ impl PeerPaths {
             .min()
             .map(|at| (at, "keep path"));
         let silence = self.silence_deadline().map(|at| (at, "path silent"));
-        [probe, keep, silence].into_iter().flatten().min()
+        let doubt = self.doubt_at().filter(|at| *at > now).map(|at| (at, "path in doubt"));
+        [probe, keep, silence, doubt].into_iter().flatten().min()
     }
 
     /// Datagrams to send.
-    pub fn poll_transmit(&mut self) -> Option<Datagram> {
+    pub fn poll_transmit(&mut self) -> Option<Packet> {
         self.transmits.pop_front()
     }
 
-    fn transmit(&mut self, kind: ProbeKind, to: SocketAddr, transaction: u64, cx: &mut Context<'_>) {
+    fn transmit(&mut self, kind: ProbeKind, to: Route, transaction: u64, cx: &mut Context<'_>) {
         self.counter += 1;
         let probe = Probe {
             kind,
-            in_use: self.selected.is_some_and(|(address, _)| address == to),
+            in_use: self.selected.is_some_and(|(route, _)| route == to),
             transaction,
             run: cx.run,
             counter: self.counter,
             sent_ms: cx.clock.ms(cx.now),
-            observed: (kind == ProbeKind::Pong).then_some(to),
+            observed: to.address().filter(|_| kind == ProbeKind::Pong),
         };
         let mut nonce = [0; NONCE_LEN];
         cx.rng.fill_bytes(&mut nonce);
-        self.transmits.push_back(Datagram {
+        self.transmits.push_back(Packet {
             peer: to,
             data: probe.seal(&self.send, nonce).as_slice().into(),
         });

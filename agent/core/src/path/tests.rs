@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use lanrage_shared::ids::MemberId;
 use lanrage_shared::keys::{DeviceSecret, PartySecret};
 use lanrage_shared::pair::PairKeys;
 use rand::SeedableRng;
@@ -22,9 +23,13 @@ struct Net {
     start: Instant,
     now: Instant,
     /// Arrival time, receiver, sender's address, bytes.
-    wire: Vec<(Instant, usize, SocketAddr, Datagram)>,
+    wire: Vec<(Instant, usize, Route, Packet)>,
     delay: Duration,
     cut: bool,
+    /// Whose direct packets do not arrive.
+    deaf: [bool; 2],
+    /// One way through the relay; none = there is no relay.
+    relay_delay: Option<Duration>,
     sent: usize,
 }
 
@@ -48,7 +53,16 @@ fn net(restricted: bool) -> Net {
         wire: vec![],
         delay: Duration::from_millis(10),
         cut: false,
+        deaf: [false; 2],
+        relay_delay: None,
         sent: 0,
+    }
+}
+
+fn relay_to(i: usize) -> Route {
+    Route::Relay {
+        relay: RelayNumber(0),
+        member: MemberId(i as u16 + 1),
     }
 }
 
@@ -73,16 +87,60 @@ impl Net {
         }
     }
 
+    /// Both sides have a session with the relay.
+    fn relay(&mut self, delay: Duration) {
+        self.relay_delay = Some(delay);
+        for i in 0..2 {
+            let expected = 2.0 * delay.as_secs_f64() * 1000.0;
+            self.sides[i]
+                .paths
+                .handle_relays(&[(relay_to(1 - i), expected)], self.now);
+        }
+    }
+
+    /// Both send packets for so long.
+    fn play(&mut self, duration: Duration, mut check: impl FnMut(&Self)) {
+        let end = self.now + duration;
+        while self.now < end {
+            for side in &mut self.sides {
+                side.paths.handle_traffic(Some(self.now), Some(self.now));
+            }
+            self.run_until(self.after(50), |_| false);
+            check(self);
+        }
+    }
+
+    /// Whether what side `i` sends now reaches the other.
+    fn delivers(&self, i: usize) -> bool {
+        self.sides[i].paths.selected().is_some_and(|path| {
+            let works = |route: Route| match route {
+                Route::Direct(_) => !self.cut && !self.deaf[1 - i],
+                Route::Relay { .. } => self.relay_delay.is_some(),
+            };
+            works(path.route) || path.also.is_some_and(works)
+        })
+    }
+
+    fn is_direct(&self) -> bool {
+        self.sides.iter().all(|side| side.paths.has_direct_path())
+    }
+
     fn flush(&mut self, i: usize) {
         while let Some(datagram) = self.sides[i].paths.poll_transmit() {
             self.sent += 1;
-            if let Some(opened) = &mut self.sides[i].opened {
-                opened.insert(datagram.peer);
-            }
             let other = 1 - i;
-            let from = self.sides[i].address;
-            if !self.cut && datagram.peer == self.sides[other].address {
-                self.wire.push((self.now + self.delay, other, from, datagram));
+            let arrival = match datagram.peer {
+                Route::Direct(address) => {
+                    if let Some(opened) = &mut self.sides[i].opened {
+                        opened.insert(address);
+                    }
+                    let arrives = !self.cut && !self.deaf[other] && address == self.sides[other].address;
+                    arrives.then(|| (self.delay, Route::from(self.sides[i].address)))
+                }
+                Route::Relay { .. } => self.relay_delay.map(|delay| (delay, relay_to(i))),
+            };
+            if let Some((delay, from)) = arrival {
+                self.wire.push((self.now + delay, other, from, datagram));
             }
         }
     }
@@ -105,7 +163,8 @@ impl Net {
             self.wire = later;
             for (_, to, from, datagram) in Vec::from_iter::<Vec<_>>(due) {
                 let side = &mut self.sides[to];
-                if side.opened.as_ref().is_none_or(|opened| opened.contains(&from)) {
+                let passes = |address: SocketAddr| side.opened.as_ref().is_none_or(|opened| opened.contains(&address));
+                if from.address().is_none_or(passes) {
                     side.paths
                         .handle_probe(from, &datagram.data, &mut Self::cx(&mut side.rng, self.now, self.start));
                 }
@@ -204,6 +263,7 @@ fn a_replayed_or_foreign_probe_changes_nothing() {
     let victim: SocketAddr = "198.51.100.9:9".parse().unwrap();
     let side = &mut net.sides[1];
     let mut cx = Net::cx(&mut side.rng, net.now, net.start);
+    let victim = Route::from(victim);
     assert!(side.paths.handle_probe(victim, &ping.data, &mut cx));
     assert!(!side.paths.handle_probe(victim, &ping.data, &mut cx));
     assert!(!side.paths.handle_probe(victim, &[0xF5; 100], &mut cx));
@@ -219,9 +279,8 @@ fn a_replayed_or_foreign_probe_changes_nothing() {
 fn the_faster_address_wins_and_small_differences_do_not_flap() {
     let now = Instant::now();
     let path = |kind, rtt| {
-        let mut path = CandidatePath::new(kind, "192.0.2.1:1".parse().unwrap(), now);
-        path.rtt_ms = Some(rtt);
-        path
+        let address = SocketAddr::from(([192, 0, 2, 1], 1));
+        CandidatePath::expected(PathKind::Direct(kind), address.into(), rtt, now)
     };
     let (slow, fast) = (path(CandidateKind::Lan, 30.0), path(CandidateKind::Mapped, 10.0));
     assert!(is_better(&fast, &slow) && !is_better(&slow, &fast));
@@ -256,4 +315,84 @@ fn a_peer_that_names_ever_new_addresses_has_few_of_them_probed() {
         Some(net.now),
         "probes go on"
     );
+}
+
+#[test]
+fn packets_flow_over_the_relay_at_once_and_then_directly() {
+    let mut net = net(true);
+    net.relay(Duration::from_millis(15));
+    assert!(net.connected(), "before anything was asked");
+    assert!(!net.is_direct());
+    net.introduce();
+    assert!(net.run_until(net.after(250), Net::is_direct));
+}
+
+#[test]
+fn a_relay_stays_in_use_where_nothing_else_works() {
+    let mut net = net(false);
+    net.cut = true;
+    net.relay(Duration::from_millis(15));
+    net.introduce();
+    net.play(Duration::from_secs(60), |net| assert!(net.connected()));
+    let path = net.sides[0].paths.selected().unwrap();
+    assert_eq!(path.kind, PathKind::Relay);
+    assert!((path.rtt_ms.unwrap() - 30.0).abs() < 1.0);
+    assert_eq!(path.quality.unwrap().loss_percent, 0.0);
+}
+
+#[test]
+fn when_the_direct_path_dies_in_one_direction_or_both_packets_arrive_again_within_two_seconds() {
+    for (cut, deaf) in [(true, [false; 2]), (false, [true, false]), (false, [false, true])] {
+        let mut net = net(false);
+        net.relay(Duration::from_millis(15));
+        net.introduce();
+        net.play(Duration::from_secs(10), |_| ());
+        assert!(net.is_direct());
+        (net.cut, net.deaf) = (cut, deaf);
+        let broken = net.now;
+        net.play(Duration::from_secs(20), |net| {
+            if net.now > broken + Duration::from_millis(1800) {
+                assert!(
+                    net.delivers(0) && net.delivers(1),
+                    "{:?} after the cut",
+                    net.now - broken
+                );
+            }
+        });
+        (net.cut, net.deaf) = (false, [false; 2]);
+        net.introduce();
+        net.play(Duration::from_secs(5), |net| {
+            assert!(net.delivers(0) && net.delivers(1))
+        });
+        assert!(net.is_direct());
+    }
+}
+
+#[test]
+fn a_relay_that_ends_or_does_not_know_the_peer_is_left_at_once() {
+    let mut net = net(false);
+    net.relay(Duration::from_millis(15));
+    net.sides[0].paths.handle_relay_lost(RelayNumber(0), net.now);
+    assert_eq!(net.sides[0].paths.selected(), None);
+
+    net.relay(Duration::from_millis(15));
+    assert!(net.connected());
+    let now = net.now;
+    net.sides[1].paths.handle_undelivered(RelayNumber(0), now);
+    assert_eq!(net.sides[1].paths.selected(), None);
+    assert!(
+        net.run_until(net.after(1000), Net::connected),
+        "a probe through it brings it back"
+    );
+}
+
+#[test]
+fn nothing_is_sent_without_end_while_a_path_is_in_doubt_and_there_is_no_other() {
+    let mut net = net(false);
+    net.introduce();
+    net.play(Duration::from_secs(5), |_| ());
+    net.cut = true;
+    net.sent = 0;
+    net.play(Duration::from_secs(4), |_| ());
+    assert!(net.sent < 80, "{} probes", net.sent);
 }
