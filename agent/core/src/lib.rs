@@ -15,4 +15,5 @@ pub mod dataplane;
 pub mod engine;
 pub mod nat;
 pub mod path;
+pub mod relays;
 pub mod wg;

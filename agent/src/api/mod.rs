@@ -12,7 +12,7 @@ pub mod server;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use lanrage_shared::api::presence::{Filtering, Mapping};
-use lanrage_shared::ids::{DeviceId, MemberId, PartyId};
+use lanrage_shared::ids::{DeviceId, MemberId, PartyId, RelayId};
 use lanrage_shared::names::{MemberName, PartyName};
 use serde::{Deserialize, Serialize};
 
@@ -176,19 +176,46 @@ pub struct PeerReport {
     pub tx_bytes: u64,
     /// Seconds since the last WireGuard handshake; none before the first.
     pub last_handshake_s: Option<u64>,
-    /// Why there is no path, in words and with what would help; none while there is one.
+    /// Why there is no direct path, in words and with what would help; none while there is one.
     pub reason: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PathReport {
     pub kind: PathKind,
-    /// Where packets to this peer go; none without a path.
+    /// Where packets to this peer go; none without a direct path.
     pub address: Option<SocketAddr>,
+    /// The relay that passes them on; none without one.
+    #[serde(default)]
+    pub relay: Option<RelayId>,
     /// Milliseconds, measured by probes outside the tunnel.
     pub rtt_ms: Option<f64>,
     /// Seconds since this path was taken.
     pub since: Option<u64>,
+    /// What its probes show; none until one was answered.
+    #[serde(default)]
+    pub quality: Option<QualityReport>,
+}
+
+/// How good a path is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct QualityReport {
+    /// From 0, unplayable, to 100: latency 40 %, loss 35 %, jitter 25 %.
+    pub score: u8,
+    /// Standard deviation of the round-trip time, in ms.
+    pub jitter_ms: f64,
+    /// Probes that were not answered, in percent of the latest hundred.
+    pub loss_percent: f64,
+    pub trend: TrendReport,
+}
+
+/// Where a round-trip time is heading, over the last ten probes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TrendReport {
+    Improving,
+    Stable,
+    Degrading,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

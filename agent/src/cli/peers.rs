@@ -54,16 +54,17 @@ fn row(peer: &PeerReport) -> [String; 6] {
     ]
 }
 
-/// `direct 203.0.113.7:4000`, `relay 198.51.100.1:443`, `none`.
+/// `direct 203.0.113.7:4000`, `relay fra-1`, `none`.
 pub(super) fn path(path: &PathReport) -> String {
     let kind = match path.kind {
         PathKind::Direct => "direct",
         PathKind::Relay => "relay",
         PathKind::None => "none",
     };
-    match path.address {
-        Some(address) => format!("{kind} {address}"),
-        None => kind.to_owned(),
+    match (path.address, &path.relay) {
+        (Some(address), _) => format!("{kind} {address}"),
+        (None, Some(relay)) => format!("{kind} {relay}"),
+        (None, None) => kind.to_owned(),
     }
 }
 
@@ -107,14 +108,18 @@ mod tests {
         let direct = PathReport {
             kind: PathKind::Direct,
             address: Some("203.0.113.7:4000".parse().unwrap()),
+            relay: None,
             rtt_ms: Some(21.34),
             since: Some(9),
+            quality: None,
         };
         let none = PathReport {
             kind: PathKind::None,
             address: None,
+            relay: None,
             rtt_ms: None,
             since: None,
+            quality: None,
         };
         let peers = vec![
             peer("Anna", direct, None),

@@ -124,8 +124,10 @@ mod tests {
             path: PathReport {
                 kind: PathKind::Direct,
                 address: Some("203.0.113.7:4000".parse().unwrap()),
+                relay: None,
                 rtt_ms,
                 since: None,
+                quality: None,
             },
             reason: rtt_ms.is_none().then(|| "Anna is offline".to_owned()),
         }

@@ -11,6 +11,7 @@ use super::dataplane::{DataPlane, FromNetwork};
 use super::entry;
 use super::party::{Outcome, PartySession};
 use super::pings::Pings;
+use super::relays::RelayEvent;
 use super::report;
 use super::services::Lookup;
 use super::stream::StreamEvent;
@@ -44,6 +45,7 @@ pub struct Agent {
     /// What servers still have to be told.
     farewells: Vec<Farewell>,
     stream: Option<mpsc::Receiver<StreamEvent>>,
+    relays: Option<mpsc::Receiver<RelayEvent>>,
     services: Lookup,
     pings: Pings,
     /// Who waits for the first word from the control stream.
@@ -67,6 +69,7 @@ impl Agent {
             session: None,
             farewells: Vec::new(),
             stream: None,
+            relays: None,
             services: Lookup::default(),
             pings: Pings::default(),
             waiting: Vec::new(),
@@ -119,16 +122,20 @@ impl Agent {
                     Some(event) => self.handle_stream(event),
                     None => self.stream = None,
                 },
+                event = next(&mut self.relays) => match event {
+                    Some(event) => self.with_session(|session, data_plane, _| session.handle_relays(event, data_plane)),
+                    None => self.relays = None,
+                },
                 endpoints = self.services.found() => {
-                    self.with_session(|session, now| session.engine.handle_stun_servers(endpoints, now));
+                    self.with_session(|session, _, now| session.engine.handle_stun_servers(endpoints, now));
                 }
                 Ok(()) = inputs.interfaces.changed() => {
                     let addresses = own_addresses(&inputs.interfaces.borrow_and_update(), self.device.port);
-                    self.with_session(|session, now| session.engine.handle_interfaces(addresses, now));
+                    self.with_session(|session, _, now| session.engine.handle_interfaces(addresses, now));
                 }
                 Ok(()) = inputs.port_mapping.changed() => {
                     let mapped = inputs.port_mapping.borrow_and_update().map(SocketAddr::V4);
-                    self.with_session(|session, now| session.engine.handle_port_mapping(mapped, now));
+                    self.with_session(|session, _, now| session.engine.handle_port_mapping(mapped, now));
                 }
                 _ = tick.tick() => {
                     self.data_plane.tick();
@@ -139,7 +146,7 @@ impl Agent {
                     self.pings.end_late(self.session.as_ref(), now);
                 }
                 () = tokio::time::sleep_until(wake.into()) => {
-                    self.with_session(|session, now| session.engine.handle_timeout(now));
+                    self.with_session(|session, _, now| session.engine.handle_timeout(now));
                 }
                 // Last, and in batches: a flood from the network delays nothing else.
                 count = inputs.network.recv_many(&mut arrived, BATCH) => if count > 0 {
@@ -163,9 +170,9 @@ impl Agent {
         engine.unwrap_or(now + Duration::from_secs(60))
     }
 
-    fn with_session(&mut self, work: impl FnOnce(&mut PartySession, Instant)) {
+    fn with_session(&mut self, work: impl FnOnce(&mut PartySession, &DataPlane, Instant)) {
         if let Some(session) = &mut self.session {
-            work(session, Instant::now());
+            work(session, &self.data_plane, Instant::now());
             session.engine.handle_timeout(Instant::now());
             session.carry_out(&self.data_plane);
         }
@@ -174,15 +181,15 @@ impl Agent {
     fn handle_network(&mut self, arrived: &mut Vec<FromNetwork>) {
         for input in arrived.drain(..) {
             match input {
-                FromNetwork::Control(datagram, at) => {
+                FromNetwork::Control(packet, at) => {
                     if let Some(session) = &mut self.session {
-                        session.engine.handle_datagram(&datagram, at);
+                        session.engine.handle_packet(&packet, at);
                     }
                 }
                 FromNetwork::EchoReply { sequence, at } => self.pings.handle_answer(sequence, at),
             }
         }
-        self.with_session(|_, _| ());
+        self.with_session(|_, _, _| ());
     }
 
     fn handle_stream(&mut self, event: StreamEvent) {
@@ -318,7 +325,7 @@ impl Agent {
                 )
             })?;
         let interfaces = own_addresses(&inputs.interfaces.borrow(), self.device.port);
-        let (mut session, stream) = PartySession::start(
+        let (mut session, events) = PartySession::start(
             party.cache,
             party.client,
             self.state.identity(),
@@ -329,7 +336,8 @@ impl Agent {
         session.engine.handle_port_mapping(mapped, Instant::now());
         let report = report::party(&session);
         self.session = Some(session);
-        self.stream = Some(stream);
+        self.stream = Some(events.stream);
+        self.relays = Some(events.relays);
         self.services.start_if_wanted(self.session.as_mut());
         let party = report.ok_or_else(|| Failure::new("server_protocol", "the server does not list this device"))?;
         Ok(JoinedReport {
@@ -344,6 +352,7 @@ impl Agent {
         self.session = None;
         self.answer_waiting();
         self.stream = None;
+        self.relays = None;
         self.services = Lookup::default();
         self.data_plane
             .table

@@ -2,6 +2,7 @@
 //!
 //! They block in the kernel, never in each other. What is not WireGuard goes to the agent's loop through a bounded queue.
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -9,10 +10,11 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use bytes::BytesMut;
-use lanrage_agent_core::batch::Datagram;
+use lanrage_agent_core::batch::{Datagram, Outgoing, Packet, RelayNumber, Relayed, Route};
 use lanrage_agent_core::dataplane::{Drops, Inbound, InboundBatch, Outbound, PeerLink, Table, TableCell};
 use lanrage_agent_core::nat::Socket;
 use lanrage_agent_core::wg::WireGuard;
+use lanrage_relay_client::RelaySender;
 use lanrage_shared::keys::DeviceSecret;
 use lanrage_shared::wire::stun;
 use parking_lot::Mutex;
@@ -30,10 +32,36 @@ const CONTROL_QUEUE: usize = 1024;
 
 /// What the packet threads hand to the agent's loop.
 pub enum FromNetwork {
-    /// Not WireGuard: a probe, a STUN answer, or noise.
-    Control(Datagram, Instant),
+    /// Not WireGuard: a probe, a relayed signal, or what may be a STUN answer.
+    Control(Packet, Instant),
     /// Our echo request came back.
     EchoReply { sequence: u16, at: Instant },
+}
+
+/// What carries packets away.
+pub struct Network {
+    udp: Arc<UdpSender>,
+    relays: ArcSwap<HashMap<RelayNumber, RelaySender>>,
+}
+
+impl Network {
+    /// Sends everything; like any packet it may be lost on the way.
+    pub fn send(&self, out: &mut Outgoing) {
+        self.udp.send_batch(&mut out.direct);
+        if out.relayed.is_empty() {
+            return;
+        }
+        let relays = self.relays.load();
+        for Relayed { relay, member, data } in out.relayed.drain(..) {
+            // A session that has just ended is about to be left for another path.
+            let _ = relays.get(&relay).map(|relay| relay.send(member, &data));
+        }
+    }
+
+    /// The sessions that there are now.
+    pub fn set_relays(&self, relays: HashMap<RelayNumber, RelaySender>) {
+        self.relays.store(Arc::new(relays));
+    }
 }
 
 /// The running packet threads.
@@ -41,7 +69,8 @@ pub struct DataPlane {
     pub table: Arc<TableCell>,
     pub drops: Arc<Drops>,
     pub wireguard: Arc<WireGuard>,
-    pub sender: Arc<UdpSender>,
+    pub network: Arc<Network>,
+    lanes: Lanes,
     /// Marks our own echo requests; drawn at start.
     pub echo_id: Arc<AtomicU16>,
     sides: Mutex<SideSockets>,
@@ -59,36 +88,50 @@ impl DataPlane {
         let wireguard = Arc::new(WireGuard::new(secret, MTU));
         let echo_id = Arc::new(AtomicU16::new(rand::random()));
         let (sender, receivers) = udp.split();
+        let network = Arc::new(Network {
+            udp: sender,
+            relays: ArcSwap::default(),
+        });
         let (control, from_network) = mpsc::channel(CONTROL_QUEUE);
         for (index, receiver) in receivers.into_iter().enumerate() {
             let inbound = Inbound::new(Arc::clone(&wireguard), Arc::clone(&table), Arc::clone(&drops));
             let (_, writer) = tun.queues();
-            let lane = Receiving {
-                receiver,
+            let lane = Lane {
                 inbound,
+                out: InboundBatch::default(),
                 writer,
-                sender: Arc::clone(&sender),
+                network: Arc::clone(&network),
                 control: control.clone(),
                 echo_id: Arc::clone(&echo_id),
             };
-            thread(&format!("udp-{index}"), move || lane.run())?;
+            thread(&format!("udp-{index}"), move || receive(receiver, lane))?;
         }
-        let sides = SideSockets::new(move |datagram, at| {
-            if !stun::looks_like_stun(&datagram.data) {
-                return;
+        let to_loop = control.clone();
+        let sides = SideSockets::new(move |Datagram { peer, data }, at| {
+            if stun::looks_like_stun(&data) {
+                let peer = Route::from(peer);
+                let _ = to_loop.try_send(FromNetwork::Control(Packet { peer, data }, at));
             }
-            let _ = control.try_send(FromNetwork::Control(datagram, at));
         });
         let outbound = Outbound::new(Arc::clone(&table), Arc::clone(&drops));
-        let (reader, _) = tun.queues();
-        let to_network = Arc::clone(&sender);
+        let (reader, writer) = tun.queues();
+        let to_network = Arc::clone(&network);
         thread("tun", move || send_packets(reader, outbound, &to_network))?;
         Ok((
             Self {
-                table,
-                drops,
-                wireguard,
-                sender,
+                table: Arc::clone(&table),
+                drops: Arc::clone(&drops),
+                wireguard: Arc::clone(&wireguard),
+                network: Arc::clone(&network),
+                lanes: Lanes {
+                    wireguard,
+                    table,
+                    drops,
+                    writer: Arc::new(Mutex::new(writer)),
+                    network,
+                    control,
+                    echo_id: Arc::clone(&echo_id),
+                },
                 echo_id,
                 sides: Mutex::new(sides),
             },
@@ -98,41 +141,48 @@ impl DataPlane {
 
     /// Sends packets as if they had come from the TUN.
     pub fn inject(&self, packet: BytesMut) {
-        let mut send = Vec::new();
+        let mut send = Outgoing::default();
         Outbound::new(Arc::clone(&self.table), Arc::clone(&self.drops)).handle_packets(
             &mut vec![packet],
             &mut send,
             Instant::now(),
         );
-        self.sender.send_batch(&mut send);
+        self.network.send(&mut send);
+    }
+
+    /// Makes the ways in for what comes through relays.
+    pub fn lanes(&self) -> Lanes {
+        self.lanes.clone()
     }
 
     /// Sends what is not WireGuard: probes and STUN.
-    pub fn send(&self, transmits: impl Iterator<Item = (Socket, Datagram)>) {
-        let mut main = Vec::new();
-        for (from, datagram) in transmits {
-            match from {
-                Socket::Main => main.push(datagram),
-                Socket::Side(number) => self.sides.lock().send(number, datagram),
+    pub fn send(&self, transmits: impl Iterator<Item = (Socket, Packet)>) {
+        let mut main = Outgoing::default();
+        for (from, Packet { peer: to, data }) in transmits {
+            match (from, to) {
+                (Socket::Side(number), Route::Direct(peer)) => {
+                    self.sides.lock().send(number, Datagram { peer, data });
+                }
+                _ => main.push(to, data),
             }
         }
-        self.sender.send_batch(&mut main);
+        self.network.send(&mut main);
     }
 
     /// Starts a handshake with a peer.
     pub fn start_handshake(&self, peer: &PeerLink) {
-        let mut send = Vec::new();
+        let mut send = Outgoing::default();
         peer.start_handshake(&self.table.load(), &mut send);
-        self.sender.send_batch(&mut send);
+        self.network.send(&mut send);
     }
 
     /// Runs the tunnels' timers; wanted a few times a second.
     pub fn tick(&self) {
-        let (table, mut send) = (self.table.load(), Vec::new());
+        let (table, mut send) = (self.table.load(), Outgoing::default());
         for peer in table.peers() {
             peer.tick(&table, &mut send);
         }
-        self.sender.send_batch(&mut send);
+        self.network.send(&mut send);
     }
 }
 
@@ -145,42 +195,80 @@ fn thread(name: &str, work: impl FnOnce() -> io::Error + Send + 'static) -> io::
     Ok(())
 }
 
-fn send_packets(mut reader: TunReader, mut outbound: Outbound, sender: &UdpSender) -> io::Error {
-    let (mut packets, mut datagrams) = (Vec::new(), Vec::new());
+fn send_packets(mut reader: TunReader, mut outbound: Outbound, network: &Network) -> io::Error {
+    let (mut packets, mut send) = (Vec::new(), Outgoing::default());
     loop {
         if let Err(error) = reader.recv_batch(&mut packets) {
             return error;
         }
-        outbound.handle_packets(&mut packets, &mut datagrams, Instant::now());
-        sender.send_batch(&mut datagrams);
+        outbound.handle_packets(&mut packets, &mut send, Instant::now());
+        network.send(&mut send);
     }
 }
 
-struct Receiving {
-    receiver: UdpReceiver,
-    inbound: Inbound,
-    writer: TunWriter,
-    sender: Arc<UdpSender>,
+fn receive(mut receiver: UdpReceiver, mut lane: Lane) -> io::Error {
+    let mut datagrams = Vec::new();
+    loop {
+        if let Err(error) = receiver.recv_batch(&mut datagrams) {
+            return error;
+        }
+        lane.handle(&mut datagrams);
+    }
+}
+
+/// Makes ways in, for tasks that outlive every borrow of the [`DataPlane`].
+#[derive(Clone)]
+pub struct Lanes {
+    wireguard: Arc<WireGuard>,
+    table: Arc<TableCell>,
+    drops: Arc<Drops>,
+    writer: Arc<Mutex<TunWriter>>,
+    network: Arc<Network>,
     control: mpsc::Sender<FromNetwork>,
     echo_id: Arc<AtomicU16>,
 }
 
-impl Receiving {
-    fn run(mut self) -> io::Error {
-        let (mut datagrams, mut out) = (Vec::new(), InboundBatch::default());
-        loop {
-            if let Err(error) = self.receiver.recv_batch(&mut datagrams) {
-                return error;
-            }
-            let now = Instant::now();
-            self.inbound.handle_datagrams(&mut datagrams, &mut out, now);
-            self.sender.send_batch(&mut out.answers);
-            self.take_echo_replies(&mut out.packets, now);
-            self.writer.send_batch(&mut out.packets);
-            for datagram in out.control.drain(..) {
-                // A full queue means a flood; what is dropped is asked for again.
-                let _ = self.control.try_send(FromNetwork::Control(datagram, now));
-            }
+impl Lanes {
+    /// A way in for one thread or task.
+    pub fn lane(&self) -> Lane {
+        Lane {
+            inbound: Inbound::new(
+                Arc::clone(&self.wireguard),
+                Arc::clone(&self.table),
+                Arc::clone(&self.drops),
+            ),
+            out: InboundBatch::default(),
+            writer: self.writer.lock().another(),
+            network: Arc::clone(&self.network),
+            control: self.control.clone(),
+            echo_id: Arc::clone(&self.echo_id),
+        }
+    }
+}
+
+/// The way in: what arrived is decrypted, answered, and written to the TUN.
+pub struct Lane {
+    inbound: Inbound,
+    out: InboundBatch,
+    writer: TunWriter,
+    network: Arc<Network>,
+    control: mpsc::Sender<FromNetwork>,
+    echo_id: Arc<AtomicU16>,
+}
+
+impl Lane {
+    /// Takes a batch.
+    pub fn handle<P: Into<Route>>(&mut self, datagrams: &mut Vec<Datagram<P>>) {
+        let now = Instant::now();
+        self.inbound.handle_datagrams(datagrams, &mut self.out, now);
+        self.network.send(&mut self.out.answers);
+        let mut packets = std::mem::take(&mut self.out.packets);
+        self.take_echo_replies(&mut packets, now);
+        self.writer.send_batch(&mut packets);
+        self.out.packets = packets;
+        for packet in self.out.control.drain(..) {
+            // A full queue means a flood; what is dropped is asked for again.
+            let _ = self.control.try_send(FromNetwork::Control(packet, now));
         }
     }
 

@@ -11,6 +11,7 @@ mod entry;
 mod farewells;
 mod party;
 mod pings;
+mod relays;
 mod report;
 mod requests;
 mod services;

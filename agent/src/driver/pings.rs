@@ -162,7 +162,7 @@ impl Ping {
             peer: name.clone(),
             virtual_ip: self.target,
             rtt_ms: rtt_ms.map(|ms| (ms * 100.0).round() / 100.0),
-            path: report::path(self.view.path, now),
+            path: report::path(&self.view, now),
             reason,
         };
         let _ = self.reply.send(Ok(report));
@@ -195,6 +195,7 @@ mod tests {
             member,
             online: true,
             path: None,
+            relay: None,
             reason: None,
         }
     }

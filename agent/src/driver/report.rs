@@ -1,15 +1,15 @@
 //! What the agent says about itself and its peers.
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
+use lanrage_agent_core::batch::Route;
 use lanrage_agent_core::engine::{Engine, PeerView};
-use lanrage_agent_core::path::Selected;
+use lanrage_agent_core::path::Trend;
 
 use super::party::PartySession;
 use crate::api::{
-    AgentState, DeviceReport, NatReport, PartyReport, PathKind, PathReport, PeerReport, PeersReport, ServerReport,
-    StatusReport,
+    AgentState, DeviceReport, NatReport, PartyReport, PathKind, PathReport, PeerReport, PeersReport, QualityReport,
+    ServerReport, StatusReport, TrendReport,
 };
 
 /// A clock further off than this is worth a warning, in ms: WireGuard and tokens stand more, people's patience less.
@@ -119,13 +119,14 @@ pub fn peers(session: Option<&PartySession>, now: Instant) -> PeersReport {
 fn peer(session: &PartySession, view: PeerView, now: Instant) -> PeerReport {
     let link = session.link(view.member.id);
     let (rx_bytes, tx_bytes) = link.map(|link| link.bytes()).unwrap_or_default();
+    let path = path(&view, now);
     PeerReport {
         name: view.member.name,
         member: view.member.id,
         virtual_ip: view.member.virtual_ip,
         virtual_ip6: view.member.virtual_ip6,
         online: view.online,
-        path: path(view.path, now),
+        path,
         rx_bytes,
         tx_bytes,
         last_handshake_s: link.and_then(|link| link.last_handshake()).map(|age| age.as_secs()),
@@ -133,18 +134,30 @@ fn peer(session: &PartySession, view: PeerView, now: Instant) -> PeerReport {
     }
 }
 
-/// A path as reports show it.
-pub fn path(path: Option<Selected>, now: Instant) -> PathReport {
-    let address: Option<SocketAddr> = path.map(|path| path.address);
+/// A peer's path as reports show it.
+pub fn path(view: &PeerView, now: Instant) -> PathReport {
+    let path = view.path;
+    let hundredths = |value: f64| (value * 100.0).round() / 100.0;
     PathReport {
-        kind: if path.is_some() {
-            PathKind::Direct
-        } else {
-            PathKind::None
+        kind: match path.map(|path| path.route) {
+            Some(Route::Direct(_)) => PathKind::Direct,
+            Some(Route::Relay { .. }) => PathKind::Relay,
+            None => PathKind::None,
         },
-        address,
-        rtt_ms: path.and_then(|path| path.rtt_ms).map(|ms| (ms * 100.0).round() / 100.0),
+        address: path.and_then(|path| path.route.address()),
+        relay: view.relay.clone(),
+        rtt_ms: path.and_then(|path| path.rtt_ms).map(hundredths),
         since: path.map(|path| seconds(path.since, now)),
+        quality: path.and_then(|path| path.quality).map(|quality| QualityReport {
+            score: quality.score,
+            jitter_ms: hundredths(quality.jitter_ms),
+            loss_percent: hundredths(quality.loss_percent),
+            trend: match quality.trend {
+                Trend::Improving => TrendReport::Improving,
+                Trend::Stable => TrendReport::Stable,
+                Trend::Degrading => TrendReport::Degrading,
+            },
+        }),
     }
 }
 

@@ -15,6 +15,7 @@ use ipnet::Ipv4Net;
 use lanrage::driver::dataplane::{DataPlane, MTU};
 use lanrage::io::tun::{TunConfig, TunDevice};
 use lanrage::io::udp::UdpPort;
+use lanrage_agent_core::batch::Route;
 use lanrage_agent_core::dataplane::PeerLink;
 use lanrage_shared::ids::{DeviceKey, MemberId};
 use lanrage_shared::keys::DeviceSecret;
@@ -68,7 +69,7 @@ fn main() -> Result<()> {
     let tunnel = data_plane.wireguard.tunnel(&peer_key, psk);
     let mut link = PeerLink::new(MemberId(2), peer_key, peer_ip, "fd00:1a::2".parse()?, tunnel);
     link.follows_source = true;
-    link.set_path(Some(options.peer_endpoint));
+    link.set_path(Some(Route::from(options.peer_endpoint).into()));
     let table = data_plane
         .table
         .load()

@@ -26,6 +26,7 @@ use lanrage_shared::api::auth::{Challenge, ChallengeRequest, TokenRequest, Token
 use lanrage_shared::api::error::ErrorCode;
 use lanrage_shared::api::invite::{InviteCreated, NewInvite, RedeemInvite};
 use lanrage_shared::api::party::{CreateParty, Joined, Party};
+use lanrage_shared::api::relay::RelayTokens;
 pub use lanrage_shared::backoff::Backoff;
 use lanrage_shared::ids::{DeviceKey, PartyId};
 use lanrage_shared::invite::ServerLink;
@@ -123,6 +124,12 @@ impl ControlClient {
         let path = format!("/v1/parties/{party}/members/me");
         let _: IgnoredAny = self.ask(Call::new(Method::DELETE, path)).await?;
         Ok(())
+    }
+
+    /// `POST /v1/parties/{id}/relay-tokens`.
+    pub async fn relay_tokens(&self, party: PartyId) -> Result<RelayTokens, ControlError> {
+        let path = format!("/v1/parties/{party}/relay-tokens");
+        self.ask(Call::new(Method::POST, path)).await
     }
 
     /// `GET /v1/parties/{id}`.

@@ -77,6 +77,11 @@ pub struct TunWriter {
 }
 
 impl TunWriter {
+    /// Another writer to the same device, for another thread.
+    pub fn another(&self) -> Self {
+        Self::new(Arc::clone(&self.device))
+    }
+
     pub(super) fn new(device: Arc<SyncDevice>) -> Self {
         Self { device }
     }

@@ -1,21 +1,25 @@
 //! The party this agent is in: the engine, its stream, and what is kept on disk.
 
+mod messages;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use lanrage_agent_core::batch::{Outgoing, PathInUse};
 use lanrage_agent_core::dataplane::PeerLink;
 use lanrage_agent_core::engine::{Config, Engine, Event};
 use lanrage_agent_core::path::PartyClock;
-use lanrage_shared::api::check::Implausible;
-use lanrage_shared::api::party::{Member, Party};
-use lanrage_shared::ids::MemberId;
-use lanrage_shared::stream::{ClientMessage, PartyEvent, ServerMessage};
+use lanrage_shared::api::party::Member;
+use lanrage_shared::ids::{MemberId, RelayId};
+use lanrage_shared::signal;
+use lanrage_shared::stream::ClientMessage;
 use tokio::sync::mpsc;
 
 use super::dataplane::DataPlane;
+use super::relays::{Membership, RelayEvent, Relays};
 use super::stream::{Stream, StreamEvent};
 use crate::io::control::ControlClient;
 use crate::state::{Identity, PartyCache};
@@ -33,6 +37,12 @@ pub enum Outcome {
     Over(String),
 }
 
+/// Where a party's session hears from.
+pub struct Events {
+    pub stream: mpsc::Receiver<StreamEvent>,
+    pub relays: mpsc::Receiver<RelayEvent>,
+}
+
 /// The party this agent is in.
 pub struct PartySession {
     pub cache: PartyCache,
@@ -46,6 +56,9 @@ pub struct PartySession {
     pub services_changed: bool,
     links: BTreeMap<MemberId, Arc<PeerLink>>,
     stream: Stream,
+    relays: Relays,
+    /// Relays last asked for on behalf of peers.
+    for_peers: Vec<RelayId>,
     known: Arc<AtomicU64>,
     save_at: Option<Instant>,
 }
@@ -58,7 +71,7 @@ impl PartySession {
         identity: &Identity,
         interfaces: Vec<SocketAddr>,
         data_plane: &DataPlane,
-    ) -> (Self, mpsc::Receiver<StreamEvent>) {
+    ) -> (Self, Events) {
         let now = Instant::now();
         let config = Config {
             me: cache.me,
@@ -76,7 +89,15 @@ impl PartySession {
         }
         // The snapshot at the first connection is what the cache may have missed.
         let known = Arc::new(AtomicU64::new(cache.seq));
-        let (stream, events) = Stream::start(Arc::clone(&client), cache.party.id, Arc::clone(&known));
+        let (stream, stream_events) = Stream::start(Arc::clone(&client), cache.party.id, Arc::clone(&known));
+        let membership = Membership {
+            client: Arc::clone(&client),
+            identity: Arc::clone(&identity.identity),
+            party: cache.party.id,
+            net: cache.party.net,
+        };
+        let (relays, relay_events) = Relays::start(membership, data_plane);
+        relays.offer(cache.services.relays.clone());
         let mut session = Self {
             cache,
             client,
@@ -87,11 +108,27 @@ impl PartySession {
             services_changed: true,
             links: BTreeMap::new(),
             stream,
+            relays,
+            for_peers: Vec::new(),
             known,
             save_at: None,
         };
         session.carry_out(data_plane);
+        let events = Events {
+            stream: stream_events,
+            relays: relay_events,
+        };
         (session, events)
+    }
+
+    /// Takes what the relays say.
+    pub fn handle_relays(&mut self, event: RelayEvent, data_plane: &DataPlane) {
+        let now = Instant::now();
+        match event {
+            RelayEvent::Sessions(relays) => self.engine.handle_relays(relays, now),
+            RelayEvent::Undelivered { relay, member } => self.engine.handle_undelivered(relay, member, now),
+        }
+        self.carry_out(data_plane);
     }
 
     /// This device's own entry.
@@ -108,150 +145,14 @@ impl PartySession {
         self.links.get(&member)
     }
 
-    /// Takes what the stream says.
-    pub fn handle_stream(&mut self, event: StreamEvent, data_plane: &DataPlane) -> Outcome {
-        let now = Instant::now();
-        let outcome = match event {
-            StreamEvent::Message(message) => self.handle_message(message, now),
-            StreamEvent::Lost(why) => {
-                if self.server_reachable || self.server_problem.is_none() {
-                    tracing::warn!(reason = %why, "the control server is not reachable; running tunnels go on");
-                    self.server_since = now;
-                }
-                self.server_reachable = false;
-                self.server_problem = Some(why);
-                self.engine.handle_server(false, now);
-                Outcome::Stays
-            }
-            StreamEvent::Over(why) => Outcome::Over(why),
-        };
-        self.carry_out(data_plane);
-        outcome
-    }
-
-    fn handle_message(&mut self, message: ServerMessage, now: Instant) -> Outcome {
-        match message {
-            ServerMessage::Welcome {
-                services,
-                server_time_ms,
-                ..
-            } => {
-                // One per connection; more would have us measure the NAT over and over.
-                if self.server_reachable {
-                    return Outcome::Stays;
-                }
-                self.server_since = now;
-                tracing::info!("connected to the control server");
-                self.server_reachable = true;
-                self.server_problem = None;
-                self.services_changed |= self.cache.services != services;
-                self.cache.services = services;
-                self.cache.clock_offset_ms = i64::try_from(server_time_ms)
-                    .unwrap_or(i64::MAX)
-                    .saturating_sub(wall_ms());
-                self.engine.handle_clock(PartyClock::new(now, server_time_ms));
-                self.engine.handle_server(true, now);
-                self.save_soon(now);
-            }
-            ServerMessage::Snapshot { seq, party, secrets: _ } => {
-                if let Err(reason) = self.check_snapshot(&party) {
-                    tracing::warn!(%reason, "the control server describes a party that cannot be; it is not believed");
-                    return Outcome::Stays;
-                }
-                self.known.store(seq, Ordering::Relaxed);
-                self.cache.seq = seq;
-                self.engine.handle_members(&party.members, now);
-                self.cache.party = party;
-                self.save_soon(now);
-                if self.me().is_none() {
-                    return Outcome::Over("you are no longer a member of this party".to_owned());
-                }
-            }
-            ServerMessage::Services { services } => {
-                self.services_changed |= self.cache.services != services;
-                self.cache.services = services;
-                self.save_soon(now);
-            }
-            ServerMessage::Event { seq, event } => {
-                self.known.store(seq, Ordering::Relaxed);
-                self.cache.seq = seq;
-                self.save_soon(now);
-                return self.handle_event(event, now);
-            }
-            ServerMessage::Presence {
-                member,
-                online,
-                presence,
-            } => {
-                if let Some(known) = self.cache.party.members.iter_mut().find(|known| known.id == member) {
-                    known.online = online;
-                }
-                self.engine.handle_presence(member, online, presence.as_ref(), now);
-            }
-            ServerMessage::Signal { from, sealed } => self.engine.handle_signal(from, &sealed, now),
-            ServerMessage::Refused { error } => {
-                tracing::debug!(code = ?error.code, reason = %error.message, "the server refused a message")
-            }
-            // The stream task turns these into an end.
-            ServerMessage::Bye { .. } => {}
-        }
-        Outcome::Stays
-    }
-
-    fn check_snapshot(&self, party: &Party) -> Result<(), Implausible> {
-        let cached = &self.cache.party;
-        if (party.id, party.net) != (cached.id, cached.net) {
-            return Err(Implausible::Network(party.net.v4));
-        }
-        party.check()
-    }
-
-    fn handle_event(&mut self, event: PartyEvent, now: Instant) -> Outcome {
-        match event {
-            PartyEvent::MemberJoined { member } => {
-                if let Err(reason) = self.cache.party.check_newcomer(&member) {
-                    tracing::warn!(%reason, "the control server adds a member that cannot be; it is not believed");
-                    return Outcome::Stays;
-                }
-                let members = &mut self.cache.party.members;
-                tracing::info!(peer = %member.id, name = %member.name, "a member joined");
-                members.retain(|known| known.id != member.id);
-                self.engine.handle_joined(&member, now);
-                members.push(member);
-            }
-            PartyEvent::MemberLeft { member, how: _ } => {
-                tracing::info!(peer = %member, "a member left");
-                self.cache.party.members.retain(|known| known.id != member);
-                self.engine.handle_left(member);
-                self.cache.last_good.remove(&member);
-                if member == self.cache.me {
-                    return Outcome::Over("you are no longer a member of this party".to_owned());
-                }
-            }
-            PartyEvent::Updated { party } => {
-                let cached = &mut self.cache.party;
-                cached.name = party.name;
-                cached.host = party.host;
-                cached.persistent = party.persistent;
-                cached.max_members = party.max_members;
-                cached.epoch = party.epoch;
-                cached.secret_epoch = party.secret_epoch;
-                cached.version = party.version;
-            }
-            PartyEvent::SecretChanged { .. } => {}
-            PartyEvent::Deleted => return Outcome::Over("the party was deleted".to_owned()),
-        }
-        Outcome::Stays
-    }
-
     /// Feeds the engine with what the packet threads saw.
     pub fn handle_traffic(&mut self, data_plane: &DataPlane, now: Instant) {
         let epoch = data_plane.table.load().epoch;
         for (member, link) in &self.links {
             let (sent, received) = link.last_traffic(epoch);
             self.engine.handle_traffic(*member, sent, received);
-            if let Some(address) = link.path() {
-                self.engine.handle_spoke_from(*member, address, now);
+            if let Some(path) = link.path() {
+                self.engine.handle_spoke_from(*member, path.route, now);
             }
         }
         self.remember_paths(now);
@@ -293,8 +194,17 @@ impl PartySession {
                     self.links.remove(&member);
                     members_changed = true;
                 }
-                Event::Path { member, address } => self.change_path(member, address, data_plane),
-                Event::Signal { to, sealed } => self.stream.send(ClientMessage::Signal { to, sealed }),
+                Event::Path { member, path } => self.change_path(member, path, data_plane),
+                Event::Signal {
+                    sealed,
+                    through: Some(route),
+                    ..
+                } => {
+                    let mut send = Outgoing::default();
+                    send.push(route, signal::to_datagram(&sealed).as_slice().into());
+                    data_plane.network.send(&mut send);
+                }
+                Event::Signal { to, sealed, .. } => self.stream.send(ClientMessage::Signal { to, sealed }),
                 Event::Presence(presence) => self.stream.send(ClientMessage::Presence { presence }),
             }
             if members_changed {
@@ -303,15 +213,20 @@ impl PartySession {
             }
         }
         data_plane.send(std::iter::from_fn(|| self.engine.poll_transmit()));
+        let for_peers = self.engine.missing_relays();
+        if self.for_peers != for_peers {
+            self.relays.need_for_peers(for_peers.clone());
+            self.for_peers = for_peers;
+        }
     }
 
-    fn change_path(&mut self, member: MemberId, address: Option<SocketAddr>, data_plane: &DataPlane) {
+    fn change_path(&mut self, member: MemberId, path: Option<PathInUse>, data_plane: &DataPlane) {
         let Some(link) = self.links.get(&member) else { return };
-        tracing::debug!(peer = %member, ?address, "path");
+        tracing::debug!(peer = %member, ?path, "path");
         let had_path = link.path().is_some();
-        link.set_path(address);
+        link.set_path(path);
         let has_session = link.last_handshake().is_some_and(|age| age < SESSION_LIFETIME);
-        if address.is_some() && !has_session && (!had_path || self.engine.opens_session(&link.key)) {
+        if path.is_some() && !has_session && (!had_path || self.engine.opens_session(&link.key)) {
             data_plane.start_handshake(link);
         }
         self.remember_paths(Instant::now());

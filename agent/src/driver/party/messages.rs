@@ -1,0 +1,157 @@
+//! What the control stream says of the party.
+
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use lanrage_agent_core::path::PartyClock;
+use lanrage_shared::api::check::Implausible;
+use lanrage_shared::api::party::{Party, Services};
+use lanrage_shared::stream::{PartyEvent, ServerMessage};
+
+use super::{Outcome, PartySession, wall_ms};
+use crate::driver::dataplane::DataPlane;
+use crate::driver::stream::StreamEvent;
+
+impl PartySession {
+    /// Takes what the stream says.
+    pub fn handle_stream(&mut self, event: StreamEvent, data_plane: &DataPlane) -> Outcome {
+        let now = Instant::now();
+        let outcome = match event {
+            StreamEvent::Message(message) => self.handle_message(message, now),
+            StreamEvent::Lost(why) => {
+                if self.server_reachable || self.server_problem.is_none() {
+                    tracing::warn!(reason = %why, "the control server is not reachable; running tunnels go on");
+                    self.server_since = now;
+                }
+                self.server_reachable = false;
+                self.server_problem = Some(why);
+                self.engine.handle_server(false, now);
+                Outcome::Stays
+            }
+            StreamEvent::Over(why) => Outcome::Over(why),
+        };
+        self.carry_out(data_plane);
+        outcome
+    }
+
+    fn handle_message(&mut self, message: ServerMessage, now: Instant) -> Outcome {
+        match message {
+            ServerMessage::Welcome {
+                services,
+                server_time_ms,
+                ..
+            } => {
+                // One per connection; more would have us measure the NAT over and over.
+                if self.server_reachable {
+                    return Outcome::Stays;
+                }
+                self.server_since = now;
+                tracing::info!("connected to the control server");
+                self.server_reachable = true;
+                self.server_problem = None;
+                self.set_services(services);
+                self.cache.clock_offset_ms = i64::try_from(server_time_ms)
+                    .unwrap_or(i64::MAX)
+                    .saturating_sub(wall_ms());
+                self.engine.handle_clock(PartyClock::new(now, server_time_ms));
+                self.engine.handle_server(true, now);
+                self.save_soon(now);
+            }
+            ServerMessage::Snapshot { seq, party, secrets: _ } => {
+                if let Err(reason) = self.check_snapshot(&party) {
+                    tracing::warn!(%reason, "the control server describes a party that cannot be; it is not believed");
+                    return Outcome::Stays;
+                }
+                self.known.store(seq, Ordering::Relaxed);
+                self.cache.seq = seq;
+                self.engine.handle_members(&party.members, now);
+                self.cache.party = party;
+                self.save_soon(now);
+                if self.me().is_none() {
+                    return Outcome::Over("you are no longer a member of this party".to_owned());
+                }
+            }
+            ServerMessage::Services { services } => {
+                self.set_services(services);
+                self.save_soon(now);
+            }
+            ServerMessage::Event { seq, event } => {
+                self.known.store(seq, Ordering::Relaxed);
+                self.cache.seq = seq;
+                self.save_soon(now);
+                return self.handle_event(event, now);
+            }
+            ServerMessage::Presence {
+                member,
+                online,
+                presence,
+            } => {
+                if let Some(known) = self.cache.party.members.iter_mut().find(|known| known.id == member) {
+                    known.online = online;
+                }
+                self.engine.handle_presence(member, online, presence.as_ref(), now);
+            }
+            ServerMessage::Signal { from, sealed } => self.engine.handle_signal(from, &sealed, now),
+            ServerMessage::Refused { error } => {
+                tracing::debug!(code = ?error.code, reason = %error.message, "the server refused a message")
+            }
+            // The stream task turns these into an end.
+            ServerMessage::Bye { .. } => {}
+        }
+        Outcome::Stays
+    }
+
+    fn set_services(&mut self, services: Services) {
+        self.services_changed |= self.cache.services.stun != services.stun;
+        if self.cache.services.relays != services.relays {
+            self.relays.offer(services.relays.clone());
+        }
+        self.cache.services = services;
+    }
+
+    fn check_snapshot(&self, party: &Party) -> Result<(), Implausible> {
+        let cached = &self.cache.party;
+        if (party.id, party.net) != (cached.id, cached.net) {
+            return Err(Implausible::Network(party.net.v4));
+        }
+        party.check()
+    }
+
+    fn handle_event(&mut self, event: PartyEvent, now: Instant) -> Outcome {
+        match event {
+            PartyEvent::MemberJoined { member } => {
+                if let Err(reason) = self.cache.party.check_newcomer(&member) {
+                    tracing::warn!(%reason, "the control server adds a member that cannot be; it is not believed");
+                    return Outcome::Stays;
+                }
+                let members = &mut self.cache.party.members;
+                tracing::info!(peer = %member.id, name = %member.name, "a member joined");
+                members.retain(|known| known.id != member.id);
+                self.engine.handle_joined(&member, now);
+                members.push(member);
+            }
+            PartyEvent::MemberLeft { member, how: _ } => {
+                tracing::info!(peer = %member, "a member left");
+                self.cache.party.members.retain(|known| known.id != member);
+                self.engine.handle_left(member);
+                self.cache.last_good.remove(&member);
+                if member == self.cache.me {
+                    return Outcome::Over("you are no longer a member of this party".to_owned());
+                }
+            }
+            PartyEvent::Updated { party } => {
+                let cached = &mut self.cache.party;
+                cached.name = party.name;
+                cached.host = party.host;
+                cached.persistent = party.persistent;
+                cached.max_members = party.max_members;
+                cached.epoch = party.epoch;
+                cached.secret_epoch = party.secret_epoch;
+                cached.version = party.version;
+            }
+            PartyEvent::SecretChanged { .. } => {}
+            PartyEvent::Deleted => return Outcome::Over("the party was deleted".to_owned()),
+        }
+        Outcome::Stays
+    }
+}

@@ -1,0 +1,257 @@
+//! Sessions with relays: which there are is [`RelayChoice`]'s decision; each is kept by a task of its own ([`session`]).
+
+mod session;
+mod tokens;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lanrage_agent_core::batch::RelayNumber;
+use lanrage_agent_core::engine::OwnRelay;
+use lanrage_agent_core::relays::RelayChoice;
+use lanrage_relay_client::{RelayEndpoint, RelaySender};
+use lanrage_shared::addr::PartyNet;
+use lanrage_shared::api::relay::Relay;
+use lanrage_shared::ids::{MemberId, PartyId, RelayId};
+use lanrage_shared::keys::IdentitySecret;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use self::session::{Keeper, Said};
+use self::tokens::Tokens;
+use super::dataplane::{DataPlane, Network};
+use crate::io::control::ControlClient;
+
+/// How often an idle session is kept alive: below the shortest mapping lifetime of home routers.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// Messages waiting in either direction.
+const QUEUE: usize = 256;
+
+/// What the agent's loop hears of the relays.
+#[derive(Debug)]
+pub enum RelayEvent {
+    /// The sessions that stand, the home relay first.
+    Sessions(Vec<OwnRelay>),
+    /// The relay has no session with this member.
+    Undelivered { relay: RelayNumber, member: MemberId },
+}
+
+/// What the agent's loop says.
+enum Order {
+    Offer(Vec<Relay>),
+    ForPeers(Vec<RelayId>),
+}
+
+/// The sessions of one party. Dropping it ends them.
+pub struct Relays {
+    orders: mpsc::Sender<Order>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Relays {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Whose sessions these are.
+pub struct Membership {
+    pub client: Arc<ControlClient>,
+    pub identity: Arc<IdentitySecret>,
+    pub party: PartyId,
+    pub net: PartyNet,
+}
+
+impl Relays {
+    /// Starts with none; they come with [`Relays::offer`].
+    pub fn start(membership: Membership, data_plane: &DataPlane) -> (Self, mpsc::Receiver<RelayEvent>) {
+        let (orders, from_loop) = mpsc::channel(QUEUE);
+        let (to_loop, events) = mpsc::channel(QUEUE);
+        let (from_sessions, said) = mpsc::channel(QUEUE);
+        // Lanes are made here, because a session's task outlives every borrow of the data plane.
+        let lanes = data_plane.lanes();
+        let manager = Manager {
+            choice: RelayChoice::new(membership.identity.device_id(), Instant::now()),
+            tokens: Arc::new(Tokens::new(Arc::clone(&membership.client), membership.party)),
+            membership: Arc::new(membership),
+            network: Arc::clone(&data_plane.network),
+            lanes,
+            endpoint: None,
+            for_peers: Vec::new(),
+            sessions: BTreeMap::new(),
+            next_number: 0,
+            from_sessions,
+            to_loop,
+        };
+        let task = tokio::spawn(manager.run(from_loop, said));
+        (Self { orders, task }, events)
+    }
+
+    /// What the control server offers now.
+    pub fn offer(&self, relays: Vec<Relay>) {
+        let _ = self.orders.try_send(Order::Offer(relays));
+    }
+
+    /// Relays that lead to peers nothing else leads to.
+    pub fn need_for_peers(&self, relays: Vec<RelayId>) {
+        let _ = self.orders.try_send(Order::ForPeers(relays));
+    }
+}
+
+struct Session {
+    number: RelayNumber,
+    task: JoinHandle<()>,
+    up: Option<(RelaySender, Duration)>,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+struct Manager {
+    membership: Arc<Membership>,
+    tokens: Arc<Tokens>,
+    network: Arc<Network>,
+    lanes: super::dataplane::Lanes,
+    endpoint: Option<RelayEndpoint>,
+    choice: RelayChoice,
+    for_peers: Vec<RelayId>,
+    sessions: BTreeMap<RelayId, Session>,
+    next_number: u16,
+    from_sessions: mpsc::Sender<(RelayId, Said)>,
+    to_loop: mpsc::Sender<RelayEvent>,
+}
+
+impl Manager {
+    async fn run(mut self, mut orders: mpsc::Receiver<Order>, mut said: mpsc::Receiver<(RelayId, Said)>) {
+        loop {
+            let now = Instant::now();
+            let next = self.choice.next_change(now).unwrap_or(now + Duration::from_secs(3600));
+            let undelivered = tokio::select! {
+                order = orders.recv() => match order {
+                    Some(Order::Offer(relays)) => {
+                        self.choice.handle_offer(relays, Instant::now());
+                        None
+                    }
+                    Some(Order::ForPeers(relays)) => {
+                        self.for_peers = relays;
+                        None
+                    }
+                    None => return,
+                },
+                Some((relay, said)) = said.recv() => self.hear(&relay, said),
+                () = tokio::time::sleep_until(next.into()) => None,
+            };
+            let event = match undelivered {
+                Some(event) => event,
+                None => RelayEvent::Sessions(self.adjust()),
+            };
+            if self.to_loop.send(event).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn hear(&mut self, relay: &RelayId, said: Said) -> Option<RelayEvent> {
+        let now = Instant::now();
+        let session = self.sessions.get_mut(relay)?;
+        match said {
+            Said::Up { sender, rtt } => {
+                tracing::info!(%relay, ?rtt, transport = ?sender.transport(), "connected to a relay");
+                session.up = Some((sender, rtt));
+                self.choice.handle_rtt(relay, rtt);
+            }
+            Said::Rtt(rtt) => {
+                if let Some((_, known)) = &mut session.up {
+                    *known = rtt;
+                    self.choice.handle_rtt(relay, rtt);
+                }
+            }
+            Said::Draining => {
+                tracing::info!(%relay, "the relay is about to stop; moving away");
+                // It goes on passing packets until everybody has moved.
+                session.up = None;
+                self.choice.handle_failure(relay, now);
+            }
+            Said::Down(why) => {
+                tracing::warn!(%relay, reason = %why, "no session with the relay");
+                session.up = None;
+                self.choice.handle_failure(relay, now);
+            }
+            Said::Undelivered { member } => {
+                return Some(RelayEvent::Undelivered {
+                    relay: session.number,
+                    member,
+                });
+            }
+        }
+        None
+    }
+
+    /// Begins and ends sessions as the choice is now; gives those that stand, the home relay first.
+    fn adjust(&mut self) -> Vec<OwnRelay> {
+        let wanted = self.choice.wanted(&self.for_peers, Instant::now());
+        // Two stay until the new ones stand, so that a change of mind leaves nobody without.
+        let standing = |id: &RelayId| self.sessions.get(id).is_some_and(|session| session.up.is_some());
+        if wanted.is_empty() || wanted.iter().any(|relay| standing(&relay.id)) {
+            self.sessions.retain(|id, _| wanted.iter().any(|relay| relay.id == *id));
+        }
+        for relay in &wanted {
+            if !self.sessions.contains_key(&relay.id) {
+                self.begin(relay);
+            }
+        }
+        let senders = self.sessions.values().filter_map(|session| {
+            let (sender, _) = session.up.as_ref()?;
+            Some((session.number, sender.clone()))
+        });
+        self.network.set_relays(senders.collect::<HashMap<_, _>>());
+        let ranked = wanted.iter().map(|relay| &relay.id);
+        let others = self
+            .sessions
+            .keys()
+            .filter(|id| wanted.iter().all(|relay| relay.id != **id));
+        let own = ranked.chain(others).filter_map(|id| {
+            let session = self.sessions.get(id)?;
+            let (_, rtt) = session.up.as_ref()?;
+            Some(OwnRelay {
+                number: session.number,
+                id: id.clone(),
+                rtt_ms: rtt.as_secs_f64() * 1000.0,
+            })
+        });
+        own.collect()
+    }
+
+    fn begin(&mut self, relay: &Relay) {
+        let endpoint = match &self.endpoint {
+            Some(endpoint) => endpoint.clone(),
+            None => match RelayEndpoint::bind_any(KEEP_ALIVE) {
+                Ok(endpoint) => self.endpoint.insert(endpoint).clone(),
+                Err(error) => {
+                    tracing::warn!(%error, "no UDP socket for relays");
+                    return;
+                }
+            },
+        };
+        let keeper = Keeper {
+            relay: relay.clone(),
+            membership: Arc::clone(&self.membership),
+            tokens: Arc::clone(&self.tokens),
+            endpoint,
+            lane: self.lanes.lane(),
+            number: RelayNumber(self.next_number),
+            manager: self.from_sessions.clone(),
+        };
+        let session = Session {
+            number: RelayNumber(self.next_number),
+            task: tokio::spawn(keeper.run()),
+            up: None,
+        };
+        self.next_number = self.next_number.wrapping_add(1);
+        self.sessions.insert(relay.id.clone(), session);
+    }
+}

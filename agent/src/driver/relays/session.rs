@@ -1,0 +1,247 @@
+//! One relay's session: connects over QUIC, over TCP where UDP does not get through, and comes back with full jitter.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use lanrage_agent_core::batch::{Packet, RelayNumber, Route};
+use lanrage_relay_client::{
+    ConnectError, Connected, Credentials, Event, RelayEndpoint, RelaySender, Target, connect_tcp,
+};
+use lanrage_shared::addr::is_host;
+use lanrage_shared::api::relay::Relay;
+use lanrage_shared::backoff::Backoff;
+use lanrage_shared::ids::{MemberId, RelayId};
+use tokio::sync::mpsc;
+
+use super::Membership;
+use super::tokens::Tokens;
+use crate::driver::dataplane::Lane;
+
+/// QUIC gets this much of a head start before TCP is tried, too.
+const HEAD_START: Duration = Duration::from_secs(1);
+/// How often the round trip is told.
+const RTT_INTERVAL: Duration = Duration::from_secs(5);
+/// A token is renewed this long before it ends.
+const RENEW_BEFORE: Duration = Duration::from_secs(600);
+/// A renewal that the control server could not give is tried again after this.
+const RENEW_AGAIN: Duration = Duration::from_secs(30);
+
+/// What a session tells.
+#[derive(Debug)]
+pub(super) enum Said {
+    Up { sender: RelaySender, rtt: Duration },
+    Rtt(Duration),
+    Draining,
+    Down(String),
+    Undelivered { member: MemberId },
+}
+
+/// Keeps one session until it is aborted.
+pub(super) struct Keeper {
+    pub relay: Relay,
+    pub membership: Arc<Membership>,
+    pub tokens: Arc<Tokens>,
+    pub endpoint: RelayEndpoint,
+    pub lane: Lane,
+    pub number: RelayNumber,
+    pub manager: mpsc::Sender<(RelayId, Said)>,
+}
+
+/// The session broke, in words; with the token it was refused with, if that was the reason.
+struct Broken {
+    why: String,
+    refused: Option<String>,
+}
+
+impl Broken {
+    fn new(why: impl ToString) -> Self {
+        Self {
+            why: why.to_string(),
+            refused: None,
+        }
+    }
+}
+
+impl Keeper {
+    pub async fn run(mut self) {
+        let mut backoff = Backoff::default();
+        let mut refused = None;
+        loop {
+            let broken = match self.connect(refused.as_deref()).await {
+                Ok((connected, rtt)) => {
+                    backoff.handle_connected(Instant::now());
+                    self.carry(connected, rtt).await
+                }
+                Err(broken) => broken,
+            };
+            refused = broken.refused;
+            if !self.say(Said::Down(broken.why)).await {
+                return;
+            }
+            tokio::time::sleep(backoff.handle_failure(Instant::now(), rand::random())).await;
+        }
+    }
+
+    async fn say(&self, said: Said) -> bool {
+        self.manager.send((self.relay.id.clone(), said)).await.is_ok()
+    }
+
+    async fn connect(&self, refused: Option<&str>) -> Result<(Connected, Duration), Broken> {
+        let credentials = self.credentials(refused).await?;
+        let mut why = Broken::new("its address cannot be looked up");
+        for address in self.addresses().await? {
+            let target = Target {
+                address,
+                pin: self.relay.pin,
+            };
+            let started = Instant::now();
+            match self.race(target, &credentials).await {
+                Ok(connected) => {
+                    // Over TCP, the handshake takes three round trips and the hello one.
+                    let rtt = connected.sender.rtt().unwrap_or(started.elapsed() / 4);
+                    return Ok((connected, rtt));
+                }
+                Err(error) => {
+                    why = Broken::new(&error);
+                    if let ConnectError::Refused(_) = error {
+                        why.refused = Some(credentials.token.clone());
+                        return Err(why);
+                    }
+                }
+            }
+        }
+        Err(why)
+    }
+
+    async fn credentials(&self, refused: Option<&str>) -> Result<Credentials, Broken> {
+        let token = self.tokens.get(&self.relay.id, refused).await.map_err(Broken::new)?;
+        let token = token.ok_or_else(|| Broken::new("the control server gives no token for it"))?;
+        Ok(Credentials {
+            token: token.text,
+            identity: Arc::clone(&self.membership.identity),
+        })
+    }
+
+    /// Over QUIC, and soon over TCP as well; the first that stands.
+    async fn race(&self, target: Target, credentials: &Credentials) -> Result<Connected, ConnectError> {
+        let quic = self.endpoint.connect(target, credentials);
+        let tcp = async {
+            tokio::time::sleep(HEAD_START).await;
+            connect_tcp(target, credentials).await
+        };
+        tokio::pin!(quic, tcp);
+        let is_final = |error: &ConnectError| matches!(error, ConnectError::Refused(_) | ConnectError::WrongKey { .. });
+        tokio::select! {
+            over_quic = &mut quic => match over_quic {
+                Err(error) if !is_final(&error) => tcp.await,
+                decided => decided,
+            },
+            over_tcp = &mut tcp => match over_tcp {
+                Err(error) if !is_final(&error) => quic.await,
+                decided => decided,
+            },
+        }
+    }
+
+    /// Where the relay is. Without a host, where the control server is. A relay is never on this PC or in the party, unless the
+    /// control server is.
+    async fn addresses(&self) -> Result<Vec<SocketAddr>, Broken> {
+        let client = &self.membership.client;
+        let reached = client.server_ip();
+        let found: Vec<IpAddr> = match (&self.relay.host, reached) {
+            (None, Some(ip)) => vec![ip],
+            (host, _) => {
+                let host = host.as_deref().unwrap_or(&client.link().host);
+                let found = tokio::net::lookup_host((host, self.relay.port)).await;
+                found.map_err(Broken::new)?.map(|address| address.ip()).collect()
+            }
+        };
+        let net = self.membership.net;
+        let allowed = |ip: &IpAddr| Some(*ip) == reached || (is_host(*ip) && !net.contains(*ip));
+        let port = self.relay.port;
+        Ok(found
+            .into_iter()
+            .filter(allowed)
+            .map(|ip| SocketAddr::new(ip, port))
+            .collect())
+    }
+
+    async fn carry(&mut self, connected: Connected, rtt: Duration) -> Broken {
+        let Connected {
+            sender,
+            mut events,
+            expires_at,
+        } = connected;
+        let up = Said::Up {
+            sender: sender.clone(),
+            rtt,
+        };
+        if !self.say(up).await {
+            return Broken::new("not wanted any more");
+        }
+        let mut rtt_tick = tokio::time::interval(RTT_INTERVAL);
+        let renewal = tokio::time::sleep(self.tokens.time_left(expires_at).saturating_sub(RENEW_BEFORE));
+        tokio::pin!(renewal);
+        let mut packets = Vec::new();
+        loop {
+            let said = tokio::select! {
+                event = events.next() => match event {
+                    Event::Packet { from, payload } => {
+                        packets.push(Packet {
+                            peer: Route::Relay { relay: self.number, member: from },
+                            data: BytesMut::from(payload),
+                        });
+                        self.lane.handle(&mut packets);
+                        continue;
+                    }
+                    Event::Undelivered { to, .. } => Said::Undelivered { member: to },
+                    Event::Welcome { expires_at } => {
+                        let left = self.tokens.time_left(expires_at).saturating_sub(RENEW_BEFORE);
+                        renewal.as_mut().reset(tokio::time::Instant::now() + left);
+                        continue;
+                    }
+                    Event::Drain { .. } => Said::Draining,
+                    Event::Ended(error) => return Broken::new(error),
+                    Event::Lost(why) => return Broken::new(why),
+                },
+                _ = rtt_tick.tick() => match sender.rtt() {
+                    Some(rtt) => Said::Rtt(rtt),
+                    None => continue,
+                },
+                () = &mut renewal => {
+                    self.renew(&sender).await;
+                    renewal.as_mut().reset(tokio::time::Instant::now() + RENEW_AGAIN);
+                    continue;
+                }
+            };
+            if !self.say(said).await {
+                return Broken::new("not wanted any more");
+            }
+        }
+    }
+
+    async fn renew(&self, sender: &RelaySender) {
+        // A token that is good for longer than the session's is a new one.
+        let held = self.tokens.get(&self.relay.id, None).await;
+        let fresh = match held {
+            Ok(Some(token)) if self.tokens.time_left(token.expires_at) <= RENEW_BEFORE => {
+                self.tokens.get(&self.relay.id, Some(&token.text)).await
+            }
+            other => other,
+        };
+        match fresh {
+            Ok(Some(token)) => {
+                let credentials = Credentials {
+                    token: token.text,
+                    identity: Arc::clone(&self.membership.identity),
+                };
+                // A session that is over says so by itself.
+                let _ = sender.renew(&credentials).await;
+            }
+            Ok(None) => {}
+            Err(error) => tracing::debug!(relay = %self.relay.id, %error, "the relay token could not be renewed yet"),
+        }
+    }
+}
