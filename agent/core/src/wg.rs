@@ -59,6 +59,9 @@ pub trait Tunnel: Send {
 
     /// How long ago the last handshake was completed.
     fn last_handshake(&self) -> Option<Duration>;
+
+    /// The pre-shared key of handshakes from now on; sessions go on.
+    fn set_psk(&mut self, psk: [u8; 32]);
 }
 
 /// This device's side of WireGuard.
@@ -192,6 +195,10 @@ impl Tunnel for Gotatun {
 
     fn last_handshake(&self) -> Option<Duration> {
         self.tunn.time_since_last_handshake()
+    }
+
+    fn set_psk(&mut self, psk: [u8; 32]) {
+        self.tunn.set_preshared_key(Some(psk));
     }
 }
 

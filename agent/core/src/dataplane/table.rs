@@ -29,8 +29,8 @@ pub struct PeerLink {
     pub virtual_ip6: Ipv6Addr,
     /// Set for a peer without path probing of its own (a stock WireGuard): its latest authentic source becomes its path.
     pub follows_source: bool,
-    /// Starts every probe of the peer's; none for a peer that sends no probes.
-    pub probe_tag: Option<[u8; 4]>,
+    /// Each starts probes of the peer's; none for a peer that sends no probes. Read when a table is made.
+    pub probe_tags: Mutex<Vec<[u8; 4]>>,
     tunnel: Mutex<Box<dyn Tunnel>>,
     path: ArcSwapOption<PathInUse>,
     pub(super) traffic: Traffic,
@@ -54,7 +54,7 @@ impl PeerLink {
             virtual_ip: v4,
             virtual_ip6: v6,
             follows_source: false,
-            probe_tag: None,
+            probe_tags: Mutex::default(),
             tunnel: Mutex::new(tunnel),
             path: ArcSwapOption::empty(),
             traffic: Traffic::default(),
@@ -102,6 +102,11 @@ impl PeerLink {
     /// Runs the tunnel's timers.
     pub fn tick(&self, table: &Table, send: &mut Outgoing) {
         self.with_tunnel(table, &mut Vec::new(), send, |tunnel, out| tunnel.tick(out));
+    }
+
+    /// The pre-shared key of handshakes from now on; sessions go on.
+    pub fn set_psk(&self, psk: [u8; 32]) {
+        self.tunnel.lock().set_psk(psk);
     }
 
     /// How long ago the last handshake was completed.
@@ -167,7 +172,7 @@ impl Table {
             next.by_address.insert(peer.virtual_ip.into(), Arc::clone(&peer));
             next.by_address.insert(peer.virtual_ip6.into(), Arc::clone(&peer));
             next.by_key.insert(peer.key, Arc::clone(&peer));
-            next.tags.extend(peer.probe_tag);
+            next.tags.extend(peer.probe_tags.lock().iter());
             next.by_member.insert(peer.member, peer);
         }
         next.indices.keep_only(|member| next.by_member.contains_key(&member));

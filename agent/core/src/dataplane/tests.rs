@@ -36,14 +36,14 @@ fn member(number: u16, peers: &[u16], now: Instant) -> Member {
     let wireguard = Arc::new(WireGuard::new(&secret(number), 1280));
     let links = peers.iter().map(|peer| {
         let key = secret(*peer).public();
-        let mut link = PeerLink::new(
+        let link = PeerLink::new(
             MemberId(*peer),
             key,
             v4(*peer),
             v6(*peer),
             wireguard.tunnel(&key, Some([7; 32])),
         );
-        link.probe_tag = Some([b't', b'a', b'g', *peer as u8]);
+        *link.probe_tags.lock() = vec![[b't', b'a', b'g', *peer as u8]];
         link.set_path(Some(Route::from(address(*peer)).into()));
         Arc::new(link)
     });

@@ -5,11 +5,13 @@ use std::time::Instant;
 use lanrage_shared::api::party::Member;
 use lanrage_shared::api::presence::Presence;
 use lanrage_shared::ids::MemberId;
+use lanrage_shared::keys::PartySecret;
 use lanrage_shared::pair::PairKeys;
 
 use super::peer::Peer;
 use super::signalling::Reach;
 use super::{Engine, Event};
+use crate::path::ProbeKeys;
 
 impl Engine {
     /// The whole membership, as of a snapshot: adds and removes what differs.
@@ -48,7 +50,8 @@ impl Engine {
                 probe_tag: keys.probe_receive.tag,
             });
             let peer = Peer::new(member.clone(), keys);
-            self.by_tag.insert(peer.paths.receive_tag(), member.id);
+            self.by_tag
+                .extend(peer.paths.receive_tags().map(|tag| (tag, member.id)));
             self.peers.insert(member.id, peer);
         }
         if let Some(peer) = self.peers.get_mut(&member.id) {
@@ -57,13 +60,28 @@ impl Engine {
         self.handle_presence(member.id, member.online, member.presence.as_ref(), now);
     }
 
+    /// The party has a new secret. Who does not know it yet is spoken to with the old keys until it does.
+    pub fn handle_secret(&mut self, secret: PartySecret) {
+        self.secret = secret;
+        for (member, peer) in &mut self.peers {
+            let keys = PairKeys::derive(&self.secret, &self.device, &peer.member.device_key);
+            peer.paths.rekey(ProbeKeys::of(&keys));
+            let before = std::mem::replace(&mut peer.keys, keys);
+            peer.old_keys.get_or_insert(before);
+            self.by_tag.retain(|_, of| of != member);
+            self.by_tag.extend(peer.paths.receive_tags().map(|tag| (tag, *member)));
+            self.events.push_back(Event::Rekeyed {
+                member: *member,
+                probe_tags: peer.paths.receive_tags().collect(),
+                psk: None,
+            });
+        }
+    }
+
     /// A member left or was removed.
     pub fn handle_left(&mut self, member: MemberId) {
-        if let Some(peer) = self.peers.remove(&member) {
-            let tag = peer.paths.receive_tag();
-            if self.by_tag.get(&tag) == Some(&member) {
-                self.by_tag.remove(&tag);
-            }
+        if self.peers.remove(&member).is_some() {
+            self.by_tag.retain(|_, of| *of != member);
             self.events.push_back(Event::PeerRemoved { member });
         }
     }

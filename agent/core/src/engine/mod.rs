@@ -67,6 +67,13 @@ pub enum Event {
     },
     /// A peer's tunnel is over.
     PeerRemoved { member: MemberId },
+    /// The peer's probes may start with these from now on, and if there is a key, its handshakes have it: it knows the party's
+    /// new secret.
+    Rekeyed {
+        member: MemberId,
+        probe_tags: Vec<[u8; 4]>,
+        psk: Option<[u8; 32]>,
+    },
     /// Packets to the peer go here from now on; none: nowhere.
     Path { member: MemberId, path: Option<PathInUse> },
     /// For the control server to pass on, or for a relay while the server is away.
@@ -343,6 +350,14 @@ impl Engine {
             run: self.run,
         };
         let result = work(peer, &mut cx);
+        if peer.old_keys.is_some() && peer.paths.is_rekeyed() {
+            peer.old_keys = None;
+            self.events.push_back(Event::Rekeyed {
+                member,
+                probe_tags: peer.paths.receive_tags().collect(),
+                psk: Some(peer.keys.psk),
+            });
+        }
         let path = peer.paths.selected().map(|path| path.in_use());
         if peer.told != path {
             let is_direct = |path: &PathInUse| path.route.address().is_some();

@@ -6,15 +6,17 @@ use lanrage_shared::api::party::Member;
 use lanrage_shared::api::presence::NatSummary;
 use lanrage_shared::api::relay::RelaySeat;
 use lanrage_shared::pair::PairKeys;
-use lanrage_shared::signal::{Candidate, CandidateKind};
+use lanrage_shared::signal::{Candidate, CandidateKind, Signal};
 
 use super::signalling::{Reach, Signalling};
 use crate::batch::PathInUse;
-use crate::path::PeerPaths;
+use crate::path::{PeerPaths, ProbeKeys};
 
 pub(super) struct Peer {
     pub(super) member: Member,
     pub(super) keys: PairKeys,
+    /// Those of the party secret before, until the peer shows that it knows the new one.
+    pub(super) old_keys: Option<PairKeys>,
     pub(super) paths: PeerPaths,
     pub(super) signalling: Signalling,
     /// Addresses the peer named last, or remembered from before.
@@ -28,13 +30,14 @@ pub(super) struct Peer {
 
 impl Peer {
     pub(super) fn new(member: Member, keys: PairKeys) -> Self {
-        let paths = PeerPaths::new(keys.probe_send.clone(), keys.probe_receive.clone());
+        let paths = PeerPaths::new(ProbeKeys::of(&keys));
         let presence = member.presence.as_ref();
         let seats = presence.map(|presence| presence.relays.clone()).unwrap_or_default();
         let nat = presence.map(|presence| presence.nat).unwrap_or_default();
         Self {
             member,
             keys,
+            old_keys: None,
             paths,
             signalling: Signalling::default(),
             named: Vec::new(),
@@ -51,6 +54,19 @@ impl Peer {
             .iter()
             .filter(|candidate| candidate.kind == CandidateKind::Mapped);
         ours.is_some_and(|ours| mapped.any(|candidate| candidate.address.ip() == ours.ip()))
+    }
+
+    /// What to seal signals with: what the peer has in any case.
+    pub(super) fn signal_keys(&self) -> &PairKeys {
+        self.old_keys.as_ref().unwrap_or(&self.keys)
+    }
+
+    /// Opens a signal with the keys of either secret.
+    pub(super) fn open_signal(&self, sealed: &str) -> Option<Signal> {
+        let keys = [Some(&self.keys), self.old_keys.as_ref()];
+        keys.into_iter()
+            .flatten()
+            .find_map(|keys| Signal::open(sealed, keys).ok())
     }
 
     /// How it can be reached at the moment.

@@ -14,7 +14,7 @@ impl Engine {
     /// A signal the server passed on. One that the pair's keys do not open changes nothing.
     pub fn handle_signal(&mut self, from: MemberId, sealed: &str, now: Instant) {
         let Some(peer) = self.peers.get_mut(&from) else { return };
-        let Ok(signal) = Signal::open(sealed, &peer.keys) else {
+        let Some(signal) = peer.open_signal(sealed) else {
             tracing::debug!(peer = %from, "a signal that the pair's keys do not open");
             return;
         };
@@ -64,7 +64,7 @@ impl Engine {
         self.rng.fill_bytes(&mut nonce);
         self.events.push_back(Event::Signal {
             to: member,
-            sealed: signal.seal(&peer.keys, nonce),
+            sealed: signal.seal(peer.signal_keys(), nonce),
             through: through.filter(|_| !served),
         });
     }

@@ -16,6 +16,8 @@ struct World {
     mail: Vec<(Instant, usize, MemberId, String)>,
     presences: Vec<(Instant, MemberId, Presence)>,
     paths: Vec<BTreeMap<MemberId, Route>>,
+    /// Pre-shared keys that replaced the first ones.
+    psks: Vec<BTreeMap<MemberId, [u8; 32]>>,
     server_up: bool,
     /// Nothing gets anywhere but through a relay.
     direct_cut: bool,
@@ -80,6 +82,7 @@ fn world(count: u16) -> World {
         mail: vec![],
         presences: vec![],
         paths: vec![BTreeMap::new(); usize::from(count)],
+        psks: vec![BTreeMap::new(); usize::from(count)],
         server_up: true,
         direct_cut: false,
         relay_up: true,
@@ -134,6 +137,11 @@ impl World {
                     path: Some(path),
                 } => {
                     self.paths[i].insert(member, path.route);
+                }
+                Event::Rekeyed {
+                    member, psk: Some(psk), ..
+                } => {
+                    self.psks[i].insert(member, psk);
                 }
                 Event::Path { member, path: None } => {
                     self.paths[i].remove(&member);
@@ -479,4 +487,19 @@ fn a_relay_that_only_the_peer_uses_is_asked_for() {
     assert!(world.engines[1].missing_relays().is_empty());
     world.run_for(Duration::from_millis(100));
     assert!(world.everybody_is_connected());
+}
+
+#[test]
+fn a_new_party_secret_reaches_everybody_without_losing_a_path() {
+    let mut world = world(3);
+    world.set_server(true);
+    world.run_for(Duration::from_secs(1));
+    assert!(world.everybody_is_connected());
+    for i in [0, 2, 1] {
+        world.engines[i].handle_secret(PartySecret::from_bytes([77; 32]));
+        world.run_for(Duration::from_secs(20));
+        assert!(world.everybody_is_connected(), "after {i}");
+    }
+    assert!(world.psks.iter().all(|psks| psks.len() == 2), "{:?}", world.psks);
+    assert_eq!(world.psks[0][&MemberId(2)], world.psks[1][&MemberId(1)]);
 }

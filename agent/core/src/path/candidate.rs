@@ -171,6 +171,11 @@ impl CandidatePath {
             && now.saturating_duration_since(self.punch_started) > PUNCH_TIME
     }
 
+    /// Probes on their way that may still be answered.
+    pub fn unanswered(&self) -> usize {
+        self.outstanding.len()
+    }
+
     /// When it was first probed since its last answer.
     pub fn asked_since(&self) -> Option<Instant> {
         self.asked_since

@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use lanrage_shared::pair::ProbeKey;
+use lanrage_shared::pair::{PairKeys, ProbeKey};
 use lanrage_shared::seal::NONCE_LEN;
 use lanrage_shared::signal::{Candidate, CandidateKind, MAX_CANDIDATES};
 use lanrage_shared::wire::probe::{Probe, ProbeKind};
@@ -101,6 +101,30 @@ impl Selected {
     }
 }
 
+/// What a pair seals its probes with.
+#[derive(Clone)]
+pub struct ProbeKeys {
+    pub send: ProbeKey,
+    pub receive: ProbeKey,
+}
+
+impl ProbeKeys {
+    /// Of a pair.
+    pub fn of(keys: &PairKeys) -> Self {
+        Self {
+            send: keys.probe_send.clone(),
+            receive: keys.probe_receive.clone(),
+        }
+    }
+}
+
+/// Which of two sets of keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Generation {
+    New,
+    Old,
+}
+
 /// How long a peer without a path has been looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Search {
@@ -113,8 +137,9 @@ enum Search {
 
 /// One peer's addresses and which of them is in use.
 pub struct PeerPaths {
-    send: ProbeKey,
-    receive: ProbeKey,
+    keys: ProbeKeys,
+    /// Those of before, until the peer shows that it has the new ones.
+    old_keys: Option<ProbeKeys>,
     counter: u64,
     replay: ReplayFilter,
     paths: BTreeMap<Route, CandidatePath>,
@@ -130,10 +155,10 @@ pub struct PeerPaths {
 
 impl PeerPaths {
     /// A peer of whom no address is known.
-    pub fn new(send: ProbeKey, receive: ProbeKey) -> Self {
+    pub fn new(keys: ProbeKeys) -> Self {
         Self {
-            send,
-            receive,
+            keys,
+            old_keys: None,
             counter: 0,
             replay: ReplayFilter::default(),
             paths: BTreeMap::new(),
@@ -147,9 +172,23 @@ impl PeerPaths {
         }
     }
 
-    /// The tag by which this peer's probes are found.
-    pub fn receive_tag(&self) -> [u8; 4] {
-        self.receive.tag
+    /// The tags by which this peer's probes are found.
+    pub fn receive_tags(&self) -> impl Iterator<Item = [u8; 4]> + '_ {
+        [Some(&self.keys), self.old_keys.as_ref()]
+            .into_iter()
+            .flatten()
+            .map(|keys| keys.receive.tag)
+    }
+
+    /// The party has a new secret. The peer may not know it yet: the old keys go on until it shows that it does.
+    pub fn rekey(&mut self, keys: ProbeKeys) {
+        let before = std::mem::replace(&mut self.keys, keys);
+        self.old_keys.get_or_insert(before);
+    }
+
+    /// Whether the peer has shown that it has the newest keys.
+    pub fn is_rekeyed(&self) -> bool {
+        self.old_keys.is_none()
     }
 
     /// The path in use.
@@ -303,7 +342,7 @@ impl PeerPaths {
 
     /// Takes a datagram that carries this peer's tag. Gives false when it is forged, replayed or out of date.
     pub fn handle_probe(&mut self, from: Route, datagram: &[u8], cx: &mut Context<'_>) -> bool {
-        let Ok(probe) = Probe::open(datagram, &self.receive) else {
+        let Some((probe, generation)) = self.open(datagram) else {
             return false;
         };
         if !self
@@ -312,9 +351,12 @@ impl PeerPaths {
         {
             return false;
         }
+        if generation == Generation::New {
+            self.old_keys = None;
+        }
         match probe.kind {
             ProbeKind::Ping => {
-                self.transmit(ProbeKind::Pong, from, probe.transaction, cx);
+                self.transmit(ProbeKind::Pong, from, probe.transaction, generation, cx);
                 self.observe(from, cx.now);
                 if self.selected.is_some_and(|(route, _)| route == from) {
                     self.last_received = Some(cx.now);
@@ -363,7 +405,14 @@ impl PeerPaths {
             .collect();
         for route in due {
             let transaction = cx.rng.next_u64();
-            self.transmit(ProbeKind::Ping, route, transaction, cx);
+            // In turn, until the peer answers with the new ones.
+            let unanswered = self.paths.get(&route).map_or(0, CandidatePath::unanswered);
+            let generation = if unanswered % 2 == 1 {
+                Generation::Old
+            } else {
+                Generation::New
+            };
+            self.transmit(ProbeKind::Ping, route, transaction, generation, cx);
             if let Some(path) = self.paths.get_mut(&route) {
                 path.sent(transaction, cx.now);
             }
@@ -403,7 +452,13 @@ impl PeerPaths {
         self.transmits.pop_front()
     }
 
-    fn transmit(&mut self, kind: ProbeKind, to: Route, transaction: u64, cx: &mut Context<'_>) {
+    fn open(&self, datagram: &[u8]) -> Option<(Probe, Generation)> {
+        let opened = |keys: &ProbeKeys| Probe::open(datagram, &keys.receive).ok();
+        let new = opened(&self.keys).map(|probe| (probe, Generation::New));
+        new.or_else(|| Some((self.old_keys.as_ref().and_then(opened)?, Generation::Old)))
+    }
+
+    fn transmit(&mut self, kind: ProbeKind, to: Route, transaction: u64, generation: Generation, cx: &mut Context<'_>) {
         self.counter += 1;
         let probe = Probe {
             kind,
@@ -416,9 +471,13 @@ impl PeerPaths {
         };
         let mut nonce = [0; NONCE_LEN];
         cx.rng.fill_bytes(&mut nonce);
+        let keys = match (&self.old_keys, generation) {
+            (Some(old), Generation::Old) => old,
+            _ => &self.keys,
+        };
         self.transmits.push_back(Packet {
             peer: to,
-            data: probe.seal(&self.send, nonce).as_slice().into(),
+            data: probe.seal(&keys.send, nonce).as_slice().into(),
         });
     }
 }

@@ -33,21 +33,23 @@ struct Net {
     sent: usize,
 }
 
+/// What side `i` has while the party secret is made of `secret`.
+fn probe_keys(i: usize, secret: u8) -> ProbeKeys {
+    let device = |i: usize| DeviceSecret::from_bytes([i as u8 + 1; 32]);
+    let secret = PartySecret::from_bytes([secret; 32]);
+    ProbeKeys::of(&PairKeys::derive(&secret, &device(i), &device(1 - i).public()))
+}
+
 fn net(restricted: bool) -> Net {
-    let (a, b) = (DeviceSecret::from_bytes([1; 32]), DeviceSecret::from_bytes([2; 32]));
-    let secret = PartySecret::from_bytes([3; 32]);
-    let side = |mine: &DeviceSecret, theirs: &DeviceSecret, address: &str, seed| {
-        let keys = PairKeys::derive(&secret, mine, &theirs.public());
-        Side {
-            paths: PeerPaths::new(keys.probe_send.clone(), keys.probe_receive.clone()),
-            rng: StdRng::seed_from_u64(seed),
-            address: address.parse().unwrap(),
-            opened: restricted.then(BTreeSet::new),
-        }
+    let side = |i: usize, address: &str, seed| Side {
+        paths: PeerPaths::new(probe_keys(i, 3)),
+        rng: StdRng::seed_from_u64(seed),
+        address: address.parse().unwrap(),
+        opened: restricted.then(BTreeSet::new),
     };
     let start = Instant::now();
     Net {
-        sides: [side(&a, &b, "203.0.113.1:1000", 1), side(&b, &a, "203.0.113.2:2000", 2)],
+        sides: [side(0, "203.0.113.1:1000", 1), side(1, "203.0.113.2:2000", 2)],
         start,
         now: start,
         wire: vec![],
@@ -395,4 +397,35 @@ fn nothing_is_sent_without_end_while_a_path_is_in_doubt_and_there_is_no_other() 
     net.sent = 0;
     net.play(Duration::from_secs(4), |_| ());
     assert!(net.sent < 80, "{} probes", net.sent);
+}
+
+#[test]
+fn a_new_party_secret_interrupts_nothing_whenever_the_peer_hears_of_it() {
+    for late in [Duration::ZERO, Duration::from_secs(2), Duration::from_secs(90)] {
+        let mut net = net(true);
+        net.introduce();
+        net.play(Duration::from_secs(5), |_| ());
+        assert!(net.is_direct());
+        net.sides[0].paths.rekey(probe_keys(0, 4));
+        net.play(late, |net| assert!(net.is_direct()));
+        net.sides[1].paths.rekey(probe_keys(1, 4));
+        net.play(Duration::from_secs(5), |net| assert!(net.is_direct()));
+        assert!(net.sides.iter().all(|side| side.paths.is_rekeyed()), "{late:?} late");
+    }
+}
+
+#[test]
+fn two_new_secrets_in_a_row_are_survived_too() {
+    let mut net = net(true);
+    net.introduce();
+    net.play(Duration::from_secs(5), |_| ());
+    for secret in [4, 5] {
+        net.sides[0].paths.rekey(probe_keys(0, secret));
+    }
+    net.play(Duration::from_secs(5), |net| assert!(net.is_direct()));
+    net.sides[1].paths.rekey(probe_keys(1, 4));
+    net.play(Duration::from_secs(1), |_| ());
+    net.sides[1].paths.rekey(probe_keys(1, 5));
+    net.play(Duration::from_secs(5), |net| assert!(net.is_direct()));
+    assert!(net.sides.iter().all(|side| side.paths.is_rekeyed()));
 }
