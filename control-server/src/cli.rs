@@ -22,6 +22,8 @@ pub enum Command {
     Serve(Box<ServeArgs>),
     /// Print the server link, for `lanrage host`.
     Link(CommonArgs),
+    /// Print the token that relays register with.
+    RelayToken(RelayTokenArgs),
 }
 
 #[derive(Debug, Args)]
@@ -62,6 +64,22 @@ pub struct ServeArgs {
     /// Second UDP port of the relay's STUN service [default: 3479].
     #[arg(long, env = "LANRAGE_CONTROL_STUN_SECOND_PORT", value_name = "PORT", value_parser = udp_port)]
     stun_second_port: Option<u16>,
+}
+
+#[derive(Debug, Args)]
+pub struct RelayTokenArgs {
+    #[command(flatten)]
+    common: CommonArgs,
+    /// Draw another token first. Relays that registered with the former one are parted with within seconds.
+    #[arg(long)]
+    pub renew: bool,
+}
+
+impl RelayTokenArgs {
+    /// As [`CommonArgs::config`].
+    pub fn config(self) -> Result<Config, ConfigError> {
+        self.common.config()
+    }
 }
 
 fn listen_address(text: &str) -> Result<SocketAddr, String> {

@@ -11,10 +11,11 @@ use lanrage_control::cli::{Cli, Command};
 use lanrage_control::clock::SystemClock;
 use lanrage_control::config::{Config, DatabaseKind};
 use lanrage_control::data_dir::DataDir;
+use lanrage_control::relays::RegisterToken;
 use lanrage_control::server::{Parts, Server};
 use lanrage_control::tls::ServerIdentity;
 use lanrage_relay::stun::{StunConfig, StunServer};
-use lanrage_shared::api::party::{Services, StunServer as StunAddress};
+use lanrage_shared::api::party::StunServer as StunAddress;
 use lanrage_shared::invite::{ServerLink, host_port};
 use lanrage_store::Store;
 use lanrage_store_postgres::PostgresDatabase;
@@ -45,11 +46,16 @@ fn run(cli: Cli) -> Result<()> {
             let identity = ServerIdentity::read(data_dir.path())?;
             let link = server_link(&config, &data_dir, &identity)?
                 .context("the server's public address is not known yet: pass --public-address HOST:PORT")?;
-            match writeln!(std::io::stdout(), "{link}") {
-                // Whoever reads has seen enough.
-                Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-                written => written.context("the link cannot be written to standard output"),
+            print(&link.to_string()).context("the link cannot be written to standard output")
+        }
+        Command::RelayToken(args) => {
+            let renew = args.renew;
+            let data_dir = DataDir::of_server(&args.config()?.server.data_dir)?;
+            let token = RegisterToken::of_server(data_dir.path());
+            if renew {
+                token.renew()?;
             }
+            print(&token.read()?).context("the token cannot be written to standard output")
         }
         Command::Serve(args) => {
             let config = args.config()?;
@@ -63,6 +69,14 @@ fn run(cli: Cli) -> Result<()> {
             let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
             runtime.block_on(serve(&config))
         }
+    }
+}
+
+fn print(line: &str) -> std::io::Result<()> {
+    match writeln!(std::io::stdout(), "{line}") {
+        // Whoever reads has seen enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
     }
 }
 
@@ -84,7 +98,8 @@ async fn serve(config: &Config) -> Result<()> {
         identity,
         store,
         clock: Arc::new(SystemClock),
-        services: services(config, stun.as_ref()),
+        stun: stun_servers(config, stun.as_ref()),
+        register_token: RegisterToken::open(data_dir.path())?,
         limits: config.limits.clone(),
     };
     let server = Server::bind(parts).await?;
@@ -93,7 +108,7 @@ async fn serve(config: &Config) -> Result<()> {
     if let Some(link) = &link {
         data_dir.remember_public_address(&link.authority())?;
     }
-    if server.app().services.stun.is_empty() {
+    if server.app().relays.services().stun.is_empty() {
         tracing::warn!(
             "agents are told of no STUN server, so nobody gets through a NAT: start with --with-relay, or name STUN servers \
              in the configuration file ([services] stun)"
@@ -159,8 +174,8 @@ fn stun_config(config: &Config) -> StunConfig {
     }
 }
 
-/// What agents are told, with `own`, the STUN service of this process.
-fn services(config: &Config, own: Option<&StunServer>) -> Services {
+/// The STUN servers agents are told of, with `own`, the service of this process.
+fn stun_servers(config: &Config, own: Option<&StunServer>) -> Vec<StunAddress> {
     let own = own.map(|own| {
         let (port, second_port) = own.local_ports();
         StunAddress {
@@ -169,9 +184,5 @@ fn services(config: &Config, own: Option<&StunServer>) -> Services {
             second_port,
         }
     });
-    let stun = own.into_iter().chain(config.services.stun.iter().cloned()).collect();
-    Services {
-        stun,
-        relays: Vec::new(),
-    }
+    own.into_iter().chain(config.services.stun.iter().cloned()).collect()
 }

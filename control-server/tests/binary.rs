@@ -126,6 +126,23 @@ fn the_link_is_the_same_while_and_after_serving() {
 }
 
 #[test]
+fn the_relay_token_is_drawn_at_the_first_start_and_renewed_on_request() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().to_str().unwrap();
+    assert!(complaint(&["relay-token", "--data-dir", data]).contains("no server has run"));
+    let serving = Serving::start(dir.path(), &[]);
+    let first = printed(&["relay-token", "--data-dir", data]);
+    assert_eq!(first.len(), 43);
+    assert!(!serving.first_line.contains(&first) && !serving.before.contains(&first));
+    assert_eq!(printed(&["relay-token", "--data-dir", data]), first);
+    let second = printed(&["relay-token", "--renew", "--data-dir", data]);
+    assert_ne!(second, first);
+    serving.terminate();
+    Serving::start(dir.path(), &[]).terminate();
+    assert_eq!(printed(&["relay-token", "--data-dir", data]), second);
+}
+
+#[test]
 fn a_link_is_only_looked_up() {
     let parent = tempfile::tempdir().unwrap();
     let typo = parent.path().join("tpyo");
