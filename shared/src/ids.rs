@@ -132,6 +132,45 @@ impl fmt::Display for MemberId {
     }
 }
 
+/// A relay, by the name its operator gave it: `fra-1`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct RelayId(String);
+
+impl RelayId {
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RelayId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl FromStr for RelayId {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        let sound = (1..=32).contains(&text.len())
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+        sound
+            .then(|| Self(text.to_owned()))
+            .ok_or(InvalidId("relay name: 1 to 32 of a-z, 0-9 and -"))
+    }
+}
+
+impl<'de> Deserialize<'de> for RelayId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        text.parse().map_err(de::Error::custom)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,5 +193,7 @@ mod tests {
         assert!("AAAA".parse::<DeviceKey>().is_err());
         assert!("zz".repeat(16).parse::<DeviceId>().is_err());
         assert!("x".parse::<PartyId>().is_err());
+        assert!("fra-1".parse::<RelayId>().is_ok());
+        assert!("Fra 1".parse::<RelayId>().is_err());
     }
 }

@@ -9,6 +9,7 @@ use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
 
 use crate::api::presence::NatSummary;
+use crate::api::relay::RelaySeat;
 use crate::pair::PairKeys;
 use crate::seal::{self, NONCE_LEN};
 
@@ -16,6 +17,8 @@ use crate::seal::{self, NONCE_LEN};
 pub const MAX_CANDIDATES: usize = 16;
 /// Largest sealed signal in base64 characters: 16 candidates and the rest take about 1.5 KiB.
 pub const MAX_SIGNAL_TEXT: usize = 4096;
+/// Most relays a signal may name; the rest is dropped when it is read.
+pub const MAX_RELAYS: usize = 4;
 const AAD: &[u8] = b"lanrage signal v1";
 
 /// How an agent came to know one of its addresses (RFC 8445 §5.1.1 calls the first two host candidates, the third server
@@ -55,6 +58,9 @@ pub struct Signal {
     pub wants_answer: bool,
     /// What the sender's NAT is like.
     pub nat: NatSummary,
+    /// The relays the sender is connected to, its home relay first; at most [`MAX_RELAYS`].
+    #[serde(default)]
+    pub relays: Vec<RelaySeat>,
     /// The sender's addresses, at most [`MAX_CANDIDATES`].
     pub candidates: Vec<Candidate>,
 }
@@ -84,6 +90,7 @@ impl Signal {
         let plain = seal::open(&keys.signal_receive, AAD, &sealed).map_err(|_| Unreadable)?;
         let mut signal: Self = serde_json::from_slice(&plain).map_err(|_| Unreadable)?;
         signal.candidates.truncate(MAX_CANDIDATES);
+        signal.relays.truncate(MAX_RELAYS);
         Ok(signal)
     }
 }
@@ -104,6 +111,7 @@ mod tests {
             run: 2,
             wants_answer: true,
             nat: NatSummary::default(),
+            relays: vec![],
             candidates: vec![
                 Candidate {
                     kind: CandidateKind::Mapped,

@@ -7,7 +7,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{DeviceId, DeviceKey, IdentityKey, MemberId, PartyId};
+use crate::ids::{DeviceId, DeviceKey, IdentityKey, MemberId, PartyId, RelayId};
 
 /// Longest token read, in bytes; ours take about 400.
 pub const MAX_TOKEN: usize = 2048;
@@ -35,8 +35,7 @@ pub struct AccessClaims {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RelayClaims {
     pub aud: String,
-    /// The relay's id.
-    pub relay: String,
+    pub relay: RelayId,
     pub party: PartyId,
     pub member: MemberId,
     pub identity_key: IdentityKey,
@@ -133,7 +132,7 @@ mod tests {
     fn relay_claims() -> RelayClaims {
         RelayClaims {
             aud: RelayClaims::AUDIENCE.into(),
-            relay: "fra-1".into(),
+            relay: "fra-1".parse().unwrap(),
             party: PartyId(Uuid::nil()),
             member: MemberId(1),
             identity_key: IdentityKey([1; 32]),

@@ -6,3 +6,4 @@ pub mod error;
 pub mod invite;
 pub mod party;
 pub mod presence;
+pub mod relay;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::invite::{InviteCreated, NewInvite};
 use super::presence::Presence;
+use super::relay::Relay;
 use crate::addr::PartyNet;
 use crate::ids::{DeviceId, DeviceKey, IdentityKey, MemberId, PartyId};
 use crate::names::{MemberName, PartyName};
@@ -95,6 +96,8 @@ pub struct Joined {
 pub struct Services {
     /// STUN servers, each of one IP address and two UDP ports.
     pub stun: Vec<StunServer>,
+    #[serde(default)]
+    pub relays: Vec<Relay>,
 }
 
 /// One STUN server (RFC 8489) with the second port RFC 5780 asks for.

@@ -4,10 +4,15 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::relay::RelaySeat;
+
 /// What a member tells the party through the server.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Presence {
     pub nat: NatSummary,
+    /// The relays it is connected to, its home relay first.
+    #[serde(default)]
+    pub relays: Vec<RelaySeat>,
     /// The agent's version.
     #[serde(default)]
     pub agent_version: String,
