@@ -6,13 +6,15 @@
 
 use std::cmp::Ordering;
 
+use data_encoding::BASE64URL_NOPAD;
 use hkdf::Hkdf;
 use sha2::Sha256;
 use x25519_dalek::PublicKey;
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::ids::DeviceKey;
 use crate::keys::{DeviceSecret, PartySecret};
+use crate::seal::{self, CannotOpen, NONCE_LEN};
 
 /// Everything member A needs to speak to member B. The other side derives the same keys with `send` and `receive` swapped.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
@@ -27,6 +29,10 @@ pub struct PairKeys {
     pub signal_send: [u8; 32],
     /// Opens signals from the peer.
     pub signal_receive: [u8; 32],
+    /// Seals the next party secret to the peer.
+    secret_send: [u8; 32],
+    /// Opens the next party secret from the peer.
+    secret_receive: [u8; 32],
 }
 
 /// One direction of a pair's probes.
@@ -60,8 +66,32 @@ impl PairKeys {
             probe_receive: probe(theirs, &my_key),
             signal_send: expand(b"signal", &my_key, theirs),
             signal_receive: expand(b"signal", theirs, &my_key),
+            secret_send: expand(b"secret", &my_key, theirs),
+            secret_receive: expand(b"secret", theirs, &my_key),
         }
     }
+
+    /// The party secret of `epoch` for the peer, as base64url. `nonce` must be random.
+    pub fn seal_secret(&self, secret: &PartySecret, epoch: u32, nonce: [u8; NONCE_LEN]) -> String {
+        BASE64URL_NOPAD.encode(&seal::seal(
+            &self.secret_send,
+            nonce,
+            &secret_aad(epoch),
+            secret.expose(),
+        ))
+    }
+
+    /// The party secret of `epoch` that the peer sealed.
+    pub fn open_secret(&self, sealed: &str, epoch: u32) -> Result<PartySecret, CannotOpen> {
+        let sealed = BASE64URL_NOPAD.decode(sealed.as_bytes()).map_err(|_| CannotOpen)?;
+        let plain = Zeroizing::new(seal::open(&self.secret_receive, &secret_aad(epoch), &sealed)?);
+        let bytes = plain.as_slice().try_into().map_err(|_| CannotOpen)?;
+        Ok(PartySecret::from_bytes(bytes))
+    }
+}
+
+fn secret_aad(epoch: u32) -> Vec<u8> {
+    [b"lanrage party secret v1".as_slice(), &epoch.to_be_bytes()].concat()
 }
 
 /// WireGuard's pre-shared key of a pair, the same from both sides.
@@ -107,6 +137,22 @@ mod tests {
         assert_ne!(right.psk, guess.psk);
         assert_ne!(right.probe_send.key, guess.probe_send.key);
         assert_ne!(right.signal_send, guess.signal_send);
+    }
+
+    #[test]
+    fn the_next_secret_is_opened_by_its_receiver_alone_and_in_its_epoch() {
+        let secret = PartySecret::from_bytes([1; 32]);
+        let next = PartySecret::from_bytes([9; 32]);
+        let from = PairKeys::derive(&secret, &device(2), &device(3).public());
+        let to = PairKeys::derive(&secret, &device(3), &device(2).public());
+        let sealed = from.seal_secret(&next, 4, [7; NONCE_LEN]);
+        assert_eq!(to.open_secret(&sealed, 4), Ok(next));
+        assert_eq!(to.open_secret(&sealed, 5), Err(CannotOpen));
+        assert_eq!(from.open_secret(&sealed, 4), Err(CannotOpen));
+        let removed = PairKeys::derive(&secret, &device(4), &device(2).public());
+        assert_eq!(removed.open_secret(&sealed, 4), Err(CannotOpen));
+        let server = PairKeys::derive(&PartySecret::from_bytes([0; 32]), &device(3), &device(2).public());
+        assert_eq!(server.open_secret(&sealed, 4), Err(CannotOpen));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::api::error::ApiError;
 use crate::api::party::{Member, Party, Services};
 use crate::api::presence::Presence;
+use crate::api::secret::SealedSecret;
 use crate::ids::{MemberId, PartyId};
 
 /// Largest message either side accepts, in bytes. A snapshot of 254 members takes about 120 KiB.
@@ -19,8 +20,13 @@ pub const MAX_MESSAGE: usize = 256 * 1024;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ClientMessage {
-    /// The first message: which party, and the last sequence number already known.
-    Hello { party: PartyId, since: Option<u64> },
+    /// The first message: which party, the last sequence number already known, and the epoch of the party secret at hand.
+    Hello {
+        party: PartyId,
+        since: Option<u64>,
+        #[serde(default)]
+        secret_epoch: u32,
+    },
     /// How this member is doing; replaces what it said before.
     Presence { presence: Presence },
     /// Passed on to `to` unread, in order.
@@ -37,8 +43,15 @@ pub enum ServerMessage {
         services: Services,
         server_time_ms: u64,
     },
-    /// The whole party as of `seq`; replaces everything known.
-    Snapshot { seq: u64, party: Party },
+    /// The whole party as of `seq`; replaces everything known. `secrets` are those this member has not opened yet, by epoch.
+    Snapshot {
+        seq: u64,
+        party: Party,
+        #[serde(default)]
+        secrets: Vec<SealedSecret>,
+    },
+    /// The operator's services changed: a relay came, went, or is fuller than before.
+    Services { services: Services },
     /// The party changed; `seq` is one more than the last.
     Event { seq: u64, event: PartyEvent },
     /// A member came online, went offline, or said something new about itself.
@@ -62,11 +75,30 @@ pub enum PartyEvent {
     /// Somebody joined, or came back with another key or name.
     MemberJoined { member: Member },
     /// Somebody is no longer a member.
-    MemberLeft { member: MemberId },
+    MemberLeft {
+        member: MemberId,
+        #[serde(default)]
+        how: Departure,
+    },
+    /// A new party secret, sealed to each member that was there.
+    SecretChanged { epoch: u32, secrets: Vec<SealedSecret> },
     /// Name, settings, host or version changed. Members are as before.
     Updated { party: PartySettings },
     /// The party is no more.
     Deleted,
+}
+
+/// How somebody ceased to be a member.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Departure {
+    #[default]
+    Left,
+    Kicked,
+    Banned,
+    /// Not seen for too long.
+    #[serde(other)]
+    Forgotten,
 }
 
 /// The part of a [`Party`] that is not its members.
@@ -77,6 +109,8 @@ pub struct PartySettings {
     pub persistent: bool,
     pub max_members: u16,
     pub epoch: u32,
+    #[serde(default)]
+    pub secret_epoch: u32,
     pub version: u64,
 }
 

@@ -7,3 +7,4 @@ pub mod invite;
 pub mod party;
 pub mod presence;
 pub mod relay;
+pub mod secret;

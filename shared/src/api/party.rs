@@ -23,8 +23,11 @@ pub struct Party {
     pub id: PartyId,
     pub name: PartyName,
     pub host: MemberId,
-    /// Membership generation: bumped when somebody is removed.
+    /// Membership generation: bumped when somebody leaves or is removed.
     pub epoch: u32,
+    /// The epoch the newest party secret belongs to. While it is behind, the host's agent owes the party a new one.
+    #[serde(default)]
+    pub secret_epoch: u32,
     /// Bumped by every change of membership or settings; name it in `If-Match`.
     pub version: u64,
     /// Stays when its last member leaves.
@@ -75,6 +78,15 @@ pub struct UpdateParty {
     pub name: Option<PartyName>,
     pub persistent: Option<bool>,
     pub max_members: Option<u16>,
+}
+
+/// `POST /v1/parties/{id}/members/{number}/remove` with `If-Match: "<version>"`, host only. Answer: [`Party`], one epoch on.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RemoveMember {
+    /// No invite admits the device again.
+    #[serde(default)]
+    pub ban: bool,
 }
 
 /// Answer to creating a party and to redeeming an invite.

@@ -1,0 +1,38 @@
+//! New party secrets. Whoever leaves or is removed knows the old one; the host's agent draws the next and seals it to each
+//! remaining member, so that the server, which only carries it, never knows any.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::MemberId;
+
+/// The party secret of an epoch, for one member. Only a holder of the secret before it can have made it or can open it
+/// ([`crate::pair::PairKeys::secret_seal`]).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SealedSecret {
+    pub epoch: u32,
+    /// Who made it.
+    pub from: MemberId,
+    pub to: MemberId,
+    /// Base64url.
+    pub sealed: String,
+}
+
+/// `PUT /v1/parties/{id}/secret` with `If-Match: "<version>"`, host only. Answer: [`super::party::Party`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct NewSecret {
+    /// The party's epoch as of that version.
+    pub epoch: u32,
+    /// One for every other member.
+    pub secrets: Vec<SealedSecret>,
+    /// Invites that go on, sealed anew. All others end, because they lead to a secret that is no more.
+    pub invites: Vec<ResealedInvite>,
+}
+
+/// An invite that leads to the new secret from now on.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ResealedInvite {
+    /// Base64url of [`crate::invite::InviteAuth::hash`].
+    pub auth_hash: String,
+    /// Base64url of the new party secret sealed under the code.
+    pub sealed_secret: String,
+}
