@@ -170,5 +170,8 @@ fn services(config: &Config, own: Option<&StunServer>) -> Services {
         }
     });
     let stun = own.into_iter().chain(config.services.stun.iter().cloned()).collect();
-    Services { stun }
+    Services {
+        stun,
+        relays: Vec::new(),
+    }
 }

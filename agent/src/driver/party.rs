@@ -150,7 +150,7 @@ impl PartySession {
                 self.engine.handle_server(true, now);
                 self.save_soon(now);
             }
-            ServerMessage::Snapshot { seq, party } => {
+            ServerMessage::Snapshot { seq, party, secrets: _ } => {
                 self.known.store(seq, Ordering::Relaxed);
                 self.cache.seq = seq;
                 self.engine.handle_members(&party.members, now);
@@ -159,6 +159,11 @@ impl PartySession {
                 if self.me().is_none() {
                     return Outcome::Over("you are no longer a member of this party".to_owned());
                 }
+            }
+            ServerMessage::Services { services } => {
+                self.services_changed |= self.cache.services != services;
+                self.cache.services = services;
+                self.save_soon(now);
             }
             ServerMessage::Event { seq, event } => {
                 self.known.store(seq, Ordering::Relaxed);
@@ -195,7 +200,7 @@ impl PartySession {
                 self.engine.handle_joined(&member, now);
                 members.push(member);
             }
-            PartyEvent::MemberLeft { member } => {
+            PartyEvent::MemberLeft { member, how: _ } => {
                 tracing::info!(peer = %member, "a member left");
                 members.retain(|known| known.id != member);
                 self.engine.handle_left(member);
@@ -211,8 +216,10 @@ impl PartySession {
                 cached.persistent = party.persistent;
                 cached.max_members = party.max_members;
                 cached.epoch = party.epoch;
+                cached.secret_epoch = party.secret_epoch;
                 cached.version = party.version;
             }
+            PartyEvent::SecretChanged { .. } => {}
             PartyEvent::Deleted => return Outcome::Over("the party was deleted".to_owned()),
         }
         Outcome::Stays

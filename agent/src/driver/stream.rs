@@ -92,6 +92,7 @@ impl Keeper {
             let hello = ClientMessage::Hello {
                 party: self.party,
                 since,
+                secret_epoch: 0,
             };
             let end = match self.client.open_stream(hello).await {
                 Ok(stream) => {

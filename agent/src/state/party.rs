@@ -165,6 +165,7 @@ mod tests {
                 name: "Friday".parse().unwrap(),
                 host: MemberId(1),
                 epoch: 1,
+                secret_epoch: 1,
                 version: 2,
                 persistent: false,
                 max_members: 64,

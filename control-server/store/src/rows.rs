@@ -76,6 +76,7 @@ impl PartyRow {
             persistent: self.persistent,
             max_members: self.max_members,
             epoch: self.epoch,
+            secret_epoch: self.epoch,
             version: self.version,
         }
     }
@@ -131,6 +132,7 @@ impl PartyState {
             name: self.row.name.clone(),
             host: self.row.host,
             epoch: self.row.epoch,
+            secret_epoch: self.row.epoch,
             version: self.row.version,
             persistent: self.row.persistent,
             max_members: self.row.max_members,

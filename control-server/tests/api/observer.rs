@@ -31,6 +31,7 @@ async fn the_whole_database_and_stream_do_not_give_the_pre_shared_key() {
         run: 1,
         wants_answer: true,
         nat: Default::default(),
+        relays: vec![],
         candidates: vec![Candidate {
             kind: CandidateKind::Mapped,
             address: "198.51.100.77:40404".parse().unwrap(),

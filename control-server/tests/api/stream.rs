@@ -53,7 +53,16 @@ async fn a_newcomer_gets_the_whole_party_and_then_every_change() {
     assert_eq!((seq, party.version), (joined.seq, joined.party.version));
 
     ben.leave(hosted.party.id).await;
-    assert_eq!(stream.event().await, (3, PartyEvent::MemberLeft { member: joined.me }));
+    assert_eq!(
+        stream.event().await,
+        (
+            3,
+            PartyEvent::MemberLeft {
+                member: joined.me,
+                how: lanrage_shared::stream::Departure::Left
+            }
+        )
+    );
 }
 
 #[tokio::test]
@@ -95,6 +104,7 @@ async fn members_see_each_other_come_speak_and_go() {
             mapping: Mapping::EndpointIndependent,
             ..NatSummary::default()
         },
+        relays: vec![],
         agent_version: "0.1.0".into(),
     };
     at_anna.say(&ClientMessage::Presence { presence: said.clone() }).await;
@@ -149,9 +159,16 @@ async fn what_cannot_be_passed_on_is_refused_and_the_stream_goes_on() {
         at_anna.say_text(text).await;
         assert_eq!(at_anna.refusal().await, ErrorCode::BadRequest);
     }
-    at_anna.say(&ClientMessage::Hello { party, since: None }).await;
+    at_anna
+        .say(&ClientMessage::Hello {
+            party,
+            since: None,
+            secret_epoch: 1,
+        })
+        .await;
     assert_eq!(at_anna.refusal().await, ErrorCode::BadRequest);
     let long = Presence {
+        relays: vec![],
         agent_version: "9".repeat(65),
         ..Presence::default()
     };

@@ -124,6 +124,7 @@ mod tests {
             run,
             wants_answer,
             nat: NatSummary::default(),
+            relays: vec![],
             candidates: vec![],
         }
     }

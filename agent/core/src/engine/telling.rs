@@ -46,6 +46,7 @@ impl Engine {
             run: self.run,
             wants_answer,
             nat,
+            relays: Vec::new(),
             candidates,
         };
         let mut nonce = [0; NONCE_LEN];
@@ -68,6 +69,7 @@ impl Engine {
             self.told_presence = Some(nat);
             self.events.push_back(Event::Presence(Presence {
                 nat,
+                relays: Vec::new(),
                 agent_version: self.agent_version.clone(),
             }));
         }

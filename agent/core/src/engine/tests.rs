@@ -54,6 +54,7 @@ fn world(count: u16) -> World {
         name: "party".parse().unwrap(),
         host: MemberId(1),
         epoch: 1,
+        secret_epoch: 1,
         version: 1,
         persistent: false,
         max_members: 64,
@@ -86,6 +87,7 @@ fn engine(number: u16, party: &Party, addresses: &[SocketAddr], now: Instant) ->
         party: party.clone(),
         clock: PartyClock::new(now, 1_700_000_000_000),
         seed: [number as u8; 32],
+        relays: vec![],
         agent_version: "test".into(),
     };
     let mut engine = Engine::new(config, now);
@@ -218,6 +220,7 @@ fn world_party() -> Party {
         name: "party".parse().unwrap(),
         host: MemberId(1),
         epoch: 1,
+        secret_epoch: 1,
         version: 1,
         persistent: false,
         max_members: 64,
@@ -275,6 +278,7 @@ fn an_unreachable_peer_is_explained() {
     };
     let presence = Presence {
         nat,
+        relays: vec![],
         agent_version: "test".into(),
     };
     world.engines[0].handle_presence(MemberId(2), true, Some(&presence), now);
@@ -293,6 +297,7 @@ fn a_peer_nobody_reaches_is_explained_after_one_attempt_and_not_only_between_att
     };
     let presence = Presence {
         nat: reachable,
+        relays: vec![],
         agent_version: "test".into(),
     };
     let candidate = Candidate {

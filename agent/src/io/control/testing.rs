@@ -68,6 +68,7 @@ pub(super) fn party() -> Party {
         name: "Friday".parse().unwrap(),
         host: MemberId(1),
         epoch: 1,
+        secret_epoch: 1,
         version: 1,
         persistent: false,
         max_members: 64,
@@ -247,5 +248,6 @@ pub(super) fn hello() -> ClientMessage {
     ClientMessage::Hello {
         party: party_id(),
         since: None,
+        secret_epoch: 1,
     }
 }

@@ -46,7 +46,7 @@ async fn run(app: &App, device: DeviceId, socket: WebSocket) {
         () = app.shutdown.cancelled() => return link.bye(session::shutting_down(), true).await,
     };
     let error = match hello {
-        Ok(Ok(Incoming::Message(ClientMessage::Hello { party, since }))) => {
+        Ok(Ok(Incoming::Message(ClientMessage::Hello { party, since, .. }))) => {
             return session::run(app, device, link, party, since).await;
         }
         Ok(Ok(Incoming::Message(_))) => malformed("the first message must be hello".into()),

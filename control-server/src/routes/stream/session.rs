@@ -184,7 +184,11 @@ impl Session<'_> {
     async fn snapshot(&mut self, state: &PartyState) -> Result<(), End> {
         self.seq = state.row.seq;
         let party = self.app.party(state);
-        let message = ServerMessage::Snapshot { seq: self.seq, party };
+        let message = ServerMessage::Snapshot {
+            seq: self.seq,
+            party,
+            secrets: Vec::new(),
+        };
         self.link.send(&message).await.map_err(End::from)
     }
 
@@ -223,9 +227,9 @@ impl Session<'_> {
     async fn event(&mut self, seq: u64, event: PartyEvent) -> Result<(), End> {
         self.seq = seq;
         let over = match &event {
-            PartyEvent::MemberLeft { member } => *member == self.seat.member,
+            PartyEvent::MemberLeft { member, .. } => *member == self.seat.member,
             PartyEvent::Deleted => true,
-            PartyEvent::MemberJoined { .. } | PartyEvent::Updated { .. } => false,
+            PartyEvent::MemberJoined { .. } | PartyEvent::Updated { .. } | PartyEvent::SecretChanged { .. } => false,
         };
         self.link.send(&ServerMessage::Event { seq, event }).await?;
         if over { Err(not_a_member()) } else { Ok(()) }

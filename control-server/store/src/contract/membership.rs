@@ -59,7 +59,7 @@ pub(super) async fn the_longest_present_member_succeeds_the_host(store: Store) {
     redeem(&store, 3, 1).await.unwrap();
     let changed = store.leave_party(party_id(1), device(1), NOW + 9).await.unwrap();
     let [
-        (_, PartyEvent::MemberLeft { member }),
+        (_, PartyEvent::MemberLeft { member, .. }),
         (_, PartyEvent::Updated { party }),
     ] = changed.events.as_slice()
     else {

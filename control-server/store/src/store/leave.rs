@@ -1,7 +1,7 @@
 //! Leaving a party.
 
 use lanrage_shared::ids::{DeviceId, PartyId};
-use lanrage_shared::stream::PartyEvent;
+use lanrage_shared::stream::{Departure, PartyEvent};
 
 use super::{Changed, Store, lock, record, retry};
 use crate::error::{Result, StoreError};
@@ -59,7 +59,10 @@ impl Store {
         }
         state.row.version += 1;
         let events = vec![
-            PartyEvent::MemberLeft { member: number },
+            PartyEvent::MemberLeft {
+                member: number,
+                how: Departure::Left,
+            },
             PartyEvent::Updated {
                 party: state.row.settings(),
             },

@@ -79,7 +79,10 @@ impl TestServer {
             identity,
             store: Store::new(database),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
-            services: Services { stun: vec![stun] },
+            services: Services {
+                stun: vec![stun],
+                relays: vec![],
+            },
             limits,
         })
         .await

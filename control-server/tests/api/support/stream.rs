@@ -36,7 +36,13 @@ impl Stream {
 
     pub async fn open(device: &Device, party: PartyId, since: Option<u64>) -> Self {
         let mut stream = Self::connect(device).await;
-        stream.say(&ClientMessage::Hello { party, since }).await;
+        stream
+            .say(&ClientMessage::Hello {
+                party,
+                since,
+                secret_epoch: 1,
+            })
+            .await;
         stream
     }
 
@@ -92,7 +98,7 @@ impl Stream {
 
     pub async fn snapshot(&mut self) -> (u64, Party) {
         match self.next().await {
-            ServerMessage::Snapshot { seq, party } => (seq, party),
+            ServerMessage::Snapshot { seq, party, .. } => (seq, party),
             other => panic!("not a snapshot: {other:?}"),
         }
     }
