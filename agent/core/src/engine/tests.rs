@@ -87,7 +87,6 @@ fn engine(number: u16, party: &Party, addresses: &[SocketAddr], now: Instant) ->
         party: party.clone(),
         clock: PartyClock::new(now, 1_700_000_000_000),
         seed: [number as u8; 32],
-        relays: vec![],
         agent_version: "test".into(),
     };
     let mut engine = Engine::new(config, now);
