@@ -1,7 +1,7 @@
 //! TLS, always: the server's own certificate, made once, whose key every invite pins.
 
-mod identity;
 mod serve;
 
-pub use self::identity::{FILE as IDENTITY_FILE, IdentityError, ServerIdentity};
+pub use lanrage_tls::identity::{FILE as IDENTITY_FILE, IdentityError, ServerIdentity};
+
 pub use self::serve::{Listening, serve};
