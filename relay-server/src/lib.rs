@@ -3,6 +3,10 @@
 //! It passes frames on between members of a party ([`relay`]) and answers STUN ([`stun`]). The control server can run both in its own
 //! process, through [`relay::RelayServer`] and [`stun::StunServer`].
 
+pub mod cli;
 pub mod config;
+pub mod metrics;
+pub mod registration;
 pub mod relay;
+pub mod serve;
 pub mod stun;

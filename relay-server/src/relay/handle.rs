@@ -71,9 +71,15 @@ impl RelayHandle {
         &self.0.handshakes
     }
 
+    /// Resolves when the relay begins to drain.
+    pub async fn draining(&self) {
+        self.0.draining.cancelled().await;
+    }
+
     /// Takes nobody new, tells everybody to move elsewhere, and goes on for them until all have left or the time is up.
     pub async fn drain(&self, longest: Duration) {
         self.0.relay.drain();
+        self.0.draining.cancel();
         let seconds = u16::try_from(longest.as_secs()).unwrap_or(u16::MAX);
         for port in self.0.ports() {
             port.say(FromRelay::Drain { seconds });

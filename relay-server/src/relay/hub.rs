@@ -11,6 +11,7 @@ use lanrage_shared::wire::relay::{FromRelay, Hello, ToRelay};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Duration, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
 
 use super::gate::Gate;
 use super::handshakes::{Handshakes, Outcome};
@@ -29,6 +30,7 @@ pub(super) struct Hub {
     pub(super) handshakes: Handshakes,
     /// Something waits for the egress.
     pub(super) egress: Notify,
+    pub(super) draining: CancellationToken,
     ports: Mutex<BTreeMap<SessionId, Arc<Port>>>,
     /// A session ended.
     left: Notify,
@@ -48,6 +50,7 @@ impl Hub {
             gate: Arc::default(),
             handshakes: Handshakes::default(),
             egress: Notify::new(),
+            draining: CancellationToken::new(),
             ports: Mutex::default(),
             left: Notify::new(),
         }

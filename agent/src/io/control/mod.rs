@@ -4,7 +4,6 @@
 //! costs one DNS look-up, one TCP and one TLS 1.3 handshake, and then one round trip each for challenge, token, redeem and
 //! stream. The server is known by the pin of its key and by nothing else ([`lanrage_tls`]).
 
-mod backoff;
 mod clock;
 mod dial;
 mod error;
@@ -19,7 +18,6 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
 use std::time::{Duration, Instant};
 
-pub use backoff::Backoff;
 pub use clock::{ClockOffset, check_clock};
 pub use error::ControlError;
 use http::{Call, Connection, Failed};
@@ -28,6 +26,7 @@ use lanrage_shared::api::auth::{Challenge, ChallengeRequest, TokenRequest, Token
 use lanrage_shared::api::error::ErrorCode;
 use lanrage_shared::api::invite::{InviteCreated, NewInvite, RedeemInvite};
 use lanrage_shared::api::party::{CreateParty, Joined, Party};
+pub use lanrage_shared::backoff::Backoff;
 use lanrage_shared::ids::{DeviceKey, PartyId};
 use lanrage_shared::invite::ServerLink;
 use lanrage_shared::keys::{IdentitySecret, token_proof};
