@@ -10,8 +10,8 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 pub const LENGTH_LEN: usize = 2;
 /// Longest frame: a control message.
 pub const MAX_FRAME: usize = HEADER_LEN + MAX_CONTROL;
-/// Read at once.
-const READ: usize = 64 * 1024;
+/// Read at once, in bytes: a TLS record.
+const READ: usize = 16 * 1024;
 
 /// Appends a frame to what is to be written. False, and nothing appended, when it is too long.
 pub fn put(out: &mut BytesMut, frame: &[u8]) -> bool {

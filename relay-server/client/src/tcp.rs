@@ -99,7 +99,7 @@ async fn open(target: Target, credentials: &Credentials) -> Result<Connected, Co
 
 /// Writes frames, as many at once as there are, until nobody sends any more.
 pub async fn write_frames(mut stream: impl AsyncWrite + Unpin, mut frames: mpsc::Receiver<Bytes>) -> io::Result<()> {
-    let mut out = BytesMut::with_capacity(WRITE);
+    let mut out = BytesMut::new();
     while let Some(frame) = frames.recv().await {
         put(&mut out, &frame);
         while out.len() < WRITE

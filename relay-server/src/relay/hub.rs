@@ -47,7 +47,7 @@ impl Hub {
     pub(super) fn new(relay: Relay<Arc<Port>>) -> Self {
         Self {
             relay,
-            gate: Arc::default(),
+            gate: Arc::new(Gate::new(Instant::now())),
             handshakes: Handshakes::default(),
             egress: Notify::new(),
             draining: CancellationToken::new(),
@@ -96,9 +96,9 @@ impl Hub {
     }
 
     /// A frame came from a member.
-    pub(super) fn handle_frame(&self, seated: &Seated, frame: Bytes) {
+    pub(super) fn handle_frame(&self, session: &Session<Arc<Port>>, from: &Port, frame: Bytes) {
         let now = Instant::now();
-        match seated.session.handle_frame(frame, now) {
+        match session.handle_frame(frame, now) {
             Verdict::Pass(Delivery { port, frame }) => port.give(frame, now),
             Verdict::Wait { egress: true } => self.egress.notify_one(),
             Verdict::Wait { egress: false } | Verdict::Drop { notice: None, .. } => {}
@@ -107,7 +107,7 @@ impl Hub {
                 reason,
             } => {
                 tracing::trace!(reason = reason.label(), "a frame was dropped");
-                seated.port.notice(notice);
+                from.notice(notice);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Members over QUIC.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lanrage_relay_client::control;
 use lanrage_shared::api::error::ApiError;
@@ -40,7 +40,7 @@ pub(super) async fn accept(endpoint: quinn::Endpoint, hub: Arc<Hub>, tasks: Task
             let _ = incoming.retry();
             continue;
         }
-        match hub.gate.enter(incoming.remote_address().ip()) {
+        match hub.gate.enter(incoming.remote_address().ip(), Instant::now()) {
             Some(place) => {
                 tasks.spawn(serve(incoming, place, Arc::clone(&hub)));
             }
@@ -75,21 +75,52 @@ async fn serve(incoming: Incoming, place: Place, hub: Arc<Hub>) {
         }
     };
     drop(place);
-    if control::write(&mut send, &FromRelay::Welcome { expires_at })
-        .await
-        .is_err()
-    {
-        return;
+    let session = seated.session.clone();
+    let side = tokio::spawn(attend(
+        Attended {
+            connection: connection.clone(),
+            exported,
+            send,
+            receive,
+            to_say,
+            seated,
+        },
+        expires_at,
+        Arc::clone(&hub),
+    ));
+    // Alone in its task: a frame wakes this and nothing else. What ends the session closes the connection.
+    while let Ok(frame) = connection.read_datagram().await {
+        hub.handle_frame(&session, &port, frame);
     }
-    let frames = async {
-        while let Ok(frame) = connection.read_datagram().await {
-            hub.handle_frame(&seated, frame);
-        }
-    };
+    port.hung_up();
+    // It has nothing to give; a panic in it has been reported.
+    let _ = side.await;
+}
+
+/// What a session needs beside its frames.
+struct Attended {
+    connection: Connection,
+    exported: [u8; 32],
+    send: SendStream,
+    receive: RecvStream,
+    to_say: mpsc::Receiver<FromRelay>,
+    seated: Seated,
+}
+
+/// Keeps the control channel and pumps what waits, until either side ends the session.
+async fn attend(attended: Attended, expires_at: u64, hub: Arc<Hub>) {
+    let Attended {
+        connection,
+        exported,
+        mut send,
+        receive,
+        to_say,
+        seated,
+    } = attended;
+    seated.port.say(FromRelay::Welcome { expires_at });
     let goodbye_for = tokio::select! {
-        () = frames => None,
-        reason = port.ended() => reason,
-        () = port.pump(&hub.egress) => None,
+        reason = seated.port.ended() => reason,
+        () = seated.port.pump(&hub.egress) => None,
         () = say(&mut send, to_say) => None,
         () = listen(receive, &exported, &hub, &seated) => None,
     };
@@ -111,11 +142,20 @@ async fn greet(incoming: Incoming) -> Option<Greeted> {
     connection
         .export_keying_material(&mut exported, EXPORTER_LABEL, b"")
         .ok()?;
-    let (send, mut receive) = connection.accept_bi().await.ok()?;
-    let hello = control::read(&mut receive)
-        .await
-        .inspect_err(|error| tracing::debug!(%error, "a stranger did not say hello"))
-        .ok()??;
+    let hello = async {
+        let (send, mut receive) = connection.accept_bi().await.ok()?;
+        let hello = control::read(&mut receive)
+            .await
+            .inspect_err(|error| tracing::debug!(%error, "a stranger did not say hello"))
+            .ok()??;
+        Some((send, receive, hello))
+    };
+    // Frames before the hello are nobody's, and must not fill the memory.
+    let early = async { while connection.read_datagram().await.is_ok() {} };
+    let (send, receive, hello) = tokio::select! {
+        hello = hello => hello?,
+        () = early => return None,
+    };
     Some(Greeted {
         connection,
         exported,

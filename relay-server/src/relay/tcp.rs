@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use lanrage_relay_client::frames::FrameReader;
@@ -57,7 +57,7 @@ pub(super) async fn accept(
                 continue;
             }
         };
-        match hub.gate.enter(address.ip()) {
+        match hub.gate.enter(address.ip(), Instant::now()) {
             Some(place) => {
                 tasks.spawn(serve(stream, tls.clone(), place, Arc::clone(&hub), stop.clone()));
             }
@@ -155,7 +155,7 @@ async fn read(frames: &mut Reading, exported: &[u8; 32], hub: &Hub, seated: &Sea
                 Err(error) => return tracing::debug!(%error, "a member broke the rules of the control channel"),
             },
             // What is no frame is counted as a drop.
-            _ => hub.handle_frame(seated, frame),
+            _ => hub.handle_frame(&seated.session, &seated.port, frame),
         }
     }
 }
