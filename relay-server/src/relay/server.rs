@@ -121,7 +121,7 @@ impl RelayServer {
         sessions.close();
         // Strangers in the middle of a handshake are cut off by the close below.
         let _ = timeout(PARTING, self.hub.empty()).await;
-        let _ = timeout(PARTING / 4, sessions.wait()).await;
+        let _ = timeout(PARTING / 2, sessions.wait()).await;
         for endpoint in &self.quic {
             endpoint.close(VarInt::from_u32(0), b"");
         }
@@ -141,7 +141,7 @@ fn endpoint(socket: std::net::UdpSocket, tls: &Arc<rustls::ServerConfig>) -> io:
     let crypto = QuicServerConfig::try_from(Arc::clone(tls)).map_err(io::Error::other)?;
     let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
     config
-        .transport_config(Arc::new(transport::config(None)))
+        .transport_config(Arc::new(transport::config(None, transport::RELAY_SEND_BUFFER)))
         // Members roam, and their NATs forget them.
         .migration(true);
     let runtime = quinn::default_runtime().ok_or_else(|| io::Error::other("there is no runtime"))?;
