@@ -25,7 +25,7 @@ use crate::serve::{NAME, TOKEN_SECRET};
 
 /// Between two connects: a relay lets one address begin only so many handshakes a second.
 const CONNECT_PAUSE: Duration = Duration::from_millis(5);
-/// How often each sender sends its share.
+/// How often a sender wakes to send its share, or less often when that is less than a packet.
 const TICK: Duration = Duration::from_millis(1);
 /// For what is still on its way at the end.
 const SETTLE: Duration = Duration::from_millis(500);
@@ -101,7 +101,7 @@ pub async fn run(relay: &Relay, pairs: u16, args: &RunArgs) -> Result<Outcome> {
 }
 
 async fn send(sender: RelaySender, rate: f64, size: usize, began: Instant, totals: Arc<Totals>) {
-    let mut ticks = interval(TICK);
+    let mut ticks = interval(TICK.max(Duration::from_secs_f64(1.0 / rate)));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut payload = vec![0x5a; size.max(8)];
     let mut sent = 0_u64;

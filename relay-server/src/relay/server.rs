@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::bind::{BindError, Bound, bind, explain};
+use super::cid::TaggedIds;
 use super::handle::RelayHandle;
 use super::hub::Hub;
 use super::{quic, tcp};
@@ -145,7 +146,10 @@ fn endpoint(socket: std::net::UdpSocket, tls: &Arc<rustls::ServerConfig>) -> io:
         // Members roam, and their NATs forget them.
         .migration(true);
     let runtime = quinn::default_runtime().ok_or_else(|| io::Error::other("there is no runtime"))?;
-    quinn::Endpoint::new(EndpointConfig::default(), Some(config), socket, runtime)
+    let ids = TaggedIds::default();
+    let mut endpoint = EndpointConfig::default();
+    endpoint.cid_generator(move || Box::new(ids.clone()));
+    quinn::Endpoint::new(endpoint, Some(config), socket, runtime)
 }
 
 /// This machine's time of day, until the control server says better.
