@@ -86,7 +86,7 @@ impl Server {
         });
         let listening = Listening {
             tcp,
-            tls: TlsAcceptor::from(parts.identity.tls),
+            tls: TlsAcceptor::from(Arc::new(parts.identity.tls(&[b"http/1.1"]))),
             router: router(Arc::clone(&app)),
             overload: overload_router(),
             places: Places::new(

@@ -1,13 +1,17 @@
 //! The relay's settings: defaults, then the file, then environment and flags (which `clap` merges).
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use lanrage_relay_core::relay::Limits;
 use serde::Deserialize;
 
 use crate::stun::StunConfig;
 
 /// The example configuration, as shipped.
 pub const EXAMPLE: &str = include_str!("../../deploy/relay.example.toml");
+/// UDP and TCP port of the relay: what a network that blocks much still lets out.
+pub const DEFAULT_PORT: u16 = 443;
 
 /// Everything that can be set.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -15,17 +19,119 @@ pub const EXAMPLE: &str = include_str!("../../deploy/relay.example.toml");
 pub struct RelayConfig {
     /// What to log: error, warn, info (the default), debug or trace, also per module.
     pub log: String,
+    /// Passing on packets. Without a control server only STUN is served.
+    pub relay: RelaySection,
+    /// What members may use.
+    pub limits: LimitsSection,
     /// The STUN service.
     pub stun: StunConfig,
+    /// Numbers for Prometheus.
+    pub metrics: MetricsSection,
+}
+
+/// Passing on packets.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RelaySection {
+    /// Link of the control server this relay belongs to, as `lanrage-control link` prints it. None by default.
+    pub control: Option<String>,
+    /// File with the register token of the control server.
+    pub register_token_file: Option<PathBuf>,
+    /// The relay's name among those of its control server: 1 to 32 of a-z, 0-9 and -.
+    pub name: Option<String>,
+    /// Where it is, as people call it: `eu-west`.
+    pub region: Option<String>,
+    /// Under which name or address, and port, members reach it; the port is by default the one it listens on.
+    pub public_address: Option<String>,
+    /// IP addresses to listen on. Empty (the default) means every address of this machine.
+    pub listen_addresses: Vec<IpAddr>,
+    /// UDP and TCP port. Default 443. 0 takes a free one.
+    pub port: u16,
+    /// Where the relay's key and what it knows of revocations are kept. Default /var/lib/lanrage-relay.
+    pub data_dir: PathBuf,
+}
+
+/// What members may use.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitsSection {
+    /// Members connected at once. Default 10,000.
+    pub sessions: u32,
+    /// Packets one member may send in a second. Default 20,000.
+    pub member_packets_per_s: u32,
+    /// Mbit/s one member may send. Default 100.
+    pub member_mbit_per_s: u32,
+    /// Mbit/s the relay sends in all: the rate of the machine's uplink. Default 1,000.
+    pub egress_mbit_per_s: u32,
+}
+
+/// Numbers for Prometheus.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MetricsSection {
+    /// Address and TCP port of `/metrics`. None by default. Anybody who reaches it can read it: keep it on loopback.
+    pub listen: Option<SocketAddr>,
 }
 
 impl Default for RelayConfig {
     fn default() -> Self {
         Self {
             log: "info".to_owned(),
+            relay: RelaySection::default(),
+            limits: LimitsSection::default(),
             stun: StunConfig::default(),
+            metrics: MetricsSection::default(),
         }
     }
+}
+
+impl Default for RelaySection {
+    fn default() -> Self {
+        Self {
+            control: None,
+            register_token_file: None,
+            name: None,
+            region: None,
+            public_address: None,
+            listen_addresses: Vec::new(),
+            port: DEFAULT_PORT,
+            data_dir: PathBuf::from("/var/lib/lanrage-relay"),
+        }
+    }
+}
+
+impl Default for LimitsSection {
+    fn default() -> Self {
+        let Limits {
+            sessions,
+            member_frames_per_s,
+            member_bytes_per_s,
+            egress_bytes_per_s,
+        } = Limits::default();
+        Self {
+            sessions,
+            member_packets_per_s: member_frames_per_s,
+            member_mbit_per_s: mbit(member_bytes_per_s),
+            egress_mbit_per_s: mbit(egress_bytes_per_s),
+        }
+    }
+}
+
+impl From<&LimitsSection> for Limits {
+    fn from(section: &LimitsSection) -> Self {
+        Self {
+            sessions: section.sessions,
+            member_frames_per_s: section.member_packets_per_s,
+            member_bytes_per_s: u64::from(section.member_mbit_per_s) * BYTES_PER_MBIT,
+            egress_bytes_per_s: u64::from(section.egress_mbit_per_s) * BYTES_PER_MBIT,
+        }
+    }
+}
+
+const BYTES_PER_MBIT: u64 = 1_000_000 / 8;
+
+fn mbit(bytes_per_s: u64) -> u32 {
+    u32::try_from(bytes_per_s / BYTES_PER_MBIT).unwrap_or(u32::MAX)
 }
 
 /// A configuration file that cannot be used.
@@ -73,6 +179,23 @@ mod tests {
     #[test]
     fn the_example_shows_the_defaults() {
         assert_eq!(RelayConfig::from_toml(EXAMPLE), Ok(RelayConfig::default()));
+        let limits = Limits::from(&RelayConfig::default().limits);
+        assert_eq!(limits, Limits::default());
+    }
+
+    #[test]
+    fn the_examples_other_settings_are_settings() {
+        let config = RelayConfig::from_toml(&EXAMPLE.replace("#= ", "")).unwrap();
+        assert!(
+            config
+                .relay
+                .control
+                .unwrap()
+                .parse::<lanrage_shared::invite::ServerLink>()
+                .is_ok()
+        );
+        assert!(config.relay.name.is_some() && config.relay.region.is_some() && config.relay.public_address.is_some());
+        assert!(config.relay.register_token_file.is_some() && config.metrics.listen.is_some());
     }
 
     #[test]
@@ -80,10 +203,7 @@ mod tests {
         let text = "log = \"debug\"\n[stun]\nlisten_addresses = [\"::1\"]\nport = 1\nsecond_port = 2\n";
         let config = RelayConfig::from_toml(text).unwrap();
         assert_eq!(config.log, "debug");
-        assert_eq!(
-            config.stun.listen_addresses,
-            ["::1".parse::<std::net::IpAddr>().unwrap()]
-        );
+        assert_eq!(config.stun.listen_addresses, ["::1".parse::<IpAddr>().unwrap()]);
         assert_eq!((config.stun.port, config.stun.second_port), (1, 2));
     }
 

@@ -1,6 +1,12 @@
 //! The relay server: sockets and configuration around the rules in `lanrage-relay-core`.
 //!
-//! It answers STUN. The control server runs the same services in its own process through [`stun::StunServer`].
+//! It passes frames on between members of a party ([`relay`]) and answers STUN ([`stun`]). The control server can run both in its own
+//! process, through [`relay::RelayServer`] and [`stun::StunServer`].
 
+pub mod cli;
 pub mod config;
+pub mod metrics;
+pub mod registration;
+pub mod relay;
+pub mod serve;
 pub mod stun;

@@ -136,6 +136,12 @@ fn split(text: &str) -> Result<(ServerLink, Option<&str>), LinkError> {
 
 /// Splits `host`, `host:port`, `[v6]` or `[v6]:port`; the port defaults to [`DEFAULT_PORT`].
 pub fn host_port(authority: &str) -> Result<(String, u16), LinkError> {
+    let (host, port) = host_and_port(authority)?;
+    Ok((host, port.unwrap_or(DEFAULT_PORT)))
+}
+
+/// Like [`host_port`], without a default.
+pub fn host_and_port(authority: &str) -> Result<(String, Option<u16>), LinkError> {
     let (host, port) = if let Some(rest) = authority.strip_prefix('[') {
         let (host, after) = rest.split_once(']').ok_or(LinkError::Host)?;
         host.parse::<Ipv6Addr>().map_err(|_| LinkError::Host)?;
@@ -155,8 +161,8 @@ pub fn host_port(authority: &str) -> Result<(String, u16), LinkError> {
         return Err(LinkError::Host);
     }
     let port = match port {
-        Some(port) => port.parse().ok().filter(|port| *port != 0).ok_or(LinkError::Port)?,
-        None => DEFAULT_PORT,
+        Some(port) => Some(port.parse().ok().filter(|port| *port != 0).ok_or(LinkError::Port)?),
+        None => None,
     };
     Ok((host.to_owned(), port))
 }

@@ -6,6 +6,7 @@
 
 pub mod addr;
 pub mod api;
+pub mod backoff;
 pub mod ids;
 pub mod invite;
 pub mod keys;

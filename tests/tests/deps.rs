@@ -45,8 +45,29 @@ const ONLY: &[Only] = &[
         reason: "shared is what two programs agree on: data, encodings and cryptography, no IO",
     },
     Only {
+        package: "lanrage-tls",
+        allowed: &[
+            "lanrage-shared",
+            "rcgen",
+            "rustls",
+            "rustls-pki-types",
+            "tempfile",
+            "thiserror",
+        ],
+        reason: "who a server is and how its peers know it; connecting is the programs' own",
+    },
+    Only {
         package: "lanrage-relay-core",
-        allowed: &["lanrage-shared", "rand", "stun-types", "thiserror", "tracing"],
+        allowed: &[
+            "bytes",
+            "lanrage-shared",
+            "parking_lot",
+            "rand",
+            "serde",
+            "stun-types",
+            "thiserror",
+            "tracing",
+        ],
         reason: "the relay's rules take time and randomness as parameters and never see a socket",
     },
     Only {
@@ -73,6 +94,22 @@ const NEVER: &[Never] = &[
         package: "lanrage-shared",
         forbidden: &["tokio", "sqlx", "axum", "clap", "socket2", "mio"],
         reason: "shared has no IO",
+    },
+    Never {
+        package: "lanrage-tls",
+        forbidden: &["tokio", "socket2", "mio", "ring"],
+        reason: "keys and certificates need no runtime, and TLS has one crypto provider",
+    },
+    Never {
+        package: "lanrage-relay-client",
+        forbidden: &[
+            "lanrage-relay",
+            "lanrage-relay-core",
+            "lanrage-control",
+            "lanrage-store",
+            "ring",
+        ],
+        reason: "the agent takes the client without the server",
     },
     Never {
         package: "lanrage-relay-core",

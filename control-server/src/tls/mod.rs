@@ -1,9 +1,9 @@
 //! TLS, always: the server's own certificate, made once, whose key every invite pins.
 
-mod identity;
 mod places;
 mod serve;
 
-pub use self::identity::{FILE as IDENTITY_FILE, IdentityError, ServerIdentity};
+pub use lanrage_tls::identity::{FILE as IDENTITY_FILE, IdentityError, ServerIdentity};
+
 pub use self::places::{Place, Places};
 pub use self::serve::{Listening, serve};

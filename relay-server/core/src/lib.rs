@@ -5,4 +5,5 @@
     allow(clippy::disallowed_methods, reason = "tests begin their virtual time somewhere")
 )]
 
+pub mod relay;
 pub mod stun;

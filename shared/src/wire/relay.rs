@@ -32,6 +32,9 @@ pub const HEADER_LEN: usize = size_of::<RawHeader>();
 pub const MAX_PAYLOAD: usize = 2048;
 /// Largest control message, in bytes.
 pub const MAX_CONTROL: usize = 16 * 1024;
+/// The numbers of payloads that a relay splits, because its receiver's path takes less than the sender's, begin here; senders
+/// number below.
+pub const RELAY_SPLITS: u16 = 0x8000;
 /// Bytes before each half of a split payload: which payload it is a half of.
 const SPLIT_LEN: usize = 2;
 

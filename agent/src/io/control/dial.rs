@@ -7,13 +7,13 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use lanrage_shared::invite::ServerLink;
+use lanrage_tls::pinned::failed_by_wrong_key;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::ControlError;
-use super::tls::is_wrong_key;
 
 /// For look-up, TCP and TLS together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -45,7 +45,7 @@ async fn connect(link: &ServerLink, tls: &TlsConnector) -> Result<(TlsStream<Tcp
     let name = ServerName::try_from(link.host.clone()).unwrap_or_else(|_| ServerName::IpAddress(ip.into()));
     match tls.connect(name, tcp).await {
         Ok(stream) => Ok((stream, ip.to_canonical())),
-        Err(error) if is_wrong_key(&error) => Err(ControlError::WrongKey {
+        Err(error) if failed_by_wrong_key(&error) => Err(ControlError::WrongKey {
             server: link.authority(),
         }),
         Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(ControlError::Protocol(format!(

@@ -2,9 +2,8 @@
 //!
 //! One connection at a time serves the requests; the stream takes that connection over when it is still warm. So a join
 //! costs one DNS look-up, one TCP and one TLS 1.3 handshake, and then one round trip each for challenge, token, redeem and
-//! stream. The server is known by the pin of its key and by nothing else ([`tls`]).
+//! stream. The server is known by the pin of its key and by nothing else ([`lanrage_tls`]).
 
-mod backoff;
 mod clock;
 mod dial;
 mod error;
@@ -14,13 +13,11 @@ mod stream;
 mod testing;
 #[cfg(test)]
 mod tests;
-mod tls;
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
 use std::time::{Duration, Instant};
 
-pub use backoff::Backoff;
 pub use clock::{ClockOffset, check_clock};
 pub use error::ControlError;
 use http::{Call, Connection, Failed};
@@ -29,10 +26,12 @@ use lanrage_shared::api::auth::{Challenge, ChallengeRequest, TokenRequest, Token
 use lanrage_shared::api::error::ErrorCode;
 use lanrage_shared::api::invite::{InviteCreated, NewInvite, RedeemInvite};
 use lanrage_shared::api::party::{CreateParty, Joined, Party};
+pub use lanrage_shared::backoff::Backoff;
 use lanrage_shared::ids::{DeviceKey, PartyId};
 use lanrage_shared::invite::ServerLink;
 use lanrage_shared::keys::{IdentitySecret, token_proof};
 use lanrage_shared::stream::ClientMessage;
+use lanrage_tls::pinned::client_config;
 use serde::de::{DeserializeOwned, IgnoredAny};
 pub use stream::{ControlSink, ControlSource, ControlStream};
 use tokio::sync::Mutex;
@@ -77,7 +76,7 @@ struct Learned {
 impl ControlClient {
     /// For the device with these keys at this server. Contacts nobody yet.
     pub fn new(link: ServerLink, identity: Arc<IdentitySecret>, device: DeviceKey) -> Self {
-        let tls = tls::connector(link.pin);
+        let tls = TlsConnector::from(Arc::new(client_config(link.pin, &[b"http/1.1"])));
         Self {
             link,
             identity,

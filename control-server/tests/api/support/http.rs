@@ -9,9 +9,8 @@ use hyper::header::HeaderMap;
 use hyper_util::rt::TokioIo;
 use lanrage_shared::api::error::{ApiError, ErrorCode};
 use lanrage_shared::ids::Pin;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use lanrage_tls::pinned::client_config;
+use rustls::pki_types::ServerName;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::TcpStream;
@@ -27,11 +26,7 @@ pub struct Target {
 
 /// Opens a TLS connection, or says why not.
 pub async fn connect(target: Target) -> std::io::Result<TlsStream<TcpStream>> {
-    let mut config = ClientConfig::builder()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Pinned(target.pin)))
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let config = client_config(target.pin, &[b"http/1.1"]);
     let tcp = TcpStream::connect(target.address).await?;
     let name = ServerName::try_from("whatever.invalid").unwrap();
     TlsConnector::from(Arc::new(config)).connect(name, tcp).await
@@ -123,51 +118,5 @@ impl Answer {
         assert_eq!(error.code, code, "{text}");
         assert!(!error.message.is_empty() && !error.message.contains('\n'), "{text}");
         error
-    }
-}
-
-#[derive(Debug)]
-struct Pinned(Pin);
-
-impl ServerCertVerifier for Pinned {
-    fn verify_server_cert(
-        &self,
-        certificate: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let certificate = webpki::EndEntityCert::try_from(certificate).unwrap();
-        if Pin::of_spki(&certificate.subject_public_key_info()) == self.0 {
-            Ok(ServerCertVerified::assertion())
-        } else {
-            Err(rustls::Error::General("another key".into()))
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, certificate, signature, &algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, &algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        let algorithms = rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms;
-        algorithms.supported_schemes()
     }
 }

@@ -53,7 +53,8 @@ impl SourceLimiter {
     }
 }
 
-fn household(source: IpAddr) -> IpAddr {
+/// What limits count as one source: an IPv4 address, or an IPv6 /64, which is what one household has.
+pub fn household(source: IpAddr) -> IpAddr {
     match source.to_canonical() {
         IpAddr::V4(address) => address.into(),
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),

@@ -16,6 +16,6 @@ mod listen;
 mod responder;
 
 pub use drops::DropReason;
-pub use limit::{MAX_SOURCES, REQUESTS_PER_SECOND, SourceLimiter};
+pub use limit::{MAX_SOURCES, REQUESTS_PER_SECOND, SourceLimiter, household};
 pub use listen::{Listen, ListenError, LocalPort};
 pub use responder::{Received, Responder, Verdict};

@@ -1,7 +1,4 @@
 //! TLS 1.3 to a server that is known by its key's pin.
-//!
-//! No certificate authority, name or validity time is asked: the pin came with the invite. The handshake's signature is
-//! what proves that the server has the private key, and it is checked.
 
 use std::sync::Arc;
 
@@ -11,10 +8,9 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_t
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
-use tokio_rustls::TlsConnector;
 
-/// Connects only to the server whose key has this pin.
-pub(super) fn connector(pin: Pin) -> TlsConnector {
+/// Connects only to the server whose key has this pin, speaking one of these application protocols.
+pub fn client_config(pin: Pin, protocols: &[&[u8]]) -> ClientConfig {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let verifier = Arc::new(PinVerifier {
         pin,
@@ -27,19 +23,24 @@ pub(super) fn connector(pin: Pin) -> TlsConnector {
         .dangerous()
         .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    TlsConnector::from(Arc::new(config))
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    config
 }
 
-/// Whether a handshake failed because the key is not the pinned one.
-pub(super) fn is_wrong_key(error: &std::io::Error) -> bool {
-    let error = error.get_ref().and_then(|error| error.downcast_ref::<Error>());
+/// Whether a TLS error says that the key is not the pinned one.
+pub fn is_wrong_key(error: &Error) -> bool {
     matches!(
         error,
-        Some(Error::InvalidCertificate(
-            CertificateError::ApplicationVerificationFailure
-        ))
+        Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure)
     )
+}
+
+/// Whether a connection over TCP failed because the key is not the pinned one.
+pub fn failed_by_wrong_key(error: &std::io::Error) -> bool {
+    error
+        .get_ref()
+        .and_then(|error| error.downcast_ref::<Error>())
+        .is_some_and(is_wrong_key)
 }
 
 #[derive(Debug)]

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use lanrage_shared::ids::Pin;
 use rcgen::{CertificateParams, KeyPair, PublicKeyData, date_time_ymd};
 use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tempfile::NamedTempFile;
@@ -17,14 +19,14 @@ use tempfile::NamedTempFile;
 /// The file in the data directory.
 pub const FILE: &str = "identity.pem";
 /// The name in the certificate. Nobody checks it: agents check the key.
-const NAME: &str = "lanrage-control";
+const NAME: &str = "lanrage";
 
 /// Who the server is.
+#[derive(Clone)]
 pub struct ServerIdentity {
     /// What links and invites pin.
     pub pin: Pin,
-    /// Shows the certificate.
-    pub tls: Arc<ServerConfig>,
+    certified: Arc<CertifiedKey>,
 }
 
 /// Why the server cannot be itself.
@@ -62,6 +64,18 @@ impl ServerIdentity {
         let pem = std::fs::read(&file).map_err(|why| unreadable(file.clone(), why))?;
         parse(&pem).map_err(|why| IdentityError::Damaged { file, why })
     }
+
+    /// Shows the certificate to clients that speak one of these application protocols, over TLS 1.3.
+    pub fn tls(&self, protocols: &[&[u8]]) -> ServerConfig {
+        #[expect(clippy::expect_used, reason = "aws-lc-rs provides TLS 1.3")]
+        let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .expect("the provider supports TLS 1.3")
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(&self.certified))));
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        config
+    }
 }
 
 fn unreadable(file: PathBuf, why: io::Error) -> IdentityError {
@@ -75,15 +89,12 @@ fn parse(pem: &[u8]) -> Result<ServerIdentity, String> {
     let key = PrivateKeyDer::from_pem_slice(pem).map_err(|error| format!("its key: {error}"))?;
     let certificate = CertificateDer::from_pem_slice(pem).map_err(|error| format!("its certificate: {error}"))?;
     let pair = KeyPair::try_from(&key).map_err(|error| format!("its key: {error}"))?;
-    // rustls refuses a certificate that is not of this key.
-    let mut tls = ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate], key)
+    // It refuses a certificate that is not of this key.
+    let certified = CertifiedKey::from_der(vec![certificate], key, &aws_lc_rs::default_provider())
         .map_err(|error| error.to_string())?;
-    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(ServerIdentity {
         pin: Pin::of_spki(&pair.subject_public_key_info()),
-        tls: Arc::new(tls),
+        certified: Arc::new(certified),
     })
 }
 
@@ -121,28 +132,24 @@ fn generate() -> Result<String, rcgen::Error> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
-
-    fn crypto() {
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    }
 
     #[test]
     fn an_identity_is_made_once_and_kept_private() {
-        crypto();
         let dir = tempfile::tempdir().unwrap();
         let first = ServerIdentity::open(dir.path()).unwrap();
         let again = ServerIdentity::open(dir.path()).unwrap();
         assert_eq!(first.pin, again.pin);
-        let mode = std::fs::metadata(dir.path().join(FILE)).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let mode = std::fs::metadata(dir.path().join(FILE)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+        }
     }
 
     #[test]
     fn a_torn_or_foreign_file_is_reported_and_left_alone() {
-        crypto();
         let dir = tempfile::tempdir().unwrap();
         let other = tempfile::tempdir().unwrap();
         ServerIdentity::open(dir.path()).unwrap();

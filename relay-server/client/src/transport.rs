@@ -1,0 +1,135 @@
+//! The QUIC parameters of both ends.
+
+use std::any::Any;
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use quinn::congestion::{Controller, ControllerFactory};
+use quinn::{AckFrequencyConfig, IdleTimeout, TransportConfig, VarInt};
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// How frames travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Transport {
+    /// Datagrams over UDP.
+    Quic,
+    /// TLS, where UDP is blocked.
+    Tcp,
+}
+
+/// Silence after which either side takes the other for gone.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes on the way at once: 100 Mbit/s over 300 ms.
+const WINDOW: u64 = 4 * 1024 * 1024;
+/// Datagrams of an agent that wait for its socket, in bytes: the largest bursts a TUN device hands over, several of them. With
+/// a window that does not shrink they are gone as soon as the socket is writable.
+pub const AGENT_SEND_BUFFER: usize = 1024 * 1024;
+/// Datagrams to one member that wait for the relay's socket, in bytes. Few, so that what waits does so where the newest win.
+pub const RELAY_SEND_BUFFER: usize = 128 * 1024;
+/// Datagrams that wait for the program, in bytes: 50 ms of 100 Mbit/s.
+const RECEIVE_BUFFER: usize = 640 * 1024;
+/// What the operating system is asked to hold per direction: what a full core's worth of packets needs while the program is
+/// busy elsewhere for some milliseconds. Taken as far as the system allows.
+const SOCKET_BUFFER: usize = 7 * 1024 * 1024;
+/// Bytes that wait in the kernel to be sent over TCP.
+#[cfg(target_os = "linux")]
+const TCP_UNSENT: u32 = 64 * 1024;
+/// Acknowledge every so many packets instead of every second one: what travels here is not repeated anyway.
+const PACKETS_PER_ACK: u32 = 16;
+const ACK_DELAY: Duration = Duration::from_millis(20);
+
+/// For both ends; `keep_alive` for the one behind a NAT.
+pub fn config(keep_alive: Option<Duration>, send_buffer: usize) -> TransportConfig {
+    let mut acks = AckFrequencyConfig::default();
+    acks.ack_eliciting_threshold(VarInt::from_u32(PACKETS_PER_ACK))
+        .max_ack_delay(Some(ACK_DELAY));
+    let idle = u32::try_from(IDLE_TIMEOUT.as_millis()).unwrap_or(u32::MAX);
+    let mut config = TransportConfig::default();
+    config
+        // The control channel is the only stream.
+        .max_concurrent_bidi_streams(VarInt::from_u32(1))
+        .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .stream_receive_window(VarInt::from_u32(64 * 1024))
+        .receive_window(VarInt::from_u32(64 * 1024))
+        .send_window(64 * 1024)
+        .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(idle))))
+        .keep_alive_interval(keep_alive)
+        .datagram_send_buffer_size(send_buffer)
+        .datagram_receive_buffer_size(Some(RECEIVE_BUFFER))
+        .ack_frequency_config(Some(acks))
+        .congestion_controller_factory(Arc::new(FixedWindow));
+    config
+}
+
+/// A UDP socket with large buffers; without `v6_only`, an IPv6 one takes IPv4 too.
+pub fn bind_udp(at: SocketAddr, v6_only: bool) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(at), Type::DGRAM, Some(Protocol::UDP))?;
+    if at.is_ipv6() {
+        socket.set_only_v6(v6_only)?;
+    }
+    for result in [
+        socket.set_recv_buffer_size(SOCKET_BUFFER),
+        socket.set_send_buffer_size(SOCKET_BUFFER),
+    ] {
+        if let Err(error) = result {
+            tracing::debug!(%error, "the socket keeps a small buffer");
+        }
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&at.into())?;
+    Ok(socket.into())
+}
+
+/// Notices within seconds that the other end of a TCP connection is gone, and sends small frames at once.
+pub fn tune_tcp(stream: &tokio::net::TcpStream) -> io::Result<()> {
+    let keep_alive = socket2::TcpKeepalive::new()
+        .with_time(Duration::from_secs(10))
+        .with_interval(Duration::from_secs(5));
+    let socket = socket2::SockRef::from(stream);
+    socket.set_tcp_keepalive(&keep_alive)?;
+    #[cfg(target_os = "linux")]
+    {
+        socket.set_tcp_user_timeout(Some(IDLE_TIMEOUT))?;
+        // What the path does not take yet waits here, where the newest win, and not in the kernel.
+        socket.set_tcp_notsent_lowat(TCP_UNSENT)?;
+    }
+    stream.set_nodelay(true)
+}
+
+/// A window that losses do not change.
+///
+/// A relay is one hop of a tunnel, as a router is. What travels through it is congestion-controlled by its own ends or is a
+/// game's few packets a second, and the relay's rate per member bounds the rest. A second controller around the first would
+/// answer one random loss by starving a game for seconds. The window still ends the sending to somebody who is gone.
+#[derive(Debug, Clone, Copy)]
+struct FixedWindow;
+
+impl ControllerFactory for FixedWindow {
+    fn build(self: Arc<Self>, _now: Instant, _current_mtu: u16) -> Box<dyn Controller> {
+        Box::new(*self)
+    }
+}
+
+impl Controller for FixedWindow {
+    fn on_congestion_event(&mut self, _now: Instant, _sent: Instant, _is_persistent: bool, _lost_bytes: u64) {}
+
+    fn on_mtu_update(&mut self, _new_mtu: u16) {}
+
+    fn window(&self) -> u64 {
+        WINDOW
+    }
+
+    fn clone_box(&self) -> Box<dyn Controller> {
+        Box::new(*self)
+    }
+
+    fn initial_window(&self) -> u64 {
+        WINDOW
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
+}
