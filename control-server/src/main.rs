@@ -5,15 +5,17 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Parser;
 use lanrage_control::cli::{Cli, Command};
 use lanrage_control::clock::SystemClock;
 use lanrage_control::config::{Config, DatabaseKind};
 use lanrage_control::data_dir::DataDir;
-use lanrage_control::relays::RegisterToken;
+use lanrage_control::relays::{OwnRelay, RegisterToken};
 use lanrage_control::server::{Parts, Server};
 use lanrage_control::tls::ServerIdentity;
+use lanrage_relay::config::LimitsSection;
+use lanrage_relay::relay::{BindError, RelayServer, RelaySettings};
 use lanrage_relay::stun::{StunConfig, StunServer};
 use lanrage_shared::api::party::StunServer as StunAddress;
 use lanrage_shared::invite::{ServerLink, host_port};
@@ -93,6 +95,12 @@ async fn serve(config: &Config) -> Result<()> {
     } else {
         None
     };
+    let relay = config
+        .services
+        .with_relay
+        .then(|| bind_relay(config, &identity))
+        .transpose()?;
+    let pin = identity.pin;
     let parts = Parts {
         listen: config.server.listen,
         identity,
@@ -105,6 +113,16 @@ async fn serve(config: &Config) -> Result<()> {
     let server = Server::bind(parts).await?;
     let shutdown = CancellationToken::new();
     let stun = stun.map(|stun| tokio::spawn(stun.run(shutdown.clone())));
+    // Members leave the relay while the control server can still tell them of others.
+    let stopping = CancellationToken::new();
+    let relay = match relay {
+        Some(relay) => {
+            let region = config.services.relay_region.clone();
+            let relay = OwnRelay::register(server.app(), relay, region, pin).await?;
+            Some(tokio::spawn(relay.run(stopping.clone())))
+        }
+        None => None,
+    };
     if let Some(link) = &link {
         data_dir.remember_public_address(&link.authority())?;
     }
@@ -127,6 +145,11 @@ async fn serve(config: &Config) -> Result<()> {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+        }
+        stopping.cancel();
+        if let Some(relay) = relay {
+            // A relay that panicked has stopped as well.
+            let _ = relay.await;
         }
         stop.cancel();
     });
@@ -164,6 +187,21 @@ fn public_address(text: &str) -> Result<(String, u16)> {
         bail!("the public address is HOST:PORT without {scheme}://: pass --public-address {rest}");
     }
     host_port(text).with_context(|| format!("the public address {text:?} is not HOST:PORT"))
+}
+
+fn bind_relay(config: &Config, identity: &ServerIdentity) -> Result<RelayServer> {
+    let settings = RelaySettings {
+        id: config.services.relay_name.clone(),
+        listen_addresses: Vec::new(),
+        port: config.services.relay_port,
+        limits: (&LimitsSection::default()).into(),
+    };
+    RelayServer::bind(settings, identity).map_err(|error| match error {
+        BindError::PortTaken { port, protocol } => anyhow!(
+            "port {port} is taken by another program for {protocol}: stop that program or choose another port with --relay-port"
+        ),
+        error => anyhow!(error).context("the relay cannot start"),
+    })
 }
 
 fn stun_config(config: &Config) -> StunConfig {

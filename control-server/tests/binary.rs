@@ -202,8 +202,29 @@ fn the_relay_inside_has_ports_of_its_own_and_their_absence_is_noted() {
         refused.contains(&port) && refused.contains("--stun-port and --stun-second-port"),
         "{refused}"
     );
-    let relay = ["--with-relay", "--stun-port", "0", "--stun-second-port", "0"];
-    let with_relay = Serving::start(dir.path(), &relay);
+    let relay = [
+        "--with-relay",
+        "--stun-port",
+        "0",
+        "--stun-second-port",
+        "0",
+        "--relay-port",
+    ];
+    let tcp = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = tcp.local_addr().unwrap().port().to_string();
+    let serve = [
+        "serve",
+        "--data-dir",
+        dir.path().to_str().unwrap(),
+        "--listen",
+        "127.0.0.1:0",
+    ];
+    let refused = complaint(&[serve.as_slice(), &relay, &[&port]].concat());
+    assert!(
+        refused.contains(&port) && refused.ends_with("--relay-port"),
+        "{refused}"
+    );
+    let with_relay = Serving::start(dir.path(), &[relay.as_slice(), &["0"]].concat());
     assert!(!with_relay.before.contains("STUN server"), "{}", with_relay.before);
     with_relay.terminate();
     let without = Serving::start(dir.path(), &[]);

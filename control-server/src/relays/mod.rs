@@ -4,6 +4,7 @@
 //! reconnect. [`registry`] decides who is offered to members. Every change of that goes to every stream of the server. What
 //! was revoked is in the store; here it is only announced that there is more of it.
 
+mod own;
 mod register_token;
 mod registry;
 mod revocations;
@@ -16,9 +17,10 @@ use lanrage_shared::ids::RelayId;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+pub use self::own::{OwnRelay, OwnRelayError};
 pub use self::register_token::{RegisterToken, RegisterTokenError};
-use self::registry::{LinkId, Registry};
-pub use self::registry::{MAX_RELAYS, Registration, TooManyRelays, Unsound};
+use self::registry::{LinkId, Origin, Registry};
+pub use self::registry::{MAX_RELAYS, RegisterError, Registration, Unsound};
 pub use self::revocations::Revocations;
 
 /// The relays of a server, shared by its links and streams.
@@ -86,7 +88,16 @@ impl Relays {
     }
 
     /// A relay has registered. It takes the place of its former link.
-    pub fn connect(&self, registration: Registration, now_ms: u64) -> Result<RelaySeat, TooManyRelays> {
+    pub fn connect(&self, registration: Registration, now_ms: u64) -> Result<RelaySeat, RegisterError> {
+        self.take_place(registration, Origin::Linked, now_ms)
+    }
+
+    /// The relay in this process is there.
+    fn connect_own(&self, registration: Registration) -> Result<RelaySeat, RegisterError> {
+        self.take_place(registration, Origin::Own, 0)
+    }
+
+    fn take_place(&self, registration: Registration, origin: Origin, now_ms: u64) -> Result<RelaySeat, RegisterError> {
         let id = registration.id.clone();
         let superseded = CancellationToken::new();
         let mut state = self.lock();
@@ -94,7 +105,7 @@ impl Relays {
         let link = state.last_link;
         let former = state
             .registry
-            .handle_register(registration, link, superseded.clone(), now_ms)?;
+            .handle_register(registration, origin, link, superseded.clone(), now_ms)?;
         if let Some(former) = former {
             former.cancel();
         }

@@ -18,10 +18,23 @@ const MAX_REGION: usize = 32;
 /// Tells a relay's links apart; grows.
 pub(super) type LinkId = u64;
 
-/// No place is left for another relay.
+/// Why a sound registration is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("this server has {MAX_RELAYS} relays already: stop one first")]
-pub struct TooManyRelays;
+pub enum RegisterError {
+    #[error("this server has {MAX_RELAYS} relays already: stop one first")]
+    TooMany,
+    #[error("the relay inside the control server has this name: choose another one with --name")]
+    NameTaken,
+}
+
+/// Where a relay runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// In this process: it is there as long as this process is, and nobody takes its place.
+    Own,
+    /// Somewhere else, with a link.
+    Linked,
+}
 
 /// What a relay says of itself, sound.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,6 +109,7 @@ pub(super) struct Registry(BTreeMap<RelayId, Entry>);
 
 #[derive(Debug)]
 struct Entry {
+    origin: Origin,
     link: LinkId,
     superseded: CancellationToken,
     /// As members were told.
@@ -110,14 +124,17 @@ impl Registry {
     pub(super) fn handle_register(
         &mut self,
         registration: Registration,
+        origin: Origin,
         link: LinkId,
         superseded: CancellationToken,
         now_ms: u64,
-    ) -> Result<Option<CancellationToken>, TooManyRelays> {
-        let former = self.0.remove(&registration.id);
-        if self.0.len() >= MAX_RELAYS {
-            return Err(TooManyRelays);
+    ) -> Result<Option<CancellationToken>, RegisterError> {
+        match self.0.get(&registration.id) {
+            Some(former) if former.origin == Origin::Own => return Err(RegisterError::NameTaken),
+            None if self.0.len() >= MAX_RELAYS => return Err(RegisterError::TooMany),
+            _ => {}
         }
+        let former = self.0.remove(&registration.id);
         let Registration {
             id,
             region,
@@ -135,6 +152,7 @@ impl Registry {
             load: former.as_ref().map_or(0, |former| former.relay.load),
         };
         let entry = Entry {
+            origin,
             link,
             superseded,
             relay,
@@ -170,7 +188,9 @@ impl Registry {
 
     /// Drops relays that were silent for too long, and says which. Their links, if open, end.
     pub(super) fn handle_timeout(&mut self, now_ms: u64) -> Vec<RelayId> {
-        let stale = |entry: &Entry| now_ms.saturating_sub(entry.heard_ms) > RELAY_STALE_S * 1000;
+        let stale = |entry: &Entry| {
+            entry.origin == Origin::Linked && now_ms.saturating_sub(entry.heard_ms) > RELAY_STALE_S * 1000
+        };
         let gone = self.0.extract_if(.., |_, entry| stale(entry));
         gone.map(|(id, entry)| {
             entry.superseded.cancel();
@@ -227,7 +247,7 @@ mod tests {
 
     fn register(registry: &mut Registry, id: &str, link: LinkId, now_ms: u64) -> Option<CancellationToken> {
         registry
-            .handle_register(registration(id), link, CancellationToken::new(), now_ms)
+            .handle_register(registration(id), Origin::Linked, link, CancellationToken::new(), now_ms)
             .unwrap()
     }
 
@@ -307,13 +327,27 @@ mod tests {
     }
 
     #[test]
+    fn nobody_takes_the_place_of_the_relay_in_this_process() {
+        let mut registry = Registry::default();
+        let ours = CancellationToken::new();
+        let register = |registry: &mut Registry, origin, token| {
+            let outcome = registry.handle_register(registration("main"), origin, 1, token, 0);
+            outcome.map(drop)
+        };
+        assert_eq!(register(&mut registry, Origin::Own, ours.clone()), Ok(()));
+        let other = register(&mut registry, Origin::Linked, CancellationToken::new());
+        assert_eq!(other, Err(RegisterError::NameTaken));
+        assert!(registry.handle_timeout(u64::MAX).is_empty() && !ours.is_cancelled());
+    }
+
+    #[test]
     fn there_are_only_so_many_relays() {
         let mut registry = Registry::default();
         for n in 0..MAX_RELAYS {
             register(&mut registry, &format!("r-{n}"), 1, 0);
         }
-        let more = registry.handle_register(registration("one-more"), 1, CancellationToken::new(), 0);
-        assert_eq!(more.map(drop), Err(TooManyRelays));
+        let more = registry.handle_register(registration("one-more"), Origin::Linked, 1, CancellationToken::new(), 0);
+        assert_eq!(more.map(drop), Err(RegisterError::TooMany));
         register(&mut registry, "r-3", 2, 0);
         assert_eq!(registry.offered().len(), MAX_RELAYS);
     }

@@ -3,12 +3,17 @@
 use std::time::{Duration, Instant};
 
 use crate::support::{Code, Device, Relay, Request, TestServer, until};
+use lanrage_control::relays::OwnRelay;
+use lanrage_control::tls::ServerIdentity;
+use lanrage_relay::config::LimitsSection;
+use lanrage_relay::relay::{RelayServer, RelaySettings};
 use lanrage_shared::api::error::ErrorCode;
 use lanrage_shared::api::party::Party;
 use lanrage_shared::api::relay::{RELAY_STALE_S, RELAY_TOKEN_LIFETIME_S, RelayMessage, RelayTokens};
 use lanrage_shared::ids::{MemberId, PartyId};
 use lanrage_shared::stream::ServerMessage;
 use lanrage_shared::token::{RelayClaims, TokenError, TokenVerifier};
+use tokio_util::sync::CancellationToken;
 
 /// Anna hosts, Ben has joined.
 async fn pair(server: &TestServer) -> (Device, Device, PartyId, MemberId) {
@@ -55,6 +60,57 @@ async fn members_hear_of_a_relay_that_comes_fills_up_drains_and_vanishes() {
     assert_eq!(names(&again.relays().await), [("lon-1".into(), 0)]);
     server.clock.advance(Duration::from_secs(RELAY_STALE_S + 1));
     assert!(again.relays().await.is_empty());
+}
+
+#[tokio::test]
+async fn the_relay_in_the_same_process_is_offered_and_told_who_is_out() {
+    let server = TestServer::start().await;
+    let (anna, ben, id, me) = pair(&server).await;
+    let code = Code::new(3);
+    let invites = format!("/v1/parties/{id}/invites");
+    anna.send(Request::new("POST", invites).json(&code.invite(None))).await;
+    let guest = Device::new(&server, 3).await;
+    guest.join(&code, "Guest").await;
+    guest.leave(id).await;
+    let dir = tempfile::tempdir().unwrap();
+    let identity = ServerIdentity::open(dir.path()).unwrap();
+    let settings = RelaySettings {
+        id: "main".parse().unwrap(),
+        listen_addresses: vec!["127.0.0.1".parse().unwrap()],
+        port: 0,
+        limits: (&LimitsSection::default()).into(),
+    };
+    let relay = RelayServer::bind(settings, &identity).unwrap();
+    let (handle, port) = (relay.handle(), relay.port());
+    let own = OwnRelay::register(server.app.clone(), relay, "home".into(), identity.pin)
+        .await
+        .unwrap();
+    assert_eq!(handle.known().seq, 1, "what was revoked before it came");
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(own.run(stop.clone()));
+
+    let mut at_anna = anna.stream(id, None).await;
+    let ServerMessage::Welcome { services, .. } = at_anna.next().await else {
+        panic!("not a welcome");
+    };
+    let offered = &services.relays[0];
+    assert_eq!((offered.host.as_deref(), offered.port), (None, port));
+    assert_eq!((offered.region.as_str(), offered.pin), ("home", identity.pin));
+    assert_eq!(ben.relay_tokens(id).await.ok::<RelayTokens>().tokens.len(), 1);
+    server.clock.advance(Duration::from_secs(RELAY_STALE_S + 1));
+    let party = anna.party(id).await;
+    let _: Party = anna.remove(&party, me, false).await.ok();
+    until("it is told", || handle.known().seq == 2).await;
+
+    let token = server.app.register_token.read().unwrap();
+    let mut twin = Relay::connect(&server, "main", &token).await.unwrap();
+    let registration = twin.registration("eu-west", 0);
+    twin.say(&registration).await;
+    assert_eq!(twin.bye().await, ErrorCode::Forbidden);
+    assert_eq!(server.app.relays.services().relays.len(), 1);
+    stop.cancel();
+    assert!(at_anna.relays().await.is_empty());
+    running.await.unwrap();
 }
 
 #[tokio::test]
