@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use lanrage_shared::api::party::{Party, Services};
+use lanrage_shared::api::party::Party;
+use lanrage_shared::stream::PartyEvent;
 use lanrage_store::{Changed, PartyState, Store};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -12,6 +13,7 @@ use crate::clock::Clock;
 use crate::feed::{Feed, FeedMessage};
 use crate::limits::Limits;
 use crate::presence::Roster;
+use crate::relays::{RegisterToken, Relays};
 
 /// The server's parts, shared by all its tasks.
 pub struct App {
@@ -21,11 +23,12 @@ pub struct App {
     pub limits: Limits,
     pub feed: Arc<dyn Feed>,
     pub roster: Roster,
-    /// What agents are told about STUN servers.
-    pub services: Services,
+    pub relays: Relays,
+    /// What relays show.
+    pub register_token: RegisterToken,
     /// Ends everything.
     pub shutdown: CancellationToken,
-    /// Open streams; shutting down waits for them.
+    /// Open streams and links; shutting down waits for them.
     pub streams: TaskTracker,
 }
 
@@ -33,8 +36,12 @@ pub struct App {
 pub type AppState = Arc<App>;
 
 impl App {
-    /// Tells a party's streams what happened to it.
+    /// Tells a party's streams what happened to it, and relays when somebody is no longer a member.
     pub fn announce(&self, changed: &Changed) {
+        let is_departure = |event: &PartyEvent| matches!(event, PartyEvent::MemberLeft { .. } | PartyEvent::Deleted);
+        if changed.events.iter().any(|(_, event)| is_departure(event)) {
+            self.relays.announce_revocations();
+        }
         for (seq, event) in &changed.events {
             let event = Arc::new(event.clone());
             self.feed

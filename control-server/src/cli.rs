@@ -22,6 +22,8 @@ pub enum Command {
     Serve(Box<ServeArgs>),
     /// Print the server link, for `lanrage host`.
     Link(CommonArgs),
+    /// Print the token that relays register with.
+    RelayToken(RelayTokenArgs),
 }
 
 #[derive(Debug, Args)]
@@ -53,15 +55,34 @@ pub struct ServeArgs {
         value_name = "URL"
     )]
     database_url: Option<DatabaseUrl>,
-    /// Run the relay's services in the same process.
+    /// Run a relay, with STUN, in the same process.
     #[arg(long, env = "LANRAGE_CONTROL_WITH_RELAY")]
     with_relay: bool,
+    /// UDP and TCP port of the relay in the same process [default: 4443].
+    #[arg(long, env = "LANRAGE_CONTROL_RELAY_PORT", value_name = "PORT", value_parser = udp_port)]
+    relay_port: Option<u16>,
     /// First UDP port of the relay's STUN service [default: 3478].
     #[arg(long, env = "LANRAGE_CONTROL_STUN_PORT", value_name = "PORT", value_parser = udp_port)]
     stun_port: Option<u16>,
     /// Second UDP port of the relay's STUN service [default: 3479].
     #[arg(long, env = "LANRAGE_CONTROL_STUN_SECOND_PORT", value_name = "PORT", value_parser = udp_port)]
     stun_second_port: Option<u16>,
+}
+
+#[derive(Debug, Args)]
+pub struct RelayTokenArgs {
+    #[command(flatten)]
+    common: CommonArgs,
+    /// Draw another token first. Relays that registered with the former one are parted with within seconds.
+    #[arg(long)]
+    pub renew: bool,
+}
+
+impl RelayTokenArgs {
+    /// As [`CommonArgs::config`].
+    pub fn config(self) -> Result<Config, ConfigError> {
+        self.common.config()
+    }
 }
 
 fn listen_address(text: &str) -> Result<SocketAddr, String> {
@@ -92,6 +113,7 @@ impl ServeArgs {
         config.database.url = self.database_url.or(config.database.url);
         let services = &mut config.services;
         services.with_relay |= self.with_relay;
+        services.relay_port = self.relay_port.unwrap_or(services.relay_port);
         services.stun_port = self.stun_port.unwrap_or(services.stun_port);
         services.stun_second_port = self.stun_second_port.unwrap_or(services.stun_second_port);
         Ok(config)

@@ -128,7 +128,7 @@ impl From<Refusal> for Failure {
         use StatusCode as Status;
         let (status, code) = match refusal {
             Refusal::InviteUnknown => (Status::NOT_FOUND, ErrorCode::InviteUnknown),
-            Refusal::InviteExpired => (Status::GONE, ErrorCode::InviteExpired),
+            Refusal::InviteExpired | Refusal::InviteEnded => (Status::GONE, ErrorCode::InviteExpired),
             Refusal::InviteUsed => (Status::GONE, ErrorCode::InviteUsed),
             Refusal::InviteExists => (Status::BAD_REQUEST, ErrorCode::BadRequest),
             Refusal::PartyFull { .. } => (Status::CONFLICT, ErrorCode::PartyFull),
@@ -136,7 +136,15 @@ impl From<Refusal> for Failure {
                 (Status::CONFLICT, ErrorCode::AddressConflict)
             }
             Refusal::KeyTaken => (Status::CONFLICT, ErrorCode::KeyTaken),
-            Refusal::TooManyInvites | Refusal::TooManyParties => (Status::FORBIDDEN, ErrorCode::Forbidden),
+            Refusal::Banned { .. } => (Status::FORBIDDEN, ErrorCode::Banned),
+            Refusal::NotBanned | Refusal::NoSuchMember(_) => (Status::NOT_FOUND, ErrorCode::NotFound),
+            Refusal::RemovingHost
+            | Refusal::OtherEpoch { .. }
+            | Refusal::SecretNotDue { .. }
+            | Refusal::SecretsNotWhole => (Status::BAD_REQUEST, ErrorCode::BadRequest),
+            Refusal::TooManyInvites | Refusal::TooManyParties | Refusal::TooManyBans => {
+                (Status::FORBIDDEN, ErrorCode::Forbidden)
+            }
         };
         Self::new(status, code, refusal.to_string())
     }

@@ -17,6 +17,7 @@ pub mod extract;
 pub mod feed;
 pub mod limits;
 pub mod presence;
+pub mod relays;
 pub mod router;
 pub mod routes;
 pub mod server;

@@ -5,16 +5,19 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Parser;
 use lanrage_control::cli::{Cli, Command};
 use lanrage_control::clock::SystemClock;
 use lanrage_control::config::{Config, DatabaseKind};
 use lanrage_control::data_dir::DataDir;
+use lanrage_control::relays::{OwnRelay, RegisterToken};
 use lanrage_control::server::{Parts, Server};
 use lanrage_control::tls::ServerIdentity;
+use lanrage_relay::config::LimitsSection;
+use lanrage_relay::relay::{BindError, RelayServer, RelaySettings};
 use lanrage_relay::stun::{StunConfig, StunServer};
-use lanrage_shared::api::party::{Services, StunServer as StunAddress};
+use lanrage_shared::api::party::StunServer as StunAddress;
 use lanrage_shared::invite::{ServerLink, host_port};
 use lanrage_store::Store;
 use lanrage_store_postgres::PostgresDatabase;
@@ -45,11 +48,16 @@ fn run(cli: Cli) -> Result<()> {
             let identity = ServerIdentity::read(data_dir.path())?;
             let link = server_link(&config, &data_dir, &identity)?
                 .context("the server's public address is not known yet: pass --public-address HOST:PORT")?;
-            match writeln!(std::io::stdout(), "{link}") {
-                // Whoever reads has seen enough.
-                Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-                written => written.context("the link cannot be written to standard output"),
+            print(&link.to_string()).context("the link cannot be written to standard output")
+        }
+        Command::RelayToken(args) => {
+            let renew = args.renew;
+            let data_dir = DataDir::of_server(&args.config()?.server.data_dir)?;
+            let token = RegisterToken::of_server(data_dir.path());
+            if renew {
+                token.renew()?;
             }
+            print(&token.read()?).context("the token cannot be written to standard output")
         }
         Command::Serve(args) => {
             let config = args.config()?;
@@ -66,6 +74,14 @@ fn run(cli: Cli) -> Result<()> {
     }
 }
 
+fn print(line: &str) -> std::io::Result<()> {
+    match writeln!(std::io::stdout(), "{line}") {
+        // Whoever reads has seen enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
+}
+
 async fn serve(config: &Config) -> Result<()> {
     let data_dir = DataDir::open(&config.server.data_dir)?;
     let _lock = data_dir.lock()?;
@@ -79,21 +95,38 @@ async fn serve(config: &Config) -> Result<()> {
     } else {
         None
     };
+    let relay = config
+        .services
+        .with_relay
+        .then(|| bind_relay(config, &identity))
+        .transpose()?;
+    let pin = identity.pin;
     let parts = Parts {
         listen: config.server.listen,
         identity,
         store,
         clock: Arc::new(SystemClock),
-        services: services(config, stun.as_ref()),
+        stun: stun_servers(config, stun.as_ref()),
+        register_token: RegisterToken::open(data_dir.path())?,
         limits: config.limits.clone(),
     };
     let server = Server::bind(parts).await?;
     let shutdown = CancellationToken::new();
     let stun = stun.map(|stun| tokio::spawn(stun.run(shutdown.clone())));
+    // Members leave the relay while the control server can still tell them of others.
+    let stopping = CancellationToken::new();
+    let relay = match relay {
+        Some(relay) => {
+            let region = config.services.relay_region.clone();
+            let relay = OwnRelay::register(server.app(), relay, region, pin).await?;
+            Some(tokio::spawn(relay.run(stopping.clone())))
+        }
+        None => None,
+    };
     if let Some(link) = &link {
         data_dir.remember_public_address(&link.authority())?;
     }
-    if server.app().services.stun.is_empty() {
+    if server.app().relays.services().stun.is_empty() {
         tracing::warn!(
             "agents are told of no STUN server, so nobody gets through a NAT: start with --with-relay, or name STUN servers \
              in the configuration file ([services] stun)"
@@ -112,6 +145,11 @@ async fn serve(config: &Config) -> Result<()> {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+        }
+        stopping.cancel();
+        if let Some(relay) = relay {
+            // A relay that panicked has stopped as well.
+            let _ = relay.await;
         }
         stop.cancel();
     });
@@ -151,6 +189,21 @@ fn public_address(text: &str) -> Result<(String, u16)> {
     host_port(text).with_context(|| format!("the public address {text:?} is not HOST:PORT"))
 }
 
+fn bind_relay(config: &Config, identity: &ServerIdentity) -> Result<RelayServer> {
+    let settings = RelaySettings {
+        id: config.services.relay_name.clone(),
+        listen_addresses: Vec::new(),
+        port: config.services.relay_port,
+        limits: (&LimitsSection::default()).into(),
+    };
+    RelayServer::bind(settings, identity).map_err(|error| match error {
+        BindError::PortTaken { port, protocol } => anyhow!(
+            "port {port} is taken by another program for {protocol}: stop that program or choose another port with --relay-port"
+        ),
+        error => anyhow!(error).context("the relay cannot start"),
+    })
+}
+
 fn stun_config(config: &Config) -> StunConfig {
     StunConfig {
         port: config.services.stun_port,
@@ -159,8 +212,8 @@ fn stun_config(config: &Config) -> StunConfig {
     }
 }
 
-/// What agents are told, with `own`, the STUN service of this process.
-fn services(config: &Config, own: Option<&StunServer>) -> Services {
+/// The STUN servers agents are told of, with `own`, the service of this process.
+fn stun_servers(config: &Config, own: Option<&StunServer>) -> Vec<StunAddress> {
     let own = own.map(|own| {
         let (port, second_port) = own.local_ports();
         StunAddress {
@@ -169,9 +222,5 @@ fn services(config: &Config, own: Option<&StunServer>) -> Services {
             second_port,
         }
     });
-    let stun = own.into_iter().chain(config.services.stun.iter().cloned()).collect();
-    Services {
-        stun,
-        relays: Vec::new(),
-    }
+    own.into_iter().chain(config.services.stun.iter().cloned()).collect()
 }

@@ -7,13 +7,13 @@ use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get, post, put};
 use lanrage_shared::api::error::ErrorCode;
 
 use crate::app::AppState;
 use crate::error::Failure;
 use crate::extract::Stranger;
-use crate::routes::{auth, health, invites, members, parties, stream};
+use crate::routes::{auth, bans, health, invites, members, parties, relay_link, relays, stream};
 
 /// Largest request body, in bytes: sixteen times what the largest request of ours takes.
 pub const MAX_BODY: usize = 64 * 1024;
@@ -32,9 +32,15 @@ pub fn router(app: AppState) -> Router {
         )
         .route("/v1/parties/{id}/members", get(members::list))
         .route("/v1/parties/{id}/members/me", delete(members::leave))
+        .route("/v1/parties/{id}/members/{number}/remove", post(members::remove))
+        .route("/v1/parties/{id}/bans", get(bans::list))
+        .route("/v1/parties/{id}/bans/{device}", delete(bans::lift))
+        .route("/v1/parties/{id}/secret", put(parties::renew_secret))
+        .route("/v1/parties/{id}/relay-tokens", post(relays::tokens))
         .route("/v1/parties/{id}/invites", post(invites::create))
         .route("/v1/invites/redeem", post(invites::redeem))
         .route("/v1/stream", get(stream::open))
+        .route("/v1/relay-link", get(relay_link::open))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .fallback(nothing_here)

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use lanrage_shared::api::party::Services;
+use lanrage_shared::api::party::StunServer;
 use lanrage_shared::invite::DEFAULT_PORT;
 use lanrage_store::{Store, StoreError};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -22,6 +22,7 @@ use crate::config::LimitsConfig;
 use crate::feed::{Feed, MemoryFeed};
 use crate::limits::Limits;
 use crate::presence::Roster;
+use crate::relays::{RegisterToken, Relays};
 use crate::router::{overload_router, router};
 use crate::tls::{Listening, Places, ServerIdentity, serve};
 use crate::upkeep;
@@ -48,7 +49,10 @@ pub struct Parts {
     pub identity: ServerIdentity,
     pub store: Store,
     pub clock: Arc<dyn Clock>,
-    pub services: Services,
+    /// What agents are told about STUN servers.
+    pub stun: Vec<StunServer>,
+    /// What relays show.
+    pub register_token: RegisterToken,
     pub limits: LimitsConfig,
 }
 
@@ -75,7 +79,8 @@ impl Server {
             limits: Limits::new(&parts.limits),
             roster: Roster::new(Arc::clone(&feed)),
             feed,
-            services: parts.services,
+            relays: Relays::new(parts.stun),
+            register_token: parts.register_token,
             shutdown: CancellationToken::new(),
             streams: TaskTracker::new(),
         });
@@ -112,7 +117,7 @@ impl Server {
         let accepting = tokio::spawn(serve(listening, app.shutdown.clone()));
         let upkeep = tokio::spawn({
             let app = Arc::clone(&app);
-            async move { upkeep::run(&app).await }
+            async move { tokio::join!(upkeep::run(&app), upkeep::watch_relays(&app)) }
         });
         shutdown.cancelled().await;
         app.shutdown.cancel();

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use lanrage_shared::api::relay::RELAY_TOKEN_LIFETIME_S;
 use lanrage_store::{Result, StoreError};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -9,6 +10,8 @@ use crate::app::App;
 
 /// How often.
 const EVERY: Duration = Duration::from_secs(60);
+/// How often silent relays are looked for.
+const WATCH_RELAYS_EVERY: Duration = Duration::from_secs(1);
 const DAY_MS: u64 = 24 * 3600 * 1000;
 /// A member who has not connected for this long is no longer one.
 pub const UNSEEN_MS: u64 = 30 * DAY_MS;
@@ -16,6 +19,8 @@ pub const UNSEEN_MS: u64 = 30 * DAY_MS;
 pub const FORGOTTEN_MS: u64 = 180 * DAY_MS;
 /// An expired invite is kept this long, so that whoever comes late is told that it has expired.
 pub const EXPIRED_KEPT_MS: u64 = 7 * DAY_MS;
+/// A revocation is kept this long: twice as long as the tokens last that it revokes.
+pub const REVOCATION_KEPT_MS: u64 = 2 * RELAY_TOKEN_LIFETIME_S * 1000;
 
 /// Does the upkeep until the server shuts down.
 pub async fn run(app: &App) {
@@ -37,12 +42,27 @@ pub async fn run(app: &App) {
     }
 }
 
+/// Notices relays that are silent, until the server shuts down.
+pub async fn watch_relays(app: &App) {
+    let mut ticks = interval(WATCH_RELAYS_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = app.shutdown.cancelled() => return,
+            _ = ticks.tick() => app.relays.forget_silent(app.clock.uptime_ms()),
+        }
+    }
+}
+
 /// Does it once.
 pub async fn once(app: &App) -> Result<()> {
     let now_ms = app.clock.now_ms();
     app.store.mark_seen(&app.roster.everybody(), now_ms).await?;
     app.store
         .delete_invites_expired(now_ms.saturating_sub(EXPIRED_KEPT_MS))
+        .await?;
+    app.store
+        .delete_revocations(now_ms.saturating_sub(REVOCATION_KEPT_MS))
         .await?;
     let before_ms = now_ms.saturating_sub(UNSEEN_MS);
     for (party, device) in app.store.unseen_since(before_ms).await? {

@@ -126,6 +126,23 @@ fn the_link_is_the_same_while_and_after_serving() {
 }
 
 #[test]
+fn the_relay_token_is_drawn_at_the_first_start_and_renewed_on_request() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().to_str().unwrap();
+    assert!(complaint(&["relay-token", "--data-dir", data]).contains("no server has run"));
+    let serving = Serving::start(dir.path(), &[]);
+    let first = printed(&["relay-token", "--data-dir", data]);
+    assert_eq!(first.len(), 43);
+    assert!(!serving.first_line.contains(&first) && !serving.before.contains(&first));
+    assert_eq!(printed(&["relay-token", "--data-dir", data]), first);
+    let second = printed(&["relay-token", "--renew", "--data-dir", data]);
+    assert_ne!(second, first);
+    serving.terminate();
+    Serving::start(dir.path(), &[]).terminate();
+    assert_eq!(printed(&["relay-token", "--data-dir", data]), second);
+}
+
+#[test]
 fn a_link_is_only_looked_up() {
     let parent = tempfile::tempdir().unwrap();
     let typo = parent.path().join("tpyo");
@@ -185,8 +202,29 @@ fn the_relay_inside_has_ports_of_its_own_and_their_absence_is_noted() {
         refused.contains(&port) && refused.contains("--stun-port and --stun-second-port"),
         "{refused}"
     );
-    let relay = ["--with-relay", "--stun-port", "0", "--stun-second-port", "0"];
-    let with_relay = Serving::start(dir.path(), &relay);
+    let relay = [
+        "--with-relay",
+        "--stun-port",
+        "0",
+        "--stun-second-port",
+        "0",
+        "--relay-port",
+    ];
+    let tcp = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = tcp.local_addr().unwrap().port().to_string();
+    let serve = [
+        "serve",
+        "--data-dir",
+        dir.path().to_str().unwrap(),
+        "--listen",
+        "127.0.0.1:0",
+    ];
+    let refused = complaint(&[serve.as_slice(), &relay, &[&port]].concat());
+    assert!(
+        refused.contains(&port) && refused.ends_with("--relay-port"),
+        "{refused}"
+    );
+    let with_relay = Serving::start(dir.path(), &[relay.as_slice(), &["0"]].concat());
     assert!(!with_relay.before.contains("STUN server"), "{}", with_relay.before);
     with_relay.terminate();
     let without = Serving::start(dir.path(), &[]);

@@ -43,7 +43,8 @@ pub enum ServerMessage {
         services: Services,
         server_time_ms: u64,
     },
-    /// The whole party as of `seq`; replaces everything known. `secrets` are those this member has not opened yet, by epoch.
+    /// The whole party as of `seq`; replaces everything known. `secrets` are those to this member of later epochs than the one
+    /// it said hello with, oldest first.
     Snapshot {
         seq: u64,
         party: Party,
@@ -80,7 +81,7 @@ pub enum PartyEvent {
         #[serde(default)]
         how: Departure,
     },
-    /// A new party secret, sealed to each member that was there.
+    /// A new party secret. `secrets` holds the one sealed to this member; it is empty for who made it.
     SecretChanged { epoch: u32, secrets: Vec<SealedSecret> },
     /// Name, settings, host or version changed. Members are as before.
     Updated { party: PartySettings },

@@ -8,7 +8,7 @@ use ed25519_dalek::pkcs8::EncodePrivateKey;
 use lanrage_shared::api::auth::{Challenge, NONCE_LIFETIME_S, TOKEN_LIFETIME_S, TokenRequest, TokenResponse};
 use lanrage_shared::ids::{DeviceId, IdentityKey, Pin};
 use lanrage_shared::keys::token_proof;
-use lanrage_shared::token::{AccessClaims, Claims, TokenError, TokenSigner, TokenVerifier};
+use lanrage_shared::token::{AccessClaims, Claims, RelayClaims, TokenError, TokenSigner, TokenVerifier};
 use lanrage_store::{Store, StoreError};
 
 use self::nonce::NonceKey;
@@ -22,6 +22,7 @@ const TOKEN_SECRET: &str = "token";
 pub struct Authority {
     pin: Pin,
     nonces: NonceKey,
+    token_key: IdentityKey,
     signer: TokenSigner,
     verifier: TokenVerifier,
 }
@@ -34,11 +35,13 @@ impl Authority {
         let der = token_key
             .to_pkcs8_der()
             .map_err(|error| StoreError::Internal(error.to_string()))?;
+        let public = token_key.verifying_key().to_bytes();
         Ok(Self {
             pin,
             nonces: NonceKey::new(nonce_key),
             signer: TokenSigner::from_pkcs8_der(der.as_bytes()),
-            verifier: TokenVerifier::from_public_key(&token_key.verifying_key().to_bytes()),
+            verifier: TokenVerifier::from_public_key(&public),
+            token_key: IdentityKey(public),
         })
     }
 
@@ -75,20 +78,32 @@ impl Authority {
             iat: now,
             exp: now + TOKEN_LIFETIME_S,
         };
-        let token = self
-            .signer
-            .sign(&claims)
-            .map_err(|error| StoreError::Internal(format!("a token cannot be signed: {error}")))?;
         Ok(TokenResponse {
-            token,
+            token: self.sign(&claims)?,
             expires_in_s: TOKEN_LIFETIME_S,
             device,
         })
     }
 
+    /// A token that lets a member use a relay.
+    pub fn relay_token(&self, claims: &RelayClaims) -> Result<String, StoreError> {
+        self.sign(claims)
+    }
+
+    /// The key that reads our tokens, for relays.
+    pub fn token_key(&self) -> IdentityKey {
+        self.token_key
+    }
+
     /// What a token of ours says, while it lasts.
     pub fn verify(&self, token: &str, now_ms: u64) -> Result<AccessClaims, TokenError> {
         self.verifier.verify(token, now_ms / 1000)
+    }
+
+    fn sign(&self, claims: &impl Claims) -> Result<String, StoreError> {
+        self.signer
+            .sign(claims)
+            .map_err(|error| StoreError::Internal(format!("a token cannot be signed: {error}")))
     }
 }
 

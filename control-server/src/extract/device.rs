@@ -3,7 +3,7 @@
 use axum::extract::FromRequestParts;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
-use axum::http::{StatusCode, header::HeaderValue};
+use axum::http::{HeaderMap, StatusCode};
 use lanrage_shared::api::error::ErrorCode;
 use lanrage_shared::token::{AccessClaims, TokenError};
 
@@ -19,7 +19,7 @@ impl FromRequestParts<AppState> for Device {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, app: &AppState) -> Result<Self, Failure> {
-        let verdict = bearer(parts.headers.get(AUTHORIZATION))
+        let verdict = bearer(&parts.headers)
             .ok_or_else(|| Failure::unauthorized("this needs a token: ask for one with POST /v1/auth/challenge"))
             .and_then(|token| {
                 let now_ms = app.clock.now_ms();
@@ -36,8 +36,9 @@ impl FromRequestParts<AppState> for Device {
     }
 }
 
-fn bearer(header: Option<&HeaderValue>) -> Option<&str> {
-    let (scheme, token) = header?.to_str().ok()?.split_once(' ')?;
+/// The token of an `Authorization: Bearer …`.
+pub fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 

@@ -5,9 +5,11 @@ mod device;
 mod if_match;
 mod party;
 mod peer;
+mod upgrade;
 
 pub use self::body::Body;
-pub use self::device::Device;
+pub use self::device::{Device, bearer};
 pub use self::if_match::IfMatch;
-pub use self::party::PartyAt;
+pub use self::party::{DeviceAt, MemberAt, PartyAt};
 pub use self::peer::{Peer, Stranger};
+pub use self::upgrade::Upgrade;

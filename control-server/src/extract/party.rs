@@ -1,8 +1,10 @@
-//! The party a path names.
+//! What a path names.
 
-use axum::extract::{FromRequestParts, Path};
+use std::str::FromStr;
+
+use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
-use lanrage_shared::ids::PartyId;
+use lanrage_shared::ids::{DeviceId, MemberId, PartyId};
 
 use crate::error::Failure;
 
@@ -10,13 +12,53 @@ use crate::error::Failure;
 #[derive(Debug)]
 pub struct PartyAt(pub PartyId);
 
+/// The `{number}` of a path.
+#[derive(Debug)]
+pub struct MemberAt(pub MemberId);
+
+/// The `{device}` of a path.
+#[derive(Debug)]
+pub struct DeviceAt(pub DeviceId);
+
 impl<S: Send + Sync> FromRequestParts<S> for PartyAt {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
-        let id = Path::<String>::from_request_parts(parts, state).await.ok();
-        id.and_then(|Path(text)| text.parse().ok())
-            .map(Self)
-            .ok_or_else(|| Failure::bad_request("the path does not name a party: its id is a UUID"))
+        let sentence = "the path does not name a party: its id is a UUID";
+        named(parts, state, "id", sentence).await.map(Self)
     }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for MemberAt {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let sentence = "the path does not name a member: it is a number from 1 to 254";
+        let number = named(parts, state, "number", sentence).await?;
+        Ok(Self(MemberId(number)))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for DeviceAt {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let sentence = "the path does not name a device: its id has 32 hexadecimal digits";
+        named(parts, state, "device", sentence).await.map(Self)
+    }
+}
+
+async fn named<T: FromStr>(
+    parts: &mut Parts,
+    state: &(impl Send + Sync),
+    name: &str,
+    sentence: &str,
+) -> Result<T, Failure> {
+    let params = RawPathParams::from_request_parts(parts, state).await.ok();
+    let text = params
+        .iter()
+        .flatten()
+        .find_map(|(key, value)| (key == name).then_some(value));
+    text.and_then(|text| text.parse().ok())
+        .ok_or_else(|| Failure::bad_request(sentence))
 }

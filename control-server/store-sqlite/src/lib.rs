@@ -61,13 +61,21 @@ fn pool(connections: u32) -> SqlitePoolOptions {
 }
 
 fn migrator() -> Migrator {
-    Migrator::with_migrations(vec![Migration::new(
-        1,
-        "parties".into(),
-        MigrationType::Simple,
-        include_str!("../../../migrations/sqlite/0001_parties.sql").into_sql_str(),
-        false,
-    )])
+    let migration = |number, name: &'static str, text: &'static str| {
+        Migration::new(number, name.into(), MigrationType::Simple, text.into_sql_str(), false)
+    };
+    Migrator::with_migrations(vec![
+        migration(
+            1,
+            "parties",
+            include_str!("../../../migrations/sqlite/0001_parties.sql"),
+        ),
+        migration(
+            2,
+            "removal",
+            include_str!("../../../migrations/sqlite/0002_removal.sql"),
+        ),
+    ])
 }
 
 #[async_trait]

@@ -1,5 +1,7 @@
 //! The statements.
 
+mod removal;
+
 use async_trait::async_trait;
 use lanrage_shared::ids::{DeviceId, MemberId, PartyId};
 use lanrage_store::columns::{Columns, number, signed};
@@ -90,8 +92,8 @@ impl Transaction for SqliteTransaction {
 
     async fn insert_party(&mut self, party: &PartyRow) -> Result<()> {
         let statement = sqlx::query(
-            "INSERT INTO parties (id, name, host, epoch, version, seq, persistent, max_members, net_index, created_at_ms) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            "INSERT INTO parties (id, name, host, epoch, version, seq, persistent, max_members, net_index, created_at_ms, secret_epoch) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
         )
         .bind(party.id.0)
         .bind(party.name.as_str())
@@ -102,14 +104,15 @@ impl Transaction for SqliteTransaction {
         .bind(party.persistent)
         .bind(i64::from(party.max_members))
         .bind(i64::from(party.net_index))
-        .bind(signed(party.created_at_ms));
+        .bind(signed(party.created_at_ms))
+        .bind(i64::from(party.secret_epoch));
         self.run(statement).await.map(drop)
     }
 
     async fn save_party(&mut self, party: &PartyRow) -> Result<()> {
         let statement = sqlx::query(
-            "UPDATE parties SET name = ?2, host = ?3, epoch = ?4, version = ?5, seq = ?6, persistent = ?7, max_members = ?8 \
-             WHERE id = ?1",
+            "UPDATE parties SET name = ?2, host = ?3, epoch = ?4, version = ?5, seq = ?6, persistent = ?7, max_members = ?8, \
+             secret_epoch = ?9 WHERE id = ?1",
         )
         .bind(party.id.0)
         .bind(party.name.as_str())
@@ -118,7 +121,8 @@ impl Transaction for SqliteTransaction {
         .bind(signed(party.version))
         .bind(signed(party.seq))
         .bind(party.persistent)
-        .bind(i64::from(party.max_members));
+        .bind(i64::from(party.max_members))
+        .bind(i64::from(party.secret_epoch));
         self.run(statement).await.map(drop)
     }
 
@@ -223,8 +227,8 @@ impl Transaction for SqliteTransaction {
 
     async fn insert_invite(&mut self, invite: &InviteRow) -> Result<bool> {
         let statement = sqlx::query(
-            "INSERT INTO invites (id, party, auth_hash, sealed_secret, expires_at_ms, max_uses, uses, created_at_ms) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (auth_hash) DO NOTHING",
+            "INSERT INTO invites (id, party, auth_hash, sealed_secret, expires_at_ms, max_uses, uses, created_at_ms, secret_epoch) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (auth_hash) DO NOTHING",
         )
         .bind(invite.id)
         .bind(invite.party.0)
@@ -233,7 +237,8 @@ impl Transaction for SqliteTransaction {
         .bind(signed(invite.expires_at_ms))
         .bind(invite.max_uses.map(i64::from))
         .bind(i64::from(invite.uses))
-        .bind(signed(invite.created_at_ms));
+        .bind(signed(invite.created_at_ms))
+        .bind(i64::from(invite.secret_epoch));
         Ok(self.run(statement).await? == 1)
     }
 

@@ -1,10 +1,12 @@
 //! From a database's columns to rows, once for every database.
 
+use lanrage_shared::api::relay::Revocation;
+use lanrage_shared::api::secret::SealedSecret;
 use lanrage_shared::ids::{DeviceId, DeviceKey, IdentityKey, MemberId, PartyId};
 use uuid::Uuid;
 
 use crate::error::{Result, StoreError};
-use crate::rows::{InviteRow, PartyRow, SeatRow};
+use crate::rows::{BanRow, InviteRow, PartyRow, SeatRow};
 
 /// One row of a result, as its driver reads it. A column that is missing or of another type is
 /// [`StoreError::Internal`].
@@ -25,6 +27,7 @@ impl PartyRow {
             name: parsed(row, "name")?,
             host: MemberId(number(row, "host")?),
             epoch: number(row, "epoch")?,
+            secret_epoch: number(row, "secret_epoch")?,
             version: number(row, "version")?,
             seq: number(row, "seq")?,
             persistent: row.boolean("persistent")?,
@@ -61,6 +64,7 @@ impl InviteRow {
             party: PartyId(row.uuid("party")?),
             auth_hash: array(row, "auth_hash")?,
             sealed_secret: row.bytes("sealed_secret")?,
+            secret_epoch: number(row, "secret_epoch")?,
             expires_at_ms: number(row, "expires_at_ms")?,
             max_uses: max_uses.map(|value| fitting(value, "max_uses")).transpose()?,
             uses: number(row, "uses")?,
@@ -68,6 +72,51 @@ impl InviteRow {
         })
     }
 }
+
+impl BanRow {
+    /// Reads a row of `bans`.
+    pub fn read(row: &impl Columns) -> Result<Self> {
+        Ok(Self {
+            device: DeviceId(array(row, "device")?),
+            identity_key: IdentityKey(array(row, "identity_key")?),
+            name: parsed(row, "name")?,
+            at_ms: number(row, "at_ms")?,
+        })
+    }
+}
+
+/// Reads a row of `sealed_secrets`.
+pub fn sealed_secret(row: &impl Columns) -> Result<SealedSecret> {
+    Ok(SealedSecret {
+        epoch: number(row, "epoch")?,
+        from: MemberId(number(row, "from_member")?),
+        from_key: DeviceKey(array(row, "from_key")?),
+        to: MemberId(number(row, "to_member")?),
+        sealed: row.text("sealed")?,
+    })
+}
+
+/// Reads a row of `revocations`.
+pub fn revocation(row: &impl Columns) -> Result<Revocation> {
+    let removed = row.bytes("removed")?;
+    let (keys, rest) = removed.as_chunks::<KEY_LEN>();
+    if !rest.is_empty() {
+        return Err(unexpected("removed"));
+    }
+    Ok(Revocation {
+        seq: number(row, "seq")?,
+        party: PartyId(row.uuid("party")?),
+        epoch: number(row, "epoch")?,
+        removed: keys.iter().map(|key| IdentityKey(*key)).collect(),
+    })
+}
+
+/// Identity keys as `revocations` has them.
+pub fn joined_keys(keys: &[IdentityKey]) -> Vec<u8> {
+    keys.iter().flat_map(|key| key.0).collect()
+}
+
+const KEY_LEN: usize = 32;
 
 /// A number as databases keep it. No time or counter of ours reaches 2⁶³.
 pub fn signed(value: u64) -> i64 {

@@ -1,11 +1,13 @@
 //! What a database crate implements: transactions over single rows.
 
 use async_trait::async_trait;
-use lanrage_shared::ids::{DeviceId, MemberId, PartyId};
+use lanrage_shared::api::relay::Revocation;
+use lanrage_shared::api::secret::SealedSecret;
+use lanrage_shared::ids::{DeviceId, IdentityKey, MemberId, PartyId};
 use uuid::Uuid;
 
 use crate::error::Result;
-use crate::rows::{InviteRow, PartyRow, SeatRow};
+use crate::rows::{BanRow, InviteRow, PartyRow, SeatRow};
 
 /// A database that is migrated and ready.
 #[async_trait]
@@ -22,7 +24,7 @@ pub trait Database: Send + Sync + 'static {
 
 /// One transaction. Dropped without [`Transaction::commit`], it has changed nothing.
 #[async_trait]
-pub trait Transaction: Send {
+pub trait Transaction: Removals + Send {
     /// Makes the changes lasting. An acknowledged change survives a crash of the machine.
     async fn commit(self: Box<Self>) -> Result<()>;
 
@@ -45,7 +47,7 @@ pub trait Transaction: Send {
     async fn insert_party(&mut self, party: &PartyRow) -> Result<()>;
     /// Everything of a party that can change.
     async fn save_party(&mut self, party: &PartyRow) -> Result<()>;
-    /// The party with its seats, invites and events.
+    /// The party with its seats, invites, events, sealed secrets and bans.
     async fn delete_party(&mut self, id: PartyId) -> Result<()>;
 
     /// Every seat of a party, kept ones included, by number.
@@ -78,4 +80,52 @@ pub trait Transaction: Send {
     async fn count_invites(&mut self, party: PartyId, now_ms: u64) -> Result<u64>;
     /// Drops invites that expired before `before_ms`; how many there were.
     async fn delete_invites_expired(&mut self, before_ms: u64) -> Result<u64>;
+}
+
+/// The part of a [`Transaction`] about who was removed, and what follows from that.
+#[async_trait]
+pub trait Removals: Send {
+    /// Has an invite of this party lead to the secret of `epoch`; one that there is not, or that has ended, is left alone.
+    async fn reseal_invite(
+        &mut self,
+        party: PartyId,
+        auth_hash: &[u8; 32],
+        sealed_secret: &[u8],
+        epoch: u32,
+    ) -> Result<()>;
+    /// Ends the party's invites that lead to secrets from before `epoch`: they expire at `now_ms` at the latest and hold
+    /// nothing.
+    async fn end_invites(&mut self, party: PartyId, epoch: u32, now_ms: u64) -> Result<()>;
+
+    /// Keeps a new secret for the member it is sealed to.
+    async fn insert_secret_for(&mut self, party: PartyId, secret: &SealedSecret) -> Result<()>;
+    /// Secrets kept for a member, oldest first.
+    async fn secrets_for(&mut self, party: PartyId, member: MemberId) -> Result<Vec<SealedSecret>>;
+    /// Drops a member's secrets up to and including those of `epoch`.
+    async fn drop_secrets_for(&mut self, party: PartyId, member: MemberId, epoch: u32) -> Result<()>;
+    /// Drops everybody's secrets up to and including those of `epoch`.
+    async fn drop_secrets(&mut self, party: PartyId, epoch: u32) -> Result<()>;
+
+    /// A new ban; one there is already stays as it is.
+    async fn insert_ban(&mut self, party: PartyId, ban: &BanRow) -> Result<()>;
+    /// A party's bans, oldest first.
+    async fn bans(&mut self, party: PartyId) -> Result<Vec<BanRow>>;
+    /// Lifts a ban; false when there is none.
+    async fn delete_ban(&mut self, party: PartyId, device: DeviceId) -> Result<bool>;
+
+    /// Appends to the revocations of the server. Whoever takes a number keeps others from taking one until this transaction
+    /// ends, so that a reader who has seen a number has seen all below it.
+    async fn append_revocation(
+        &mut self,
+        party: PartyId,
+        epoch: u32,
+        removed: &[IdentityKey],
+        at_ms: u64,
+    ) -> Result<()>;
+    /// The number of the last revocation there was.
+    async fn last_revocation(&mut self) -> Result<u64>;
+    /// At most `limit` revocations after number `seq`, in order.
+    async fn revocations_after(&mut self, seq: u64, limit: u32) -> Result<Vec<Revocation>>;
+    /// Drops revocations from before `before_ms`.
+    async fn drop_revocations(&mut self, before_ms: u64) -> Result<()>;
 }

@@ -1,6 +1,7 @@
 //! Why the store did not do what it was asked.
 
 use ipnet::Ipv4Net;
+use lanrage_shared::ids::MemberId;
 use lanrage_shared::names::{MemberName, PartyName};
 
 /// Result of a store operation.
@@ -50,6 +51,8 @@ pub enum Refusal {
     InviteExpired,
     #[error("this invite has been used up: ask the host for a new one")]
     InviteUsed,
+    #[error("this invite has ended, because somebody has left the party since: ask the host for a new one")]
+    InviteEnded,
     #[error("an invite with this code exists already: make another one")]
     InviteExists,
     #[error("this party has too many invites: wait until some expire")]
@@ -68,6 +71,22 @@ pub enum Refusal {
         "another device has had this device's WireGuard key in this party: start this agent with a new --state-dir, so that it has keys of its own"
     )]
     KeyTaken,
+    #[error("{party} does not admit this device, because its host has banned it: ask the host to lift the ban")]
+    Banned { party: PartyName },
+    #[error("this device is not banned from the party: look at its bans again")]
+    NotBanned,
+    #[error("this party has too many bans: lift some first")]
+    TooManyBans,
+    #[error("nobody in this party has the number {0}: look at its members again")]
+    NoSuchMember(MemberId),
+    #[error("the host cannot remove itself: leave the party instead")]
+    RemovingHost,
+    #[error("the party's epoch is {epoch}: make its secret for that one")]
+    OtherEpoch { epoch: u32 },
+    #[error("the party has a secret of epoch {epoch} already: make a new one when somebody has left")]
+    SecretNotDue { epoch: u32 },
+    #[error("a new secret must be sealed once to every other member, and to nobody else")]
+    SecretsNotWhole,
     #[error("this device is in too many parties: leave one first")]
     TooManyParties,
 }

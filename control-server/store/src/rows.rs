@@ -13,7 +13,10 @@ pub struct PartyRow {
     pub id: PartyId,
     pub name: PartyName,
     pub host: MemberId,
+    /// Membership generation.
     pub epoch: u32,
+    /// The epoch its newest secret is of.
+    pub secret_epoch: u32,
     /// Bumped by every change; what a caller compares and sets.
     pub version: u64,
     /// Number of the last event.
@@ -47,11 +50,23 @@ pub struct InviteRow {
     pub party: PartyId,
     pub auth_hash: [u8; 32],
     pub sealed_secret: Vec<u8>,
+    /// The epoch of that secret. When the party has a newer one, the invite has ended.
+    pub secret_epoch: u32,
     pub expires_at_ms: u64,
     /// None = any number of devices.
     pub max_uses: Option<u32>,
     pub uses: u32,
     pub created_at_ms: u64,
+}
+
+/// A device that no invite of a party admits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BanRow {
+    pub device: DeviceId,
+    pub identity_key: IdentityKey,
+    /// What it was called.
+    pub name: MemberName,
+    pub at_ms: u64,
 }
 
 /// A party and everybody who has, or had, a number in it, as of one moment.
@@ -76,7 +91,7 @@ impl PartyRow {
             persistent: self.persistent,
             max_members: self.max_members,
             epoch: self.epoch,
-            secret_epoch: self.epoch,
+            secret_epoch: self.secret_epoch,
             version: self.version,
         }
     }
@@ -137,7 +152,7 @@ impl PartyState {
             name: self.row.name.clone(),
             host: self.row.host,
             epoch: self.row.epoch,
-            secret_epoch: self.row.epoch,
+            secret_epoch: self.row.secret_epoch,
             version: self.row.version,
             persistent: self.row.persistent,
             max_members: self.row.max_members,

@@ -10,5 +10,7 @@ mod auth;
 mod logs;
 mod observer;
 mod parties;
+mod relays;
+mod removal;
 mod stream;
 mod support;

@@ -1,7 +1,8 @@
 //! What a hostile operator can make of everything the server knows and carries: no key of a tunnel.
 
-use crate::support::{Code, Device, TestServer};
+use crate::support::{Code, Device, Request, Stream, TestServer};
 use hmac::{Hmac, Mac};
+use lanrage_shared::api::party::Party;
 use lanrage_shared::keys::PartySecret;
 use lanrage_shared::pair::PairKeys;
 use lanrage_shared::seal::NONCE_LEN;
@@ -95,6 +96,81 @@ async fn the_whole_database_and_stream_do_not_give_the_pre_shared_key() {
     let right = PairKeys::derive(&wanted.secret, &ben.secret, &anna.secret.public());
     assert_eq!(Signal::open(&wanted.sealed_signal, &right).unwrap(), signal);
     assert_eq!(code.code.open(&wanted.sealed_secret).unwrap(), wanted.secret);
+}
+
+#[tokio::test]
+async fn neither_the_server_nor_who_was_removed_gets_the_next_epochs_key() {
+    let server = TestServer::start().await;
+    let (anna, ben, cleo) = (
+        Device::new(&server, 1).await,
+        Device::new(&server, 2).await,
+        Device::new(&server, 3).await,
+    );
+    let (mut code, mut goes_on) = (Code::new(0xC5), Code::new(0x3A));
+    code.secret = PartySecret::from_bytes(Sha256::digest(b"drawn for epoch 1").into());
+    goes_on.secret = code.secret.clone();
+    let next = PartySecret::from_bytes(Sha256::digest(b"drawn for epoch 2").into());
+    let id = anna.host(&code, None).await.party.id;
+    let invites = format!("/v1/parties/{id}/invites");
+    anna.send(Request::new("POST", invites).json(&goes_on.invite(None)))
+        .await;
+    ben.join(&code, "Ben").await;
+    let cleo_id = cleo.join(&code, "Cleo").await.me;
+    let mut at_ben = ben.stream(id, None).await;
+    at_ben.welcome().await;
+    at_ben.snapshot().await;
+    let party = anna.party(id).await;
+    let party: Party = anna.remove(&party, cleo_id, true).await.ok();
+    let new = anna.seal(&party, &code.secret, &next, &[&goes_on]);
+    let _: Party = anna.renew(&party, &new).await.ok();
+    let (_, secrets) = at_ben.new_secret().await;
+    // Ben, who is away, will find it when he comes back: it is in the database.
+    let mut away = Stream::open(&ben, id, None, 1).await;
+    away.welcome().await;
+    assert_eq!(away.secrets().await, secrets);
+
+    let mut known = files_of(server.stop().await.path());
+    known.extend(
+        at_ben
+            .heard
+            .iter()
+            .chain(&away.heard)
+            .map(|text| text.clone().into_bytes()),
+    );
+    known.push(serde_json::to_vec(&new).unwrap());
+    let sealed = data_encoding::BASE64URL_NOPAD
+        .decode(secrets[0].sealed.as_bytes())
+        .unwrap();
+    assert!(known.iter().any(|bytes| contains(bytes, secrets[0].sealed.as_bytes())));
+    let psk = PairKeys::derive(&next, &anna.secret, &ben.secret.public()).psk;
+    for bytes in &known {
+        assert!(!contains(bytes, next.expose()) && !contains(bytes, &psk));
+    }
+    // The server and Cleo put together what they have: her keys and the former secret, and what follows from these.
+    let hers = [anna.secret.public(), ben.secret.public()].map(|theirs| {
+        let keys = PairKeys::derive(&code.secret, &cleo.secret, &theirs);
+        assert!(keys.open_secret(&secrets[0].sealed, 2).is_err());
+        assert!(Signal::open(&secrets[0].sealed, &keys).is_err());
+        let agreed = cleo
+            .secret
+            .x25519()
+            .diffie_hellman(&x25519_dalek::PublicKey::from(theirs.0));
+        [keys.psk, keys.signal_send, keys.signal_receive, *agreed.as_bytes()]
+    });
+    let mut material = material_of(&known, code.code.auth().0.to_vec());
+    material.extend(hers.iter().flatten().map(|key| key.to_vec()));
+    material.extend([code.secret.expose(), cleo.secret.expose()].map(|key| key.to_vec()));
+    let between = PairKeys::derive(&code.secret, &anna.secret, &ben.secret.public()).psk;
+    let aad = [b"lanrage party secret v1".as_slice(), &2_u32.to_be_bytes()].concat();
+    // She can make the pair's former pre-shared key: it follows from what every member knew. It opens nothing of theirs.
+    for key in keys_from(&material).chain([between]) {
+        assert_ne!(key, psk);
+        assert_ne!(&key, next.expose());
+        assert!(lanrage_shared::seal::open(&key, &aad, &sealed).is_err());
+        assert!(lanrage_shared::seal::open(&key, b"", &sealed).is_err());
+    }
+    // The attempt itself is sound: Ben opens it.
+    assert_eq!(ben.open(&secrets[0], &code.secret).unwrap(), next);
 }
 
 /// Every file of the server: database, write-ahead log, identity.

@@ -23,19 +23,25 @@ pub enum Transport {
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes on the way at once: 100 Mbit/s over 300 ms.
 const WINDOW: u64 = 4 * 1024 * 1024;
-/// Datagrams that wait for the socket, in bytes. Little, so that what waits does so where the newest win.
-const SEND_BUFFER: usize = 64 * 1024;
+/// Datagrams of an agent that wait for its socket, in bytes: the largest bursts a TUN device hands over, several of them. With
+/// a window that does not shrink they are gone as soon as the socket is writable.
+pub const AGENT_SEND_BUFFER: usize = 1024 * 1024;
+/// Datagrams to one member that wait for the relay's socket, in bytes. Few, so that what waits does so where the newest win.
+pub const RELAY_SEND_BUFFER: usize = 128 * 1024;
 /// Datagrams that wait for the program, in bytes: 50 ms of 100 Mbit/s.
 const RECEIVE_BUFFER: usize = 640 * 1024;
 /// What the operating system is asked to hold per direction: what a full core's worth of packets needs while the program is
 /// busy elsewhere for some milliseconds. Taken as far as the system allows.
 const SOCKET_BUFFER: usize = 7 * 1024 * 1024;
+/// Bytes that wait in the kernel to be sent over TCP.
+#[cfg(target_os = "linux")]
+const TCP_UNSENT: u32 = 64 * 1024;
 /// Acknowledge every so many packets instead of every second one: what travels here is not repeated anyway.
 const PACKETS_PER_ACK: u32 = 16;
 const ACK_DELAY: Duration = Duration::from_millis(20);
 
 /// For both ends; `keep_alive` for the one behind a NAT.
-pub fn config(keep_alive: Option<Duration>) -> TransportConfig {
+pub fn config(keep_alive: Option<Duration>, send_buffer: usize) -> TransportConfig {
     let mut acks = AckFrequencyConfig::default();
     acks.ack_eliciting_threshold(VarInt::from_u32(PACKETS_PER_ACK))
         .max_ack_delay(Some(ACK_DELAY));
@@ -50,7 +56,7 @@ pub fn config(keep_alive: Option<Duration>) -> TransportConfig {
         .send_window(64 * 1024)
         .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(idle))))
         .keep_alive_interval(keep_alive)
-        .datagram_send_buffer_size(SEND_BUFFER)
+        .datagram_send_buffer_size(send_buffer)
         .datagram_receive_buffer_size(Some(RECEIVE_BUFFER))
         .ack_frequency_config(Some(acks))
         .congestion_controller_factory(Arc::new(FixedWindow));
@@ -84,7 +90,11 @@ pub fn tune_tcp(stream: &tokio::net::TcpStream) -> io::Result<()> {
     let socket = socket2::SockRef::from(stream);
     socket.set_tcp_keepalive(&keep_alive)?;
     #[cfg(target_os = "linux")]
-    socket.set_tcp_user_timeout(Some(IDLE_TIMEOUT))?;
+    {
+        socket.set_tcp_user_timeout(Some(IDLE_TIMEOUT))?;
+        // What the path does not take yet waits here, where the newest win, and not in the kernel.
+        socket.set_tcp_notsent_lowat(TCP_UNSENT)?;
+    }
     stream.set_nodelay(true)
 }
 

@@ -7,6 +7,7 @@
 //! [`RelayServer`] can run inside another server: [`RelayHandle`] is what that, or `lanrage-relay serve`, steers it by.
 
 mod bind;
+mod cid;
 mod gate;
 mod handle;
 mod handshakes;

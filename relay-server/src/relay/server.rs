@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::bind::{BindError, Bound, bind, explain};
+use super::cid::TaggedIds;
 use super::handle::RelayHandle;
 use super::hub::Hub;
 use super::{quic, tcp};
@@ -121,7 +122,7 @@ impl RelayServer {
         sessions.close();
         // Strangers in the middle of a handshake are cut off by the close below.
         let _ = timeout(PARTING, self.hub.empty()).await;
-        let _ = timeout(PARTING / 4, sessions.wait()).await;
+        let _ = timeout(PARTING / 2, sessions.wait()).await;
         for endpoint in &self.quic {
             endpoint.close(VarInt::from_u32(0), b"");
         }
@@ -141,11 +142,14 @@ fn endpoint(socket: std::net::UdpSocket, tls: &Arc<rustls::ServerConfig>) -> io:
     let crypto = QuicServerConfig::try_from(Arc::clone(tls)).map_err(io::Error::other)?;
     let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
     config
-        .transport_config(Arc::new(transport::config(None)))
+        .transport_config(Arc::new(transport::config(None, transport::RELAY_SEND_BUFFER)))
         // Members roam, and their NATs forget them.
         .migration(true);
     let runtime = quinn::default_runtime().ok_or_else(|| io::Error::other("there is no runtime"))?;
-    quinn::Endpoint::new(EndpointConfig::default(), Some(config), socket, runtime)
+    let ids = TaggedIds::default();
+    let mut endpoint = EndpointConfig::default();
+    endpoint.cid_generator(move || Box::new(ids.clone()));
+    quinn::Endpoint::new(endpoint, Some(config), socket, runtime)
 }
 
 /// This machine's time of day, until the control server says better.

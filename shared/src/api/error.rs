@@ -63,6 +63,8 @@ pub enum ErrorCode {
     AddressConflict,
     /// Another device of the party has this WireGuard key.
     KeyTaken,
+    /// The party's host has banned this device.
+    Banned,
     VersionConflict,
     TooLarge,
     RateLimited,

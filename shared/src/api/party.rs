@@ -89,6 +89,16 @@ pub struct RemoveMember {
     pub ban: bool,
 }
 
+/// A device that no invite admits: one of the answers to `GET /v1/parties/{id}/bans`, host only. `DELETE
+/// /v1/parties/{id}/bans/{device}` lifts it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ban {
+    pub device: DeviceId,
+    /// What it was called.
+    pub name: MemberName,
+    pub banned_at_ms: u64,
+}
+
 /// Answer to creating a party and to redeeming an invite.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Joined {

@@ -10,12 +10,21 @@ use super::relay::RelaySeat;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Presence {
     pub nat: NatSummary,
-    /// The relays it is connected to, its home relay first.
-    #[serde(default)]
+    /// The relays it is connected to, its home relay first. The first [`MAX_SEATS`] are read.
+    #[serde(default, deserialize_with = "few_seats")]
     pub relays: Vec<RelaySeat>,
     /// The agent's version.
     #[serde(default, deserialize_with = "short_text")]
     pub agent_version: String,
+}
+
+/// Most relays a member names: its home relay, a spare, and two it is moving from. A party of 254 stays within a message.
+pub const MAX_SEATS: usize = 4;
+
+fn few_seats<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<RelaySeat>, D::Error> {
+    let mut seats = Vec::deserialize(deserializer)?;
+    seats.truncate(MAX_SEATS);
+    Ok(seats)
 }
 
 /// Most characters of a version.
@@ -121,6 +130,18 @@ mod tests {
         let presence: Presence = serde_json::from_value(sent).unwrap();
         assert!(presence.agent_version.starts_with("1.0[2Jxx"));
         assert_eq!(presence.agent_version.len(), MAX_VERSION);
+    }
+
+    #[test]
+    fn a_member_names_few_relays_whatever_was_sent() {
+        let seats = serde_json::json!([{"relay": "fra-1", "rtt_ms": 20}, {"relay": "lon-1", "rtt_ms": 30}]);
+        let many: Vec<_> = (0..100).map(|_| seats[0].clone()).collect();
+        let read = |relays| {
+            let sent = serde_json::json!({"nat": {"mapping": "none", "filtering": "unknown"}, "relays": relays});
+            serde_json::from_value::<Presence>(sent).unwrap().relays
+        };
+        assert_eq!(read(seats).len(), 2);
+        assert_eq!(read(many.into()).len(), MAX_SEATS);
     }
 
     #[test]

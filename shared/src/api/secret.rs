@@ -3,15 +3,28 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::MemberId;
+use crate::ids::{DeviceKey, MemberId};
+
+/// New secrets kept for a member that is away. One who misses more joins again with an invite.
+pub const SECRETS_KEPT: u32 = 200;
 
 /// The party secret of an epoch, for one member. Only a holder of the secret before it can have made it or can open it
-/// ([`crate::pair::PairKeys::secret_seal`]).
+/// ([`crate::pair::PairKeys::open_secret`]).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SealedSecret {
     pub epoch: u32,
     /// Who made it.
     pub from: MemberId,
+    /// The key it had then: who was away may never have met it, and it may have left since.
+    pub from_key: DeviceKey,
+    pub to: MemberId,
+    /// Base64url.
+    pub sealed: String,
+}
+
+/// What the host's agent seals for one member ([`crate::pair::PairKeys::seal_secret`]).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretFor {
     pub to: MemberId,
     /// Base64url.
     pub sealed: String,
@@ -23,8 +36,9 @@ pub struct NewSecret {
     /// The party's epoch as of that version.
     pub epoch: u32,
     /// One for every other member.
-    pub secrets: Vec<SealedSecret>,
-    /// Invites that go on, sealed anew. All others end, because they lead to a secret that is no more.
+    pub secrets: Vec<SecretFor>,
+    /// Invites that go on, sealed anew. All others end, because they lead to a secret that is no more; one the
+    /// server does not know is passed over.
     pub invites: Vec<ResealedInvite>,
 }
 

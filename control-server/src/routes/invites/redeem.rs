@@ -39,7 +39,7 @@ pub async fn redeem(
         party: app.party(&redeemed.state),
         seq: redeemed.state.row.seq,
         me: redeemed.me,
-        services: app.services.clone(),
+        services: app.relays.services(),
         sealed_secret: Some(BASE64URL_NOPAD.encode(&redeemed.sealed_secret)),
         invite: None,
     }))

@@ -2,6 +2,8 @@
 
 mod leave;
 mod list;
+mod remove;
 
 pub use self::leave::leave;
 pub use self::list::list;
+pub use self::remove::remove;

@@ -33,7 +33,7 @@ pub async fn create(
         party: app.party(&created.state),
         seq: created.state.row.seq,
         me: founding.host.number,
-        services: app.services.clone(),
+        services: app.relays.services(),
         sealed_secret: None,
         invite: Some(created.invite),
     };
@@ -52,6 +52,7 @@ fn founding(request: &CreateParty, claims: &AccessClaims, now_ms: u64) -> Result
         name: request.name.clone(),
         host: number,
         epoch: 1,
+        secret_epoch: 1,
         version: 1,
         seq: 0,
         persistent: request.persistent,

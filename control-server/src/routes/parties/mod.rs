@@ -4,6 +4,7 @@ mod create;
 mod delete;
 mod get;
 mod list;
+mod secret;
 mod update;
 
 use lanrage_shared::addr::{FIRST_MEMBER, LAST_MEMBER};
@@ -12,6 +13,7 @@ pub use self::create::create;
 pub use self::delete::delete;
 pub use self::get::get;
 pub use self::list::list;
+pub use self::secret::renew_secret;
 pub use self::update::update;
 use crate::error::Failure;
 

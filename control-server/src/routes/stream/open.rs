@@ -1,9 +1,8 @@
 use std::time::Duration;
 
 use axum::Extension;
-use axum::extract::ws::{WebSocket, WebSocketUpgrade};
-use axum::extract::{FromRequestParts, State};
-use axum::http::request::Parts;
+use axum::extract::State;
+use axum::extract::ws::WebSocket;
 use axum::response::Response;
 use lanrage_shared::api::error::{ApiError, ErrorCode};
 use lanrage_shared::ids::DeviceId;
@@ -11,10 +10,9 @@ use lanrage_shared::stream::ClientMessage;
 use tokio::time::timeout;
 
 use super::link::{Incoming, Link, malformed};
-use super::session;
+use super::session::{self, Known};
 use crate::app::{App, AppState};
-use crate::error::Failure;
-use crate::extract::{Device, Peer};
+use crate::extract::{Device, Peer, Upgrade};
 
 /// Longest wait for `Hello`.
 const HELLO_PATIENCE: Duration = Duration::from_secs(10);
@@ -49,8 +47,13 @@ async fn run(app: &App, device: DeviceId, socket: WebSocket) {
         () = app.shutdown.cancelled() => return link.bye(session::shutting_down(), true).await,
     };
     let error = match hello {
-        Ok(Ok(Incoming::Message(ClientMessage::Hello { party, since, .. }))) => {
-            return session::run(app, device, link, party, since).await;
+        Ok(Ok(Incoming::Message(ClientMessage::Hello {
+            party,
+            since,
+            secret_epoch,
+        }))) => {
+            let known = Known { since, secret_epoch };
+            return session::run(app, device, link, party, known).await;
         }
         Ok(Ok(Incoming::Message(_))) => malformed("the first message must be hello".into()),
         Ok(Ok(Incoming::Malformed(sentence))) => malformed(sentence),
@@ -59,18 +62,4 @@ async fn run(app: &App, device: DeviceId, socket: WebSocket) {
         Err(_) => ApiError::new(ErrorCode::BadRequest, "no hello came in time"),
     };
     link.bye(error, false).await;
-}
-
-/// A WebSocket handshake, refused in the one shape of refusals.
-pub struct Upgrade(WebSocketUpgrade);
-
-impl<S: Send + Sync> FromRequestParts<S> for Upgrade {
-    type Rejection = Failure;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
-        match WebSocketUpgrade::from_request_parts(parts, state).await {
-            Ok(upgrade) => Ok(Self(upgrade)),
-            Err(_) => Err(Failure::bad_request("the stream is a WebSocket: ask for an upgrade")),
-        }
-    }
 }

@@ -1,15 +1,17 @@
 //! One member's stream, from `Hello` to its end.
 
 use lanrage_shared::api::error::{ApiError, ErrorCode};
+use lanrage_shared::api::secret::SealedSecret;
 use lanrage_shared::ids::{DeviceId, PartyId};
 use lanrage_shared::signal::MAX_SIGNAL_TEXT;
 use lanrage_shared::stream::{ClientMessage, PartyEvent, ServerMessage};
-use lanrage_store::{PartyState, Replay, StoreError};
+use lanrage_store::{Missed, PartyState, Replay, StoreError};
 
-use super::link::{Gone, Incoming, Link};
+use super::link::{Incoming, Link};
 use crate::app::App;
 use crate::error::Failure;
 use crate::feed::{Ended, FeedMessage, Seat, Subscription};
+use crate::routes::socket::Gone;
 
 /// Why a session is over.
 enum End {
@@ -47,8 +49,17 @@ fn not_a_member() -> End {
     End::Bye(ApiError::new(ErrorCode::NotAMember, message), false)
 }
 
+/// What an agent has, as it says in `Hello`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Known {
+    /// Number of the last event.
+    pub(super) since: Option<u64>,
+    /// The epoch of its newest party secret.
+    pub(super) secret_epoch: u32,
+}
+
 /// Runs a stream until it ends, and takes the member offline.
-pub(super) async fn run(app: &App, device: DeviceId, mut link: Link, party: PartyId, since: Option<u64>) {
+pub(super) async fn run(app: &App, device: DeviceId, mut link: Link, party: PartyId, known: Known) {
     let member = match app.store.party(party, device).await {
         Ok(state) => state.member_of(device).map(|seat| seat.number),
         Err(StoreError::NotFound) => None,
@@ -71,9 +82,10 @@ pub(super) async fn run(app: &App, device: DeviceId, mut link: Link, party: Part
         device,
         id: connection.id,
         seq: 0,
+        secret_epoch: known.secret_epoch,
         link: &mut link,
     };
-    let Err(reason) = session.run(subscription, since).await;
+    let Err(reason) = session.run(subscription, known.since).await;
     drop(connection);
     mark_seen(app, seat).await;
     end(link, reason).await;
@@ -115,6 +127,8 @@ struct Session<'a> {
     id: u64,
     /// Number of the last event the agent has.
     seq: u64,
+    /// The epoch of the newest secret that the agent has or was sent.
+    secret_epoch: u32,
     link: &'a mut Link,
 }
 
@@ -127,9 +141,10 @@ impl Session<'_> {
         let Subscription {
             mut messages, mut end, ..
         } = subscription;
+        let mut services = app.relays.watch_services();
         let welcome = ServerMessage::Welcome {
             me: self.seat.member,
-            services: app.services.clone(),
+            services: services.borrow_and_update().clone(),
             server_time_ms: app.clock.now_ms(),
         };
         self.link.send(&welcome).await?;
@@ -139,6 +154,10 @@ impl Session<'_> {
                 () = app.shutdown.cancelled() => return Err(End::Bye(shutting_down(), true)),
                 reason = end.reason() => return Err(ended(reason)),
                 Some(message) = messages.recv() => self.pass_on(message).await?,
+                Ok(()) = services.changed() => {
+                    let services = services.borrow_and_update().clone();
+                    self.link.send(&ServerMessage::Services { services }).await?;
+                }
                 incoming = self.link.receive() => self.handle(incoming?).await?,
             }
         }
@@ -146,16 +165,21 @@ impl Session<'_> {
 
     /// Brings the agent up to date: the gap and everybody's presence, or a snapshot that has both.
     async fn greet(&mut self, since: Option<u64>) -> Result<(), End> {
-        let (state, replay) = self.app.store.replay(self.seat.party, since).await?;
-        if state.member_of(self.device).is_none() {
+        let missed = self.missed(since).await?;
+        if missed.state.member_of(self.device).is_none() {
             return Err(not_a_member());
         }
-        let Replay::Events(events) = replay else {
-            return self.snapshot(&state).await;
+        if missed.keeps_opened {
+            self.drop_opened_secrets().await;
+        }
+        let Replay::Events(events) = missed.replay else {
+            return self.snapshot(&missed.state, missed.secrets).await;
         };
         for (seq, event) in events {
+            self.secret_epoch = self.secret_epoch.max(secret_epoch_of(&event));
             self.link.send(&ServerMessage::Event { seq, event }).await?;
         }
+        let state = missed.state;
         self.seq = state.row.seq;
         let online = self.app.roster.online(self.seat.party);
         for other in state.members().filter(|other| other.number != self.seat.member) {
@@ -169,13 +193,31 @@ impl Session<'_> {
         Ok(())
     }
 
-    async fn snapshot(&mut self, state: &PartyState) -> Result<(), End> {
+    async fn missed(&mut self, since: Option<u64>) -> Result<Missed, StoreError> {
+        let store = &self.app.store;
+        store
+            .replay(self.seat.party, self.device, since, self.secret_epoch)
+            .await
+    }
+
+    /// The agent has these: nobody needs them any more.
+    async fn drop_opened_secrets(&mut self) {
+        let Seat { party, member } = self.seat;
+        let dropped = self.app.store.drop_opened_secrets(party, member, self.secret_epoch);
+        if let Err(error) = dropped.await {
+            // The next connection repairs it.
+            tracing::debug!(%error, %party, "opened secrets are still kept");
+        }
+    }
+
+    async fn snapshot(&mut self, state: &PartyState, secrets: Vec<SealedSecret>) -> Result<(), End> {
         self.seq = state.row.seq;
+        self.secret_epoch = self.secret_epoch.max(state.row.secret_epoch);
         let party = self.app.party(state);
         let message = ServerMessage::Snapshot {
             seq: self.seq,
             party,
-            secrets: Vec::new(),
+            secrets,
         };
         self.link.send(&message).await.map_err(End::from)
     }
@@ -202,9 +244,12 @@ impl Session<'_> {
 
     /// Events overtook each other on their way here: the store knows their order.
     async fn catch_up(&mut self) -> Result<(), End> {
-        let (state, replay) = self.app.store.replay(self.seat.party, Some(self.seq)).await?;
-        let Replay::Events(events) = replay else {
-            return self.snapshot(&state).await;
+        let missed = self.missed(Some(self.seq)).await?;
+        let Replay::Events(events) = missed.replay else {
+            return match missed.state.member_of(self.device) {
+                Some(_) => self.snapshot(&missed.state, missed.secrets).await,
+                None => Err(not_a_member()),
+            };
         };
         for (seq, event) in events {
             self.event(seq, event).await?;
@@ -212,8 +257,13 @@ impl Session<'_> {
         Ok(())
     }
 
-    async fn event(&mut self, seq: u64, event: PartyEvent) -> Result<(), End> {
+    /// One event, with what of it is this member's business.
+    async fn event(&mut self, seq: u64, mut event: PartyEvent) -> Result<(), End> {
         self.seq = seq;
+        self.secret_epoch = self.secret_epoch.max(secret_epoch_of(&event));
+        if let PartyEvent::SecretChanged { secrets, .. } = &mut event {
+            secrets.retain(|secret| secret.to == self.seat.member);
+        }
         let over = match &event {
             PartyEvent::MemberLeft { member, .. } => *member == self.seat.member,
             PartyEvent::Deleted => true,
@@ -268,6 +318,14 @@ impl Session<'_> {
             .send(&ServerMessage::Refused { error })
             .await
             .map_err(End::from)
+    }
+}
+
+/// The epoch of the secret an event brings; 0 when it brings none.
+fn secret_epoch_of(event: &PartyEvent) -> u32 {
+    match event {
+        PartyEvent::SecretChanged { epoch, .. } => *epoch,
+        _ => 0,
     }
 }
 

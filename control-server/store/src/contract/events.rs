@@ -2,7 +2,7 @@
 
 use lanrage_shared::stream::PartyEvent;
 
-use super::fixture::{NOW, at_once, device, founding, party_id, redeem, seen_by};
+use super::fixture::{NOW, at_once, device, founding, party_id, redeem, replay, seen_by};
 use crate::{EVENTS_KEPT, Patch, Replay, Store, StoreError};
 
 fn rename(name: &str) -> Patch {
@@ -53,12 +53,12 @@ pub(super) async fn only_the_host_changes_settings_and_ends_the_party(store: Sto
         .update_party(party_id(1), device(2), 2, &rename("Mine"), NOW)
         .await;
     assert!(matches!(outcome, Err(StoreError::NotHost { .. })));
-    let outcome = store.delete_party(party_id(1), device(2)).await;
+    let outcome = store.delete_party(party_id(1), device(2), NOW).await;
     assert!(matches!(outcome, Err(StoreError::NotHost { .. })));
-    let outcome = store.delete_party(party_id(1), device(9)).await;
+    let outcome = store.delete_party(party_id(1), device(9), NOW).await;
     assert!(matches!(outcome, Err(StoreError::NotFound)));
     let last = seen_by(&store, 1, 1).await.row.seq;
-    let changed = store.delete_party(party_id(1), device(1)).await.unwrap();
+    let changed = store.delete_party(party_id(1), device(1), NOW).await.unwrap();
     assert_eq!(changed.events, [(last + 1, PartyEvent::Deleted)]);
     assert!(store.parties_of(device(2)).await.unwrap().is_empty());
 }
@@ -79,8 +79,8 @@ pub(super) async fn numbers_have_no_gaps_under_concurrency(store: Store) {
     .await;
     let mut told: Vec<_> = told.into_iter().flatten().collect();
     told.sort_by_key(|(seq, _)| *seq);
-    let (state, replay) = store.replay(party_id(1), Some(0)).await.unwrap();
-    let Replay::Events(logged) = replay else {
+    let (state, told_again) = replay(&store, 1, Some(0)).await.unwrap();
+    let Replay::Events(logged) = told_again else {
         panic!("the log is incomplete");
     };
     assert_eq!(logged, told, "the log and the feed tell the same");
@@ -98,14 +98,14 @@ pub(super) async fn a_gap_is_replayed_and_a_long_one_becomes_a_snapshot(store: S
             .unwrap();
     }
     let last = EVENTS_KEPT + 5;
-    let replay = async |since| store.replay(party_id(1), since).await.unwrap().1;
-    assert_eq!(replay(Some(last)).await, Replay::Events(Vec::new()));
-    let Replay::Events(events) = replay(Some(5)).await else {
+    let missed = async |since| replay(&store, 1, since).await.unwrap().1;
+    assert_eq!(missed(Some(last)).await, Replay::Events(Vec::new()));
+    let Replay::Events(events) = missed(Some(5)).await else {
         panic!("the log should reach so far");
     };
     assert_eq!(events.len() as u64, EVENTS_KEPT);
     assert_eq!(events[0].0, 6);
-    assert_eq!(replay(Some(4)).await, Replay::Snapshot);
-    assert_eq!(replay(None).await, Replay::Snapshot);
-    assert_eq!(replay(Some(last + 1)).await, Replay::Snapshot);
+    assert_eq!(missed(Some(4)).await, Replay::Snapshot);
+    assert_eq!(missed(None).await, Replay::Snapshot);
+    assert_eq!(missed(Some(last + 1)).await, Replay::Snapshot);
 }

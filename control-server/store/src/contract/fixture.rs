@@ -3,7 +3,9 @@
 use lanrage_shared::ids::{DeviceId, DeviceKey, IdentityKey, MemberId, PartyId};
 use uuid::Uuid;
 
-use crate::{Founding, NewInviteRow, PartyRow, PartyState, Redeemed, Redemption, Refusal, Result, SeatRow, Store};
+use crate::{
+    Founding, NewInviteRow, PartyRow, PartyState, Redeemed, Redemption, Refusal, Replay, Result, SeatRow, Store,
+};
 
 /// When everything happens.
 pub(super) const NOW: u64 = 1_700_000_000_000;
@@ -48,6 +50,7 @@ pub(super) fn founding(n: u32, max_uses: Option<u32>) -> Founding {
             name: "Friday".parse().unwrap(),
             host: MemberId(100),
             epoch: 1,
+            secret_epoch: 1,
             version: 1,
             seq: 0,
             persistent: false,
@@ -124,6 +127,12 @@ where
         outcomes.push(task.await.unwrap());
     }
     outcomes
+}
+
+/// The party as it is, and what its founder missed since that number.
+pub(super) async fn replay(store: &Store, party: u32, since: Option<u64>) -> Result<(PartyState, Replay)> {
+    let missed = store.replay(party_id(party), device(party), since, 1).await?;
+    Ok((missed.state, missed.replay))
 }
 
 /// The party as device `who` sees it.

@@ -3,7 +3,7 @@
 use super::fixture::{NOW, at_once, device, founding, invite, party_id, redeem, redemption, seen_by};
 use crate::{Refusal, Result, Store, StoreError};
 
-fn refusal<T>(outcome: Result<T>) -> Refusal {
+pub(super) fn refusal<T>(outcome: Result<T>) -> Refusal {
     match outcome {
         Err(StoreError::Refused(refusal)) => refusal,
         Err(error) => panic!("failed otherwise: {error}"),

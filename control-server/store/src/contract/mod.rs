@@ -12,6 +12,8 @@ mod events;
 mod fixture;
 mod invites;
 mod membership;
+mod removal;
+mod secrets;
 mod upkeep;
 
 use std::future::Future;
@@ -54,6 +56,19 @@ pub fn all() -> Vec<Check> {
         events::only_the_host_changes_settings_and_ends_the_party,
         events::numbers_have_no_gaps_under_concurrency,
         events::a_gap_is_replayed_and_a_long_one_becomes_a_snapshot,
+        removal::only_the_host_removes_others_and_only_in_the_version_it_saw,
+        removal::every_departure_starts_an_epoch_and_is_revoked,
+        removal::the_end_of_a_party_is_revoked_for_everybody,
+        removal::revocations_have_no_gaps_under_concurrency,
+        removal::a_ban_outlives_every_invite_until_it_is_lifted,
+        removal::bans_are_the_hosts_business_and_the_partys_own,
+        secrets::a_new_secret_reaches_each_member_alone,
+        secrets::a_secret_that_is_not_whole_or_of_another_epoch_is_refused,
+        secrets::invites_that_are_not_sealed_anew_end,
+        secrets::an_invite_of_another_party_is_not_touched,
+        secrets::who_was_away_gets_every_secret_it_missed,
+        secrets::a_secret_goes_with_the_membership,
+        secrets::of_two_secrets_for_one_epoch_one_wins,
         upkeep::secrets_are_drawn_once,
         upkeep::members_not_seen_are_found_and_removed,
         upkeep::parties_nobody_was_in_for_long_are_forgotten,

@@ -46,7 +46,7 @@ impl Store {
         require_room_for_party(&mut *tx, host.device).await?;
         tx.insert_party(party).await?;
         tx.insert_seat(party.id, host).await?;
-        let invite = insert_invite(&mut *tx, party.id, invite, party.created_at_ms).await?;
+        let invite = insert_invite(&mut *tx, party, invite, party.created_at_ms).await?;
         tx.commit().await?;
         let state = PartyState {
             row: party.clone(),
@@ -74,11 +74,12 @@ impl Store {
         now_ms: u64,
     ) -> Result<InviteCreated> {
         let mut tx = self.database.write().await?;
-        require_host(&lock(&mut *tx, party).await?, device)?;
+        let state = lock(&mut *tx, party).await?;
+        require_host(&state, device)?;
         if tx.count_invites(party, now_ms).await? >= MAX_INVITES {
             return Err(Refusal::TooManyInvites.into());
         }
-        let created = insert_invite(&mut *tx, party, invite, now_ms).await?;
+        let created = insert_invite(&mut *tx, &state.row, invite, now_ms).await?;
         tx.commit().await?;
         Ok(created)
     }
@@ -86,15 +87,16 @@ impl Store {
 
 async fn insert_invite(
     tx: &mut dyn Transaction,
-    party: PartyId,
+    party: &PartyRow,
     invite: &NewInviteRow,
     now_ms: u64,
 ) -> Result<InviteCreated> {
     let row = InviteRow {
         id: invite.id,
-        party,
+        party: party.id,
         auth_hash: invite.auth_hash,
         sealed_secret: invite.sealed_secret.clone(),
+        secret_epoch: party.secret_epoch,
         expires_at_ms: invite.expires_at_ms,
         max_uses: invite.max_uses,
         uses: 0,

@@ -1,10 +1,26 @@
-//! Leaving a party.
+//! Ceasing to be a member: by leaving, by being removed, by not being seen.
+//!
+//! Each of them starts an epoch, because whoever is gone knows the party's secret, and tells the relays, in the same
+//! transaction: a removal that is acknowledged is one no relay can miss.
 
-use lanrage_shared::ids::{DeviceId, PartyId};
+use lanrage_shared::ids::{DeviceId, IdentityKey, MemberId, PartyId};
 use lanrage_shared::stream::{Departure, PartyEvent};
 
-use super::{Changed, Store, lock, record, retry};
-use crate::error::{Result, StoreError};
+use super::{Changed, Store, lock, record, require_host, require_version, retry};
+use crate::database::Transaction;
+use crate::error::{Refusal, Result, StoreError};
+use crate::rows::{BanRow, PartyState, SeatRow};
+
+/// Bans of one party: far above what a host hands out by hand.
+pub const MAX_BANS: usize = 1000;
+
+/// Whom a host removes.
+#[derive(Debug, Clone, Copy)]
+pub struct Removal {
+    pub member: MemberId,
+    /// No invite admits the device again.
+    pub ban: bool,
+}
 
 impl Store {
     /// Ends a device's membership and keeps its number for it. When the host leaves, whoever has been there longest becomes
@@ -36,39 +52,150 @@ impl Store {
     ) -> Result<Changed> {
         let mut tx = self.database.write().await?;
         let mut state = lock(&mut *tx, party).await?;
-        let mut seat = state.member_of(device).ok_or(StoreError::NotAMember)?.clone();
+        let seat = state.member_of(device).ok_or(StoreError::NotAMember)?.clone();
         if unseen_since.is_some_and(|before| seat.last_seen_ms >= before) {
             return Err(StoreError::NotAMember);
         }
-        seat.left_at_ms = Some(now_ms);
-        let number = seat.number;
         let successor = state
             .members()
-            .filter(|other| other.number != number)
+            .filter(|other| other.number != seat.number)
             .min_by_key(|other| (other.joined_at_ms, other.number))
             .map(|other| other.number);
         if successor.is_none() && !state.row.persistent {
-            tx.delete_party(party).await?;
+            let changed = end_party(&mut *tx, &state, now_ms).await?;
             tx.commit().await?;
-            let events = vec![(state.row.seq + 1, PartyEvent::Deleted)];
-            return Ok(Changed { party, events });
+            return Ok(changed);
         }
-        tx.save_seat(party, &seat).await?;
-        if let Some(successor) = successor.filter(|_| state.row.host == number) {
+        if let Some(successor) = successor.filter(|_| state.row.host == seat.number) {
             state.row.host = successor;
         }
-        state.row.version += 1;
-        let events = vec![
-            PartyEvent::MemberLeft {
-                member: number,
-                how: Departure::Left,
-            },
-            PartyEvent::Updated {
-                party: state.row.settings(),
-            },
-        ];
-        let events = record(&mut *tx, &mut state.row, events, now_ms).await?;
+        let how = match unseen_since {
+            Some(_) => Departure::Forgotten,
+            None => Departure::Left,
+        };
+        let changed = depart(&mut *tx, &mut state, seat, how, now_ms).await?;
         tx.commit().await?;
-        Ok(Changed { party, events })
+        Ok(changed)
     }
+
+    /// Removes another member from a party that `device` is the host of and that still has version `expected`.
+    pub async fn remove_member(
+        &self,
+        party: PartyId,
+        device: DeviceId,
+        expected: u64,
+        removal: Removal,
+        now_ms: u64,
+    ) -> Result<(PartyState, Changed)> {
+        retry!(self.try_remove_member(party, device, expected, removal, now_ms))
+    }
+
+    async fn try_remove_member(
+        &self,
+        party: PartyId,
+        device: DeviceId,
+        expected: u64,
+        removal: Removal,
+        now_ms: u64,
+    ) -> Result<(PartyState, Changed)> {
+        let mut tx = self.database.write().await?;
+        let mut state = lock(&mut *tx, party).await?;
+        require_host(&state, device)?;
+        require_version(&state, expected)?;
+        let seat = state.members().find(|seat| seat.number == removal.member).cloned();
+        let seat = seat.ok_or(Refusal::NoSuchMember(removal.member))?;
+        if seat.number == state.row.host {
+            return Err(Refusal::RemovingHost.into());
+        }
+        let how = if removal.ban {
+            ban(&mut *tx, party, &seat, now_ms).await?;
+            Departure::Banned
+        } else {
+            Departure::Kicked
+        };
+        let changed = depart(&mut *tx, &mut state, seat, how, now_ms).await?;
+        tx.commit().await?;
+        Ok((state, changed))
+    }
+
+    /// The bans of a party that `device` is the host of.
+    pub async fn bans(&self, party: PartyId, device: DeviceId) -> Result<Vec<BanRow>> {
+        let mut tx = self.database.read().await?;
+        let row = tx.party(party).await?.ok_or(StoreError::NotFound)?;
+        let seats = tx.seats(party).await?;
+        require_host(&PartyState { row, seats }, device)?;
+        let bans = tx.bans(party).await?;
+        tx.commit().await?;
+        Ok(bans)
+    }
+
+    /// Lifts a ban of a party that `device` is the host of.
+    pub async fn lift_ban(&self, party: PartyId, device: DeviceId, banned: DeviceId) -> Result<()> {
+        retry!(self.try_lift_ban(party, device, banned))
+    }
+
+    async fn try_lift_ban(&self, party: PartyId, device: DeviceId, banned: DeviceId) -> Result<()> {
+        let mut tx = self.database.write().await?;
+        require_host(&lock(&mut *tx, party).await?, device)?;
+        if !tx.delete_ban(party, banned).await? {
+            return Err(Refusal::NotBanned.into());
+        }
+        tx.commit().await
+    }
+}
+
+async fn ban(tx: &mut dyn Transaction, party: PartyId, seat: &SeatRow, now_ms: u64) -> Result<()> {
+    if tx.bans(party).await?.len() >= MAX_BANS {
+        return Err(Refusal::TooManyBans.into());
+    }
+    let ban = BanRow {
+        device: seat.device,
+        identity_key: seat.identity_key,
+        name: seat.name.clone(),
+        at_ms: now_ms,
+    };
+    tx.insert_ban(party, &ban).await
+}
+
+/// Frees the member's seat, one epoch on.
+async fn depart(
+    tx: &mut dyn Transaction,
+    state: &mut PartyState,
+    mut seat: SeatRow,
+    how: Departure,
+    now_ms: u64,
+) -> Result<Changed> {
+    let party = state.row.id;
+    seat.left_at_ms = Some(now_ms);
+    tx.save_seat(party, &seat).await?;
+    tx.drop_secrets_for(party, seat.number, u32::MAX).await?;
+    state.row.epoch += 1;
+    state.row.version += 1;
+    tx.append_revocation(party, state.row.epoch, &[seat.identity_key], now_ms)
+        .await?;
+    let events = vec![
+        PartyEvent::MemberLeft {
+            member: seat.number,
+            how,
+        },
+        PartyEvent::Updated {
+            party: state.row.settings(),
+        },
+    ];
+    if let Some(kept) = state.seats.iter_mut().find(|kept| kept.number == seat.number) {
+        *kept = seat;
+    }
+    let events = record(tx, &mut state.row, events, now_ms).await?;
+    Ok(Changed { party, events })
+}
+
+/// Deletes a party; everybody still in it has to leave the relays, too.
+pub(super) async fn end_party(tx: &mut dyn Transaction, state: &PartyState, now_ms: u64) -> Result<Changed> {
+    let party = state.row.id;
+    let everybody: Vec<IdentityKey> = state.members().map(|seat| seat.identity_key).collect();
+    tx.append_revocation(party, state.row.epoch + 1, &everybody, now_ms)
+        .await?;
+    tx.delete_party(party).await?;
+    let events = vec![(state.row.seq + 1, PartyEvent::Deleted)];
+    Ok(Changed { party, events })
 }

@@ -4,21 +4,26 @@ mod create;
 mod leave;
 mod read;
 mod redeem;
+mod revoke;
+mod secret;
 mod update;
 mod upkeep;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use lanrage_shared::ids::{DeviceId, PartyId};
 use lanrage_shared::stream::PartyEvent;
 
 pub use self::create::{Created, Founding, NewInviteRow};
-pub use self::read::Replay;
+pub use self::leave::{MAX_BANS, Removal};
+pub use self::read::{Missed, Replay};
 pub use self::redeem::{Admit, Redeemed, Redemption};
+pub use self::secret::NewSecretRow;
 pub use self::update::Patch;
 use crate::database::{Database, Transaction};
 use crate::error::{Refusal, Result, StoreError};
-use crate::rows::{PartyRow, PartyState};
+use crate::rows::{PartyRow, PartyState, SeatRow};
 
 /// Events kept per party. An agent that missed more gets a snapshot: cheaper than the gap from about here on.
 pub const EVENTS_KEPT: u64 = 1000;
@@ -84,14 +89,24 @@ async fn lock(tx: &mut dyn Transaction, party: PartyId) -> Result<PartyState> {
 }
 
 /// Refuses whoever is not the party's host. A device that is not a member does not learn that the party exists.
-fn require_host(state: &PartyState, device: DeviceId) -> Result<()> {
+fn require_host(state: &PartyState, device: DeviceId) -> Result<&SeatRow> {
     let seat = state.member_of(device).ok_or(StoreError::NotFound)?;
     if seat.number == state.row.host {
-        Ok(())
+        Ok(seat)
     } else {
         Err(StoreError::NotHost {
             host: state.host_name(),
         })
+    }
+}
+
+/// Refuses a change that is meant for another version of the party.
+fn require_version(state: &PartyState, expected: u64) -> Result<()> {
+    let current_version = state.row.version;
+    if current_version == expected {
+        Ok(())
+    } else {
+        Err(StoreError::Conflict { current_version })
     }
 }
 
@@ -105,13 +120,25 @@ async fn record(
     let mut numbered = Vec::with_capacity(events.len());
     for event in events {
         row.seq += 1;
-        let json = serde_json::to_string(&event).map_err(|error| StoreError::Internal(error.to_string()))?;
+        let json =
+            serde_json::to_string(&as_logged(&event)).map_err(|error| StoreError::Internal(error.to_string()))?;
         tx.append_event(row.id, row.seq, &json, now_ms).await?;
         numbered.push((row.seq, event));
     }
     tx.drop_events(row.id, row.seq.saturating_sub(EVENTS_KEPT)).await?;
     tx.save_party(row).await?;
     Ok(numbered)
+}
+
+/// The event as the log has it: secrets are kept for their members instead, and only while they are members.
+fn as_logged(event: &PartyEvent) -> Cow<'_, PartyEvent> {
+    match event {
+        PartyEvent::SecretChanged { epoch, .. } => Cow::Owned(PartyEvent::SecretChanged {
+            epoch: *epoch,
+            secrets: Vec::new(),
+        }),
+        other => Cow::Borrowed(other),
+    }
 }
 
 /// Refuses a device that is in as many parties as it may be.

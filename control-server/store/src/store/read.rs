@@ -1,5 +1,6 @@
 //! Reading.
 
+use lanrage_shared::api::secret::SealedSecret;
 use lanrage_shared::ids::{DeviceId, PartyId};
 use lanrage_shared::stream::PartyEvent;
 
@@ -14,6 +15,18 @@ pub enum Replay {
     Events(Vec<(u64, PartyEvent)>),
     /// The party as it is: the agent knows nothing, too little, or what this database never knew.
     Snapshot,
+}
+
+/// What an agent missed, and the party as it is now; all as of one moment.
+#[derive(Debug, Clone)]
+pub struct Missed {
+    pub state: PartyState,
+    /// Secrets in it are those to the asking member.
+    pub replay: Replay,
+    /// Secrets to the asking member that it does not have, oldest first: the ones for a snapshot.
+    pub secrets: Vec<SealedSecret>,
+    /// Secrets are still kept that it has.
+    pub keeps_opened: bool,
 }
 
 impl Store {
@@ -60,8 +73,14 @@ impl Store {
         }
     }
 
-    /// The party as it is now, and what an agent missed that knows everything up to `since`; both as of one moment.
-    pub async fn replay(&self, party: PartyId, since: Option<u64>) -> Result<(PartyState, Replay)> {
+    /// What the agent of `device` missed that knows everything up to `since` and the party secret of `secret_epoch`.
+    pub async fn replay(
+        &self,
+        party: PartyId,
+        device: DeviceId,
+        since: Option<u64>,
+        secret_epoch: u32,
+    ) -> Result<Missed> {
         let mut tx = self.database.read().await?;
         let row = tx.party(party).await?.ok_or(StoreError::NotFound)?;
         let seats = tx.seats(party).await?;
@@ -71,8 +90,38 @@ impl Store {
             }
             _ => Replay::Snapshot,
         };
+        let state = PartyState { row, seats };
+        let kept = match state.member_of(device) {
+            Some(me) => tx.secrets_for(party, me.number).await?,
+            None => Vec::new(),
+        };
         tx.commit().await?;
-        Ok((PartyState { row, seats }, replay))
+        let (opened, secrets): (Vec<_>, Vec<_>) = kept.into_iter().partition(|secret| secret.epoch <= secret_epoch);
+        Ok(Missed {
+            replay: with_secrets(replay, &secrets),
+            state,
+            secrets,
+            keeps_opened: !opened.is_empty(),
+        })
+    }
+}
+
+/// Puts each secret into the event it came with. When one came before these events, they do not bring the agent up to date.
+fn with_secrets(replay: Replay, secrets: &[SealedSecret]) -> Replay {
+    let Replay::Events(mut events) = replay else {
+        return Replay::Snapshot;
+    };
+    let mut placed = 0;
+    for (_, event) in &mut events {
+        if let PartyEvent::SecretChanged { epoch, secrets: own } = event {
+            own.extend(secrets.iter().filter(|secret| secret.epoch == *epoch).cloned());
+            placed += own.len();
+        }
+    }
+    if placed == secrets.len() {
+        Replay::Events(events)
+    } else {
+        Replay::Snapshot
     }
 }
 

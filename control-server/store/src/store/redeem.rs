@@ -51,6 +51,9 @@ impl Store {
             Err(StoreError::NotFound) => return Err(Refusal::InviteUnknown.into()),
             outcome => outcome?,
         };
+        if invite.secret_epoch < state.row.secret_epoch {
+            return Err(Refusal::InviteEnded.into());
+        }
         let (me, events) = match state.member_of(redemption.device).cloned() {
             Some(seat) => come_back(&mut *tx, &mut state, seat, redemption).await?,
             None => join(&mut *tx, &mut state, &invite, redemption, admit).await?,
@@ -82,6 +85,8 @@ async fn come_back(
         return Ok((number, Vec::new()));
     }
     require_own_key(state, redemption)?;
+    // What was sealed to the former key is of no use; the invite leads to the newest secret.
+    tx.drop_secrets_for(state.row.id, number, u32::MAX).await?;
     seat.name = name;
     seat.device_key = redemption.device_key;
     tx.save_seat(state.row.id, &seat).await?;
@@ -97,6 +102,15 @@ async fn join(
     redemption: &Redemption,
     admit: Admit<'_>,
 ) -> Result<(MemberId, Vec<PartyEvent>)> {
+    if tx
+        .bans(state.row.id)
+        .await?
+        .iter()
+        .any(|ban| ban.device == redemption.device)
+    {
+        let party = state.row.name.clone();
+        return Err(Refusal::Banned { party }.into());
+    }
     if !tx.use_invite(invite.id, redemption.now_ms).await? {
         let expired = invite.expires_at_ms <= redemption.now_ms;
         return Err(if expired {

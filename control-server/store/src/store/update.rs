@@ -4,8 +4,9 @@ use lanrage_shared::ids::{DeviceId, PartyId};
 use lanrage_shared::names::PartyName;
 use lanrage_shared::stream::PartyEvent;
 
-use super::{Changed, Store, lock, record, require_host, retry};
-use crate::error::{Result, StoreError};
+use super::leave::end_party;
+use super::{Changed, Store, lock, record, require_host, require_version, retry};
+use crate::error::Result;
 use crate::rows::PartyState;
 
 /// New settings; absent ones stay.
@@ -40,11 +41,7 @@ impl Store {
         let mut tx = self.database.write().await?;
         let mut state = lock(&mut *tx, party).await?;
         require_host(&state, device)?;
-        if state.row.version != expected {
-            return Err(StoreError::Conflict {
-                current_version: state.row.version,
-            });
-        }
+        require_version(&state, expected)?;
         let row = &mut state.row;
         if let Some(name) = &patch.name {
             row.name = name.clone();
@@ -59,17 +56,16 @@ impl Store {
     }
 
     /// Ends a party that `device` is the host of, with everything that belongs to it.
-    pub async fn delete_party(&self, party: PartyId, device: DeviceId) -> Result<Changed> {
-        retry!(self.try_delete_party(party, device))
+    pub async fn delete_party(&self, party: PartyId, device: DeviceId, now_ms: u64) -> Result<Changed> {
+        retry!(self.try_delete_party(party, device, now_ms))
     }
 
-    async fn try_delete_party(&self, party: PartyId, device: DeviceId) -> Result<Changed> {
+    async fn try_delete_party(&self, party: PartyId, device: DeviceId, now_ms: u64) -> Result<Changed> {
         let mut tx = self.database.write().await?;
         let state = lock(&mut *tx, party).await?;
         require_host(&state, device)?;
-        tx.delete_party(party).await?;
+        let changed = end_party(&mut *tx, &state, now_ms).await?;
         tx.commit().await?;
-        let events = vec![(state.row.seq + 1, PartyEvent::Deleted)];
-        Ok(Changed { party, events })
+        Ok(changed)
     }
 }

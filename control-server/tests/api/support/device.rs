@@ -3,11 +3,13 @@
 use data_encoding::BASE64URL_NOPAD;
 use lanrage_shared::api::auth::{Challenge, ChallengeRequest, TokenRequest, TokenResponse};
 use lanrage_shared::api::invite::{NewInvite, RedeemInvite};
-use lanrage_shared::api::party::{CreateParty, Joined};
-use lanrage_shared::ids::{DeviceId, PartyId};
+use lanrage_shared::api::party::{CreateParty, Joined, Party, RemoveMember};
+use lanrage_shared::api::secret::{NewSecret, ResealedInvite, SealedSecret, SecretFor};
+use lanrage_shared::ids::{DeviceId, MemberId, PartyId};
 use lanrage_shared::invite::{CODE_ENTROPY, InviteCode};
 use lanrage_shared::keys::{DeviceSecret, IdentitySecret, PartySecret, token_proof};
-use lanrage_shared::seal::NONCE_LEN;
+use lanrage_shared::pair::PairKeys;
+use lanrage_shared::seal::{CannotOpen, NONCE_LEN};
 
 use super::{Answer, Request, Stream, Target, TestServer};
 
@@ -140,9 +142,58 @@ impl Device {
             .await
     }
 
+    /// Removes a member of the party as it is in `party`.
+    pub async fn remove(&self, party: &Party, member: MemberId, ban: bool) -> Answer {
+        let path = format!("/v1/parties/{}/members/{member}/remove", party.id);
+        let request = Request::new("POST", path).header("if-match", format!("\"{}\"", party.version));
+        self.send(request.json(&RemoveMember { ban })).await
+    }
+
+    /// Gives the party as it is in `party` a new secret.
+    pub async fn renew(&self, party: &Party, new: &NewSecret) -> Answer {
+        let request = Request::new("PUT", format!("/v1/parties/{}/secret", party.id));
+        let request = request.header("if-match", format!("\"{}\"", party.version));
+        self.send(request.json(new)).await
+    }
+
+    /// The secret of the party's epoch, sealed to every other member with the keys that follow from the `former` one.
+    pub fn seal(&self, party: &Party, former: &PartySecret, next: &PartySecret, codes: &[&Code]) -> NewSecret {
+        let others = party.members.iter().filter(|member| member.device != self.id());
+        let secrets = others.map(|member| {
+            let keys = PairKeys::derive(former, &self.secret, &member.device_key);
+            SecretFor {
+                to: member.id,
+                sealed: keys.seal_secret(next, party.epoch, [u8::try_from(member.id.0).unwrap(); NONCE_LEN]),
+            }
+        });
+        let invites = codes.iter().map(|code| ResealedInvite {
+            auth_hash: BASE64URL_NOPAD.encode(&code.code.auth().hash()),
+            sealed_secret: BASE64URL_NOPAD.encode(&code.code.seal(next, [8; NONCE_LEN])),
+        });
+        NewSecret {
+            epoch: party.epoch,
+            secrets: secrets.collect(),
+            invites: invites.collect(),
+        }
+    }
+
+    /// What another member sealed to this one.
+    pub fn open(&self, sealed: &SealedSecret, former: &PartySecret) -> Result<PartySecret, CannotOpen> {
+        PairKeys::derive(former, &self.secret, &sealed.from_key).open_secret(&sealed.sealed, sealed.epoch)
+    }
+
+    pub async fn party(&self, id: PartyId) -> Party {
+        self.get(format!("/v1/parties/{id}")).await.ok()
+    }
+
+    pub async fn relay_tokens(&self, id: PartyId) -> Answer {
+        self.send(Request::new("POST", format!("/v1/parties/{id}/relay-tokens")))
+            .await
+    }
+
     /// Opens the stream and says hello.
     pub async fn stream(&self, party: PartyId, since: Option<u64>) -> Stream {
-        Stream::open(self, party, since).await
+        Stream::open(self, party, since, 1).await
     }
 }
 

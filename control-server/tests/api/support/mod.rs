@@ -2,6 +2,7 @@
 
 mod device;
 mod http;
+mod relay;
 mod stream;
 
 use std::net::SocketAddr;
@@ -12,9 +13,10 @@ use std::time::Duration;
 use lanrage_control::app::App;
 use lanrage_control::clock::Clock;
 use lanrage_control::config::LimitsConfig;
+use lanrage_control::relays::RegisterToken;
 use lanrage_control::server::{Parts, Server};
 use lanrage_control::tls::ServerIdentity;
-use lanrage_shared::api::party::{Services, StunServer};
+use lanrage_shared::api::party::StunServer;
 use lanrage_shared::ids::Pin;
 use lanrage_store::Store;
 use lanrage_store_sqlite::SqliteDatabase;
@@ -24,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::device::{Code, Device, party};
 pub use self::http::{Answer, Request, Target, connect};
+pub use self::relay::Relay;
 pub use self::stream::Stream;
 
 /// Longest anything in a test may take.
@@ -35,6 +38,10 @@ pub struct TestClock(AtomicU64);
 impl Clock for TestClock {
     fn now_ms(&self) -> u64 {
         self.0.load(Ordering::SeqCst)
+    }
+
+    fn uptime_ms(&self) -> u64 {
+        self.now_ms()
     }
 }
 
@@ -79,15 +86,14 @@ impl TestServer {
             port: 3478,
             second_port: 3479,
         };
+        let register_token = RegisterToken::open(dir.path()).unwrap();
         let server = Server::bind(Parts {
             listen: Some("127.0.0.1:0".parse().unwrap()),
             identity,
             store: Store::new(database),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
-            services: Services {
-                stun: vec![stun],
-                relays: vec![],
-            },
+            stun: vec![stun],
+            register_token,
             limits,
         })
         .await

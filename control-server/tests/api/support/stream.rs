@@ -3,6 +3,8 @@
 use futures_util::{SinkExt, StreamExt};
 use lanrage_shared::api::error::ErrorCode;
 use lanrage_shared::api::party::Party;
+use lanrage_shared::api::relay::Relay;
+use lanrage_shared::api::secret::SealedSecret;
 use lanrage_shared::ids::{MemberId, PartyId};
 use lanrage_shared::stream::{ClientMessage, PartyEvent, ServerMessage};
 use tokio::net::TcpStream;
@@ -34,15 +36,14 @@ impl Stream {
         }
     }
 
-    pub async fn open(device: &Device, party: PartyId, since: Option<u64>) -> Self {
+    pub async fn open(device: &Device, party: PartyId, since: Option<u64>, secret_epoch: u32) -> Self {
         let mut stream = Self::connect(device).await;
-        stream
-            .say(&ClientMessage::Hello {
-                party,
-                since,
-                secret_epoch: 1,
-            })
-            .await;
+        let hello = ClientMessage::Hello {
+            party,
+            since,
+            secret_epoch,
+        };
+        stream.say(&hello).await;
         stream
     }
 
@@ -105,6 +106,35 @@ impl Stream {
             ServerMessage::Snapshot { seq, party, .. } => (seq, party),
             other => panic!("not a snapshot: {other:?}"),
         }
+    }
+
+    /// The secrets of a snapshot, which must be next.
+    pub async fn secrets(&mut self) -> Vec<SealedSecret> {
+        match self.next().await {
+            ServerMessage::Snapshot { secrets, .. } => secrets,
+            other => panic!("not a snapshot: {other:?}"),
+        }
+    }
+
+    /// Skips to the next change of the party's secret.
+    pub async fn new_secret(&mut self) -> (u32, Vec<SealedSecret>) {
+        self.find(|message| match message {
+            ServerMessage::Event {
+                event: PartyEvent::SecretChanged { epoch, secrets },
+                ..
+            } => Some((epoch, secrets)),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Skips to the next news of the operator's services.
+    pub async fn relays(&mut self) -> Vec<Relay> {
+        self.find(|message| match message {
+            ServerMessage::Services { services } => Some(services.relays),
+            _ => None,
+        })
+        .await
     }
 
     pub async fn event(&mut self) -> (u64, PartyEvent) {

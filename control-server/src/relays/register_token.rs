@@ -1,0 +1,137 @@
+//! What a relay has to show to be taken for one of the operator's: a secret in a file of the data directory.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use data_encoding::BASE64URL_NOPAD;
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+use tempfile::NamedTempFile;
+
+const FILE: &str = "relay-token";
+
+/// Why there is no token.
+#[derive(Debug, thiserror::Error)]
+pub enum RegisterTokenError {
+    #[error(
+        "{file} cannot be read ({why}): make it readable, or draw another token with `lanrage-control relay-token --renew`"
+    )]
+    Unreadable { file: PathBuf, why: io::Error },
+    #[error("{file} holds no token: draw another one with `lanrage-control relay-token --renew`")]
+    Empty { file: PathBuf },
+    #[error("{file} cannot be written ({why}): make its directory writable")]
+    Unwritable { file: PathBuf, why: io::Error },
+}
+
+/// The token, as the file has it now: a renewed one counts at once, without a restart.
+#[derive(Debug, Clone)]
+pub struct RegisterToken {
+    file: PathBuf,
+}
+
+impl RegisterToken {
+    /// The token of a data directory; drawn when there is none yet.
+    pub fn open(data_dir: &Path) -> Result<Self, RegisterTokenError> {
+        let this = Self {
+            file: data_dir.join(FILE),
+        };
+        match this.read() {
+            Err(RegisterTokenError::Unreadable { why, .. }) if why.kind() == io::ErrorKind::NotFound => this.renew()?,
+            outcome => drop(outcome?),
+        }
+        Ok(this)
+    }
+
+    /// The token of a data directory that a server has run on; only looked at.
+    pub fn of_server(data_dir: &Path) -> Self {
+        Self {
+            file: data_dir.join(FILE),
+        }
+    }
+
+    /// Draws another token. The former one is worth nothing from now on.
+    pub fn renew(&self) -> Result<(), RegisterTokenError> {
+        let token = BASE64URL_NOPAD.encode(&rand::random::<[u8; 32]>());
+        let dir = self.file.parent().unwrap_or(Path::new("."));
+        // A temporary file is its owner's only; it replaces the former one whole.
+        let written = NamedTempFile::new_in(dir).and_then(|mut file| {
+            writeln!(file, "{token}")?;
+            file.as_file().sync_all()?;
+            file.persist(&self.file).map_err(|error| error.error)
+        });
+        written.map(drop).map_err(|why| RegisterTokenError::Unwritable {
+            file: self.file.clone(),
+            why,
+        })
+    }
+
+    /// The token's text. Only for the operator's eyes.
+    pub fn read(&self) -> Result<String, RegisterTokenError> {
+        let file = || self.file.clone();
+        let text =
+            fs::read_to_string(&self.file).map_err(|why| RegisterTokenError::Unreadable { file: file(), why })?;
+        match text.trim() {
+            "" => Err(RegisterTokenError::Empty { file: file() }),
+            token => Ok(token.to_owned()),
+        }
+    }
+
+    /// Whether `shown` is the token. Takes as long for a token that is nearly right as for any other.
+    pub fn accepts(&self, shown: &str) -> Result<bool, RegisterTokenError> {
+        let token = self.read()?;
+        // Digests under a key nobody else has: what their comparison takes says nothing about the texts.
+        let key = rand::random::<[u8; 32]>();
+        let digest = |text: &str| -> Hmac<Sha256> {
+            #[expect(clippy::expect_used, reason = "HMAC takes a key of any length")]
+            let mac = Hmac::<Sha256>::new_from_slice(&key).expect("32 bytes are a key");
+            mac.chain_update(text)
+        };
+        let expected = digest(&token).finalize().into_bytes();
+        Ok(digest(shown).verify_slice(&expected).is_ok())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn the_token_is_drawn_once_and_its_owners_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let token = RegisterToken::open(dir.path()).unwrap();
+        let text = token.read().unwrap();
+        assert_eq!(text.len(), 43);
+        assert_eq!(RegisterToken::open(dir.path()).unwrap().read().unwrap(), text);
+        let mode = fs::metadata(dir.path().join(FILE)).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600);
+    }
+
+    #[test]
+    fn only_the_token_as_it_is_now_is_accepted() {
+        let dir = tempfile::tempdir().unwrap();
+        let token = RegisterToken::open(dir.path()).unwrap();
+        let first = token.read().unwrap();
+        assert!(token.accepts(&first).unwrap());
+        for wrong in ["", "x", &first[1..], &format!("{first}A")] {
+            assert!(!token.accepts(wrong).unwrap(), "{wrong}");
+        }
+        token.renew().unwrap();
+        assert!(!token.accepts(&first).unwrap());
+        assert!(token.accepts(&token.read().unwrap()).unwrap());
+    }
+
+    #[test]
+    fn an_empty_file_admits_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(FILE), "\n").unwrap();
+        let token = RegisterToken::of_server(dir.path());
+        assert!(matches!(token.accepts(""), Err(RegisterTokenError::Empty { .. })));
+        assert!(matches!(
+            RegisterToken::open(dir.path()),
+            Err(RegisterTokenError::Empty { .. })
+        ));
+    }
+}

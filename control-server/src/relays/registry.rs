@@ -1,0 +1,354 @@
+//! Which relays members are offered. No IO: the time, in milliseconds of a clock that never jumps, is a parameter.
+
+use std::collections::BTreeMap;
+
+use lanrage_shared::api::relay::{RELAY_STALE_S, Relay, RelayHealth, RelayMessage};
+use lanrage_shared::ids::{Pin, RelayId};
+use lanrage_shared::invite::host_port;
+use tokio_util::sync::CancellationToken;
+
+/// Relays of one server: a member gets a token for each.
+pub const MAX_RELAYS: usize = 64;
+/// A load is told anew when it differs from the one told by this many points: members choose by tens of percent, and a report
+/// comes every few seconds.
+const LOAD_STEP: u8 = 10;
+/// Characters of a region's name.
+const MAX_REGION: usize = 32;
+
+/// Tells a relay's links apart; grows.
+pub(super) type LinkId = u64;
+
+/// Why a sound registration is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RegisterError {
+    #[error("this server has {MAX_RELAYS} relays already: stop one first")]
+    TooMany,
+    #[error("the relay inside the control server has this name: choose another one with --name")]
+    NameTaken,
+}
+
+/// Where a relay runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// In this process: it is there as long as this process is, and nobody takes its place.
+    Own,
+    /// Somewhere else, with a link.
+    Linked,
+}
+
+/// What a relay says of itself, sound.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registration {
+    pub id: RelayId,
+    pub region: String,
+    pub host: Option<String>,
+    pub port: u16,
+    pub pin: Pin,
+}
+
+/// A registration that no relay of ours makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unsound {
+    #[error("the first message must be register")]
+    NotRegister,
+    #[error("a region is 1 to {MAX_REGION} letters, digits, dots and hyphens, like eu-west")]
+    Region,
+    #[error("the relay's public address must be a name or an address without a port")]
+    Host,
+    #[error("the relay's port must be a number from 1 to 65535")]
+    Port,
+}
+
+impl Registration {
+    /// Reads the first message of a link: the registration, and the last revocation that the relay knows.
+    pub fn read(message: RelayMessage) -> Result<(Self, u64), Unsound> {
+        let RelayMessage::Register {
+            id,
+            region,
+            host,
+            port,
+            pin,
+            since,
+            ..
+        } = message
+        else {
+            return Err(Unsound::NotRegister);
+        };
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+        if !(1..=MAX_REGION).contains(&region.len()) || !region.chars().all(plain) {
+            return Err(Unsound::Region);
+        }
+        if host.as_deref().is_some_and(|host| !is_host(host)) {
+            return Err(Unsound::Host);
+        }
+        if port == 0 {
+            return Err(Unsound::Port);
+        }
+        let registration = Self {
+            id,
+            region,
+            host,
+            port,
+            pin,
+        };
+        Ok((registration, since))
+    }
+}
+
+fn is_host(text: &str) -> bool {
+    let bracketed = match text.parse::<std::net::Ipv6Addr>() {
+        Ok(_) => format!("[{text}]:1"),
+        Err(_) => format!("{text}:1"),
+    };
+    host_port(&bracketed).is_ok_and(|(host, _)| host == text)
+}
+
+/// The relays, by name.
+#[derive(Debug, Default)]
+pub(super) struct Registry(BTreeMap<RelayId, Entry>);
+
+#[derive(Debug)]
+struct Entry {
+    origin: Origin,
+    link: LinkId,
+    superseded: CancellationToken,
+    /// As members were told.
+    relay: Relay,
+    heard_ms: u64,
+    draining: bool,
+    applied: u64,
+}
+
+impl Registry {
+    /// A link has begun. Gives what ends the relay's former link.
+    pub(super) fn handle_register(
+        &mut self,
+        registration: Registration,
+        origin: Origin,
+        link: LinkId,
+        superseded: CancellationToken,
+        now_ms: u64,
+    ) -> Result<Option<CancellationToken>, RegisterError> {
+        match self.0.get(&registration.id) {
+            Some(former) if former.origin == Origin::Own => return Err(RegisterError::NameTaken),
+            None if self.0.len() >= MAX_RELAYS => return Err(RegisterError::TooMany),
+            _ => {}
+        }
+        let former = self.0.remove(&registration.id);
+        let Registration {
+            id,
+            region,
+            host,
+            port,
+            pin,
+        } = registration;
+        let relay = Relay {
+            id: id.clone(),
+            region,
+            host,
+            port,
+            pin,
+            // Until it reports: a link that breaks for a moment changes nothing for members.
+            load: former.as_ref().map_or(0, |former| former.relay.load),
+        };
+        let entry = Entry {
+            origin,
+            link,
+            superseded,
+            relay,
+            heard_ms: now_ms,
+            draining: false,
+            applied: 0,
+        };
+        self.0.insert(id, entry);
+        Ok(former.map(|former| former.superseded))
+    }
+
+    pub(super) fn handle_health(&mut self, id: &RelayId, link: LinkId, health: &RelayHealth, now_ms: u64) {
+        if let Some(entry) = self.of_link(id, link) {
+            entry.heard_ms = now_ms;
+            let load = health.load.min(100);
+            if load.abs_diff(entry.relay.load) >= LOAD_STEP {
+                entry.relay.load = load;
+            }
+        }
+    }
+
+    pub(super) fn handle_applied(&mut self, id: &RelayId, link: LinkId, seq: u64) {
+        if let Some(entry) = self.of_link(id, link) {
+            entry.applied = entry.applied.max(seq);
+        }
+    }
+
+    pub(super) fn handle_draining(&mut self, id: &RelayId, link: LinkId) {
+        if let Some(entry) = self.of_link(id, link) {
+            entry.draining = true;
+        }
+    }
+
+    /// Drops relays that were silent for too long, and says which. Their links, if open, end.
+    pub(super) fn handle_timeout(&mut self, now_ms: u64) -> Vec<RelayId> {
+        let stale = |entry: &Entry| {
+            entry.origin == Origin::Linked && now_ms.saturating_sub(entry.heard_ms) > RELAY_STALE_S * 1000
+        };
+        let gone = self.0.extract_if(.., |_, entry| stale(entry));
+        gone.map(|(id, entry)| {
+            entry.superseded.cancel();
+            id
+        })
+        .collect()
+    }
+
+    /// What members are offered, by name.
+    pub(super) fn offered(&self) -> Vec<Relay> {
+        let there = self.0.values().filter(|entry| !entry.draining);
+        there.map(|entry| entry.relay.clone()).collect()
+    }
+
+    pub(super) fn applied(&self, id: &RelayId) -> Option<u64> {
+        self.0.get(id).map(|entry| entry.applied)
+    }
+
+    fn of_link(&mut self, id: &RelayId, link: LinkId) -> Option<&mut Entry> {
+        self.0.get_mut(id).filter(|entry| entry.link == link)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(region: &str, host: Option<&str>, port: u16) -> RelayMessage {
+        RelayMessage::Register {
+            id: "fra-1".parse().unwrap(),
+            region: region.into(),
+            host: host.map(Into::into),
+            port,
+            pin: Pin([1; 32]),
+            capacity: 1000,
+            since: 7,
+        }
+    }
+
+    fn registration(id: &str) -> Registration {
+        let (registration, _) = Registration::read(message("eu-west", None, 4443)).unwrap();
+        Registration {
+            id: id.parse().unwrap(),
+            ..registration
+        }
+    }
+
+    fn health(load: u8) -> RelayHealth {
+        RelayHealth {
+            load,
+            ..RelayHealth::default()
+        }
+    }
+
+    fn register(registry: &mut Registry, id: &str, link: LinkId, now_ms: u64) -> Option<CancellationToken> {
+        registry
+            .handle_register(registration(id), Origin::Linked, link, CancellationToken::new(), now_ms)
+            .unwrap()
+    }
+
+    fn loads(registry: &Registry) -> Vec<(String, u8)> {
+        let relays = registry.offered().into_iter();
+        relays.map(|relay| (relay.id.to_string(), relay.load)).collect()
+    }
+
+    #[test]
+    fn only_sound_registrations_are_taken() {
+        let read = |region: &str, host, port| Registration::read(message(region, host, port)).map(|(_, since)| since);
+        assert_eq!(read("eu-west", None, 1), Ok(7));
+        for host in ["relay.example", "192.0.2.1", "2001:db8::1"] {
+            assert_eq!(read("eu-west", Some(host), 1), Ok(7), "{host}");
+        }
+        for host in [
+            "",
+            "relay.example:4443",
+            "[2001:db8::1]",
+            "a b",
+            "a/b",
+            "relay.example#x",
+        ] {
+            assert_eq!(read("eu-west", Some(host), 1), Err(Unsound::Host), "{host}");
+        }
+        for region in ["", "eu west", "\u{1b}[2J", &"x".repeat(33)] {
+            assert_eq!(read(region, None, 1), Err(Unsound::Region), "{region:?}");
+        }
+        assert_eq!(read("eu-west", None, 0), Err(Unsound::Port));
+        let early = RelayMessage::Applied { seq: 1 };
+        assert_eq!(Registration::read(early), Err(Unsound::NotRegister));
+    }
+
+    #[test]
+    fn a_silent_relay_vanishes_and_one_that_reports_stays() {
+        let mut registry = Registry::default();
+        register(&mut registry, "fra-1", 1, 0);
+        register(&mut registry, "lon-1", 2, 0);
+        let id = "lon-1".parse().unwrap();
+        let stale_ms = RELAY_STALE_S * 1000;
+        registry.handle_health(&id, 2, &health(0), 5000);
+        assert!(registry.handle_timeout(stale_ms).is_empty());
+        assert_eq!(registry.handle_timeout(stale_ms + 1), ["fra-1".parse().unwrap()]);
+        assert_eq!(loads(&registry), [("lon-1".into(), 0)]);
+    }
+
+    #[test]
+    fn a_load_is_told_in_steps() {
+        let mut registry = Registry::default();
+        register(&mut registry, "fra-1", 1, 0);
+        let id = "fra-1".parse().unwrap();
+        let mut told = Vec::new();
+        for load in [9, 10, 19, 1, 0, 255] {
+            registry.handle_health(&id, 1, &health(load), 0);
+            told.push(loads(&registry)[0].1);
+        }
+        assert_eq!(told, [0, 10, 10, 10, 0, 100]);
+    }
+
+    #[test]
+    fn a_new_link_takes_the_place_of_the_old_one_and_keeps_what_members_know() {
+        let mut registry = Registry::default();
+        register(&mut registry, "fra-1", 1, 0);
+        let id = "fra-1".parse().unwrap();
+        registry.handle_health(&id, 1, &health(40), 0);
+        registry.handle_draining(&id, 1);
+        assert!(registry.offered().is_empty(), "who drains is not offered");
+        assert!(register(&mut registry, "fra-1", 2, 0).is_some());
+        assert_eq!(loads(&registry), [("fra-1".into(), 40)]);
+        registry.handle_draining(&id, 1);
+        registry.handle_health(&id, 1, &health(90), 0);
+        registry.handle_applied(&id, 1, 9);
+        assert_eq!(loads(&registry), [("fra-1".into(), 40)], "the old link has no say");
+        registry.handle_applied(&id, 2, 5);
+        registry.handle_applied(&id, 2, 4);
+        assert_eq!(registry.applied(&id), Some(5));
+    }
+
+    #[test]
+    fn nobody_takes_the_place_of_the_relay_in_this_process() {
+        let mut registry = Registry::default();
+        let ours = CancellationToken::new();
+        let register = |registry: &mut Registry, origin, token| {
+            let outcome = registry.handle_register(registration("main"), origin, 1, token, 0);
+            outcome.map(drop)
+        };
+        assert_eq!(register(&mut registry, Origin::Own, ours.clone()), Ok(()));
+        let other = register(&mut registry, Origin::Linked, CancellationToken::new());
+        assert_eq!(other, Err(RegisterError::NameTaken));
+        assert!(registry.handle_timeout(u64::MAX).is_empty() && !ours.is_cancelled());
+    }
+
+    #[test]
+    fn there_are_only_so_many_relays() {
+        let mut registry = Registry::default();
+        for n in 0..MAX_RELAYS {
+            register(&mut registry, &format!("r-{n}"), 1, 0);
+        }
+        let more = registry.handle_register(registration("one-more"), Origin::Linked, 1, CancellationToken::new(), 0);
+        assert_eq!(more.map(drop), Err(RegisterError::TooMany));
+        register(&mut registry, "r-3", 2, 0);
+        assert_eq!(registry.offered().len(), MAX_RELAYS);
+    }
+}

@@ -1,0 +1,31 @@
+use axum::Json;
+use axum::extract::State;
+use lanrage_shared::api::party::{Party, RemoveMember};
+use lanrage_store::Removal;
+
+use crate::app::AppState;
+use crate::error::Failure;
+use crate::extract::{Body, Device, IfMatch, MemberAt, PartyAt};
+
+/// `POST /v1/parties/{id}/members/{number}/remove`, for the host, while the party has the version of `If-Match`.
+pub async fn remove(
+    State(app): State<AppState>,
+    Device(claims): Device,
+    PartyAt(id): PartyAt,
+    MemberAt(member): MemberAt,
+    IfMatch(expected): IfMatch,
+    Body(request): Body<RemoveMember>,
+) -> Result<Json<Party>, Failure> {
+    let removal = Removal {
+        member,
+        ban: request.ban,
+    };
+    let now_ms = app.clock.now_ms();
+    let (state, changed) = app
+        .store
+        .remove_member(id, claims.sub, expected, removal, now_ms)
+        .await?;
+    tracing::debug!(party = %id, device = %claims.sub, %member, ban = request.ban, "a member was removed");
+    app.announce(&changed);
+    Ok(Json(app.party(&state)))
+}
