@@ -179,20 +179,31 @@ impl PartySession {
             match event {
                 Event::PeerAdded { member, psk, probe_tag } => {
                     let tunnel = data_plane.wireguard.tunnel(&member.device_key, Some(psk));
-                    let mut link = PeerLink::new(
+                    let link = PeerLink::new(
                         member.id,
                         member.device_key,
                         member.virtual_ip,
                         member.virtual_ip6,
                         tunnel,
                     );
-                    link.probe_tag = Some(probe_tag);
+                    link.probe_tags.lock().push(probe_tag);
                     self.links.insert(member.id, Arc::new(link));
                     members_changed = true;
                 }
                 Event::PeerRemoved { member } => {
                     self.links.remove(&member);
                     members_changed = true;
+                }
+                Event::Rekeyed {
+                    member,
+                    probe_tags,
+                    psk,
+                } => {
+                    if let Some(link) = self.links.get(&member) {
+                        *link.probe_tags.lock() = probe_tags;
+                        psk.into_iter().for_each(|psk| link.set_psk(psk));
+                        members_changed = true;
+                    }
                 }
                 Event::Path { member, path } => self.change_path(member, path, data_plane),
                 Event::Signal {
