@@ -14,7 +14,6 @@ use lanrage_control::data_dir::DataDir;
 use lanrage_control::relays::{OwnRelay, RegisterToken};
 use lanrage_control::server::{Parts, Server};
 use lanrage_control::tls::ServerIdentity;
-use lanrage_relay::config::LimitsSection;
 use lanrage_relay::relay::{BindError, RelayServer, RelaySettings};
 use lanrage_relay::stun::{StunConfig, StunServer};
 use lanrage_shared::api::party::StunServer as StunAddress;
@@ -194,7 +193,7 @@ fn bind_relay(config: &Config, identity: &ServerIdentity) -> Result<RelayServer>
         id: config.services.relay_name.clone(),
         listen_addresses: Vec::new(),
         port: config.services.relay_port,
-        limits: (&LimitsSection::default()).into(),
+        limits: (&config.relay_limits).into(),
     };
     RelayServer::bind(settings, identity).map_err(|error| match error {
         BindError::PortTaken { port, protocol } => anyhow!(
