@@ -7,7 +7,7 @@ mod services;
 
 use std::path::{Path, PathBuf};
 
-use lanrage_relay::config::LimitsSection as RelayLimits;
+pub use lanrage_relay::config::LimitsSection as RelayLimits;
 use serde::Deserialize;
 
 pub use self::database::{DatabaseConfig, DatabaseKind, DatabaseUrl};
