@@ -5,17 +5,15 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use clap::Parser;
 use lanrage_control::cli::{Cli, Command};
 use lanrage_control::clock::SystemClock;
 use lanrage_control::config::{Config, DatabaseKind};
 use lanrage_control::data_dir::DataDir;
-use lanrage_control::relays::{OwnRelay, RegisterToken};
+use lanrage_control::relays::{self, OwnRelay, RegisterToken};
 use lanrage_control::server::{Parts, Server};
 use lanrage_control::tls::ServerIdentity;
-use lanrage_relay::config::LimitsSection;
-use lanrage_relay::relay::{BindError, RelayServer, RelaySettings};
 use lanrage_relay::stun::{StunConfig, StunServer};
 use lanrage_shared::api::party::StunServer as StunAddress;
 use lanrage_shared::invite::{ServerLink, host_port};
@@ -98,7 +96,7 @@ async fn serve(config: &Config) -> Result<()> {
     let relay = config
         .services
         .with_relay
-        .then(|| bind_relay(config, &identity))
+        .then(|| relays::bind(&config.services, &config.relay_limits, &identity))
         .transpose()?;
     let pin = identity.pin;
     let parts = Parts {
@@ -187,21 +185,6 @@ fn public_address(text: &str) -> Result<(String, u16)> {
         bail!("the public address is HOST:PORT without {scheme}://: pass --public-address {rest}");
     }
     host_port(text).with_context(|| format!("the public address {text:?} is not HOST:PORT"))
-}
-
-fn bind_relay(config: &Config, identity: &ServerIdentity) -> Result<RelayServer> {
-    let settings = RelaySettings {
-        id: config.services.relay_name.clone(),
-        listen_addresses: Vec::new(),
-        port: config.services.relay_port,
-        limits: (&LimitsSection::default()).into(),
-    };
-    RelayServer::bind(settings, identity).map_err(|error| match error {
-        BindError::PortTaken { port, protocol } => anyhow!(
-            "port {port} is taken by another program for {protocol}: stop that program or choose another port with --relay-port"
-        ),
-        error => anyhow!(error).context("the relay cannot start"),
-    })
 }
 
 fn stun_config(config: &Config) -> StunConfig {

@@ -7,6 +7,7 @@ mod services;
 
 use std::path::{Path, PathBuf};
 
+pub use lanrage_relay::config::LimitsSection as RelayLimits;
 use serde::Deserialize;
 
 pub use self::database::{DatabaseConfig, DatabaseKind, DatabaseUrl};
@@ -25,6 +26,8 @@ pub struct Config {
     pub database: DatabaseConfig,
     pub services: ServicesConfig,
     pub limits: LimitsConfig,
+    /// What members may use of the relay in this process.
+    pub relay_limits: RelayLimits,
 }
 
 /// A configuration file that cannot be used.

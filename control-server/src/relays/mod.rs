@@ -17,7 +17,7 @@ use lanrage_shared::ids::RelayId;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-pub use self::own::{OwnRelay, OwnRelayError};
+pub use self::own::{OwnRelay, OwnRelayError, bind};
 pub use self::register_token::{RegisterToken, RegisterTokenError};
 use self::registry::{LinkId, Origin, Registry};
 pub use self::registry::{MAX_RELAYS, RegisterError, Registration, Unsound};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lanrage_relay::relay::{RelayHandle, RelayServer};
+use lanrage_relay::relay::{BindError, RelayHandle, RelayServer, RelaySettings};
 use lanrage_shared::ids::Pin;
 use lanrage_store::StoreError;
 use tokio::time::{MissedTickBehavior, interval};
@@ -11,19 +11,45 @@ use tokio_util::sync::CancellationToken;
 
 use super::{RegisterError, Registration, RelaySeat, Revocations};
 use crate::app::App;
+use crate::config::{RelayLimits, ServicesConfig};
+use crate::tls::ServerIdentity;
 
 /// As often as relays elsewhere report.
 const REPORT_EVERY: Duration = Duration::from_secs(5);
 /// How long members have to move to another relay before the server stops.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// Why the relay in this process is not offered.
+/// Why there is no relay in this process.
 #[derive(Debug, thiserror::Error)]
 pub enum OwnRelayError {
+    #[error(
+        "port {port} is taken by another program for {protocol}: stop that program or choose another port with --relay-port"
+    )]
+    PortTaken { port: u16, protocol: &'static str },
+    #[error("the relay cannot start: {0}")]
+    Bind(BindError),
     #[error(transparent)]
     Register(#[from] RegisterError),
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// Binds the relay's sockets. It shows the control server's own certificate.
+pub fn bind(
+    services: &ServicesConfig,
+    limits: &RelayLimits,
+    identity: &ServerIdentity,
+) -> Result<RelayServer, OwnRelayError> {
+    let settings = RelaySettings {
+        id: services.relay_name.clone(),
+        listen_addresses: Vec::new(),
+        port: services.relay_port,
+        limits: limits.into(),
+    };
+    RelayServer::bind(settings, identity).map_err(|error| match error {
+        BindError::PortTaken { port, protocol } => OwnRelayError::PortTaken { port, protocol },
+        error => OwnRelayError::Bind(error),
+    })
 }
 
 /// The relay in this process, registered and told what was revoked.

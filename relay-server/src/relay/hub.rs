@@ -56,19 +56,22 @@ impl Hub {
         }
     }
 
-    /// A hello came on a port. Gives the session and when it ends.
+    /// A hello came on a port. Its welcome is the first the port says.
     pub(super) fn admit(
         self: &Arc<Self>,
         hello: &Hello,
         exported: &[u8; 32],
         port: &Arc<Port>,
-    ) -> Result<(Seated, u64), Refusal> {
+    ) -> Result<Seated, Refusal> {
         let admitted = self
             .relay
             .admit(hello, exported, Arc::clone(port), Instant::now())
             .inspect_err(|refusal| self.handshakes.count(Outcome::Refused(*refusal)))?;
         self.handshakes.count(Outcome::Welcomed);
         port.seat(admitted.session.clone());
+        port.say(FromRelay::Welcome {
+            expires_at: admitted.expires_at,
+        });
         self.ports.lock().insert(admitted.session.id(), Arc::clone(port));
         if let Some(older) = admitted.replaced {
             older.end(ApiError::new(
@@ -78,12 +81,11 @@ impl Hub {
         }
         let (party, member) = admitted.session.member();
         tracing::debug!(%party, %member, "a member has connected");
-        let seated = Seated {
+        Ok(Seated {
             hub: Arc::clone(self),
             session: admitted.session,
             port: Arc::clone(port),
-        };
-        Ok((seated, admitted.expires_at))
+        })
     }
 
     /// A control message came. Gives the answer; a refusal ends the session.

@@ -67,7 +67,7 @@ async fn serve(incoming: Incoming, place: Place, hub: Arc<Hub>) {
     let (control, to_say) = mpsc::channel(CONTROL_QUEUE);
     let link = Link::Quic(connection.clone());
     let port = Arc::new(Port::new(link, control, hub.relay.counters()));
-    let (seated, expires_at) = match hub.admit(&hello, &exported, &port) {
+    let seated = match hub.admit(&hello, &exported, &port) {
         Ok(admitted) => admitted,
         Err(refusal) => {
             goodbye(&connection, &mut send, refusal.to_api_error()).await;
@@ -85,7 +85,6 @@ async fn serve(incoming: Incoming, place: Place, hub: Arc<Hub>) {
             to_say,
             seated,
         },
-        expires_at,
         Arc::clone(&hub),
     ));
     // Alone in its task: a frame wakes this and nothing else. What ends the session closes the connection.
@@ -108,7 +107,7 @@ struct Attended {
 }
 
 /// Keeps the control channel and pumps what waits, until either side ends the session.
-async fn attend(attended: Attended, expires_at: u64, hub: Arc<Hub>) {
+async fn attend(attended: Attended, hub: Arc<Hub>) {
     let Attended {
         connection,
         exported,
@@ -117,7 +116,6 @@ async fn attend(attended: Attended, expires_at: u64, hub: Arc<Hub>) {
         to_say,
         seated,
     } = attended;
-    seated.port.say(FromRelay::Welcome { expires_at });
     let goodbye_for = tokio::select! {
         reason = seated.port.ended() => reason,
         () = seated.port.pump(&hub.egress) => None,

@@ -88,9 +88,8 @@ async fn serve(stream: TcpStream, tls: TlsAcceptor, place: Place, hub: Arc<Hub>,
     let port = Arc::new(Port::new(Link::Tcp(queue.clone()), control, hub.relay.counters()));
     let goodbye = match hub.admit(&hello, &exported, &port) {
         Err(refusal) => Some(refusal.to_api_error()),
-        Ok((seated, expires_at)) => {
+        Ok(seated) => {
             drop(place);
-            port.say(FromRelay::Welcome { expires_at });
             tokio::select! {
                 () = read(&mut frames, &exported, &hub, &seated) => None,
                 reason = port.ended() => reason,

@@ -111,7 +111,7 @@ async fn a_renewed_session_outlives_its_first_token() {
     let relay = TestRelay::start().await;
     for transport in BOTH {
         let short = RelayClaims {
-            exp: now_s() + 2,
+            exp: now_s() + 3,
             ..relay.claims(party(1), 1)
         };
         let mut renewed = Member(relay.connect(transport, &relay.credentials(&short)).await.unwrap());
@@ -120,7 +120,7 @@ async fn a_renewed_session_outlives_its_first_token() {
                 .connect(
                     transport,
                     &relay.credentials(&RelayClaims {
-                        exp: now_s() + 2,
+                        exp: now_s() + 3,
                         ..relay.claims(party(1), 2)
                     }),
                 )

@@ -8,6 +8,8 @@ use lanrage_relay_core::relay::{DropReason, Limits};
 use lanrage_shared::ids::MemberId;
 use lanrage_shared::wire::relay::{MAX_PAYLOAD, NoticeReason};
 
+use tokio::time::timeout;
+
 use crate::support::*;
 
 #[tokio::test]
@@ -99,13 +101,16 @@ async fn a_receiver_that_stands_still_loses_the_oldest_and_holds_up_nobody() {
     let mut stuck = relay.member(Transport::Tcp, party(1), 2).await;
     let mut other = relay.member(Transport::Quic, party(1), 3).await;
     let counters = relay.handle.counters();
+    let mut heard = 0;
     // More than the system's own buffers take.
     while counters.dropped(DropReason::Stale) + counters.dropped(DropReason::QueueFull) == 0 {
         for _ in 0..20 {
             one.send(2, &[1; 1200]);
         }
-        one.reaches(&mut other, 3, b"next").await;
+        one.send(3, b"next");
+        heard += usize::from(timeout(Duration::from_secs(1), other.packet()).await.is_ok());
     }
+    assert!(heard > 0);
     one.send(2, b"last");
     // It comes back and gets what is newest.
     let mut last = stuck.packet().await.1;
@@ -113,4 +118,38 @@ async fn a_receiver_that_stands_still_loses_the_oldest_and_holds_up_nobody() {
         last = stuck.packet().await.1;
         one.send(2, b"last");
     }
+}
+
+#[tokio::test]
+async fn a_busy_party_leaves_a_quiet_one_its_share_of_a_narrow_uplink() {
+    let relay = TestRelay::with_limits(Limits {
+        egress_bytes_per_s: 2_000_000,
+        ..Limits::default()
+    })
+    .await;
+    let busy = relay.member(Transport::Quic, party(1), 1).await;
+    let mut sink = relay.member(Transport::Quic, party(1), 2).await;
+    let quiet = relay.member(Transport::Quic, party(2), 1).await;
+    let mut other = relay.member(Transport::Quic, party(2), 2).await;
+    let flood = async {
+        loop {
+            for _ in 0..10 {
+                busy.send(2, &[0; 1000]);
+            }
+            let _ = timeout(Duration::from_millis(1), sink.event()).await;
+        }
+    };
+    let talk = async {
+        for _ in 0..100 {
+            quiet.reaches(&mut other, 2, b"move").await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::select! {
+        () = flood => {}
+        () = talk => {}
+    }
+    let counters = relay.handle.counters();
+    assert!(counters.queued() > 0, "the uplink was wide enough");
+    assert!(counters.dropped(DropReason::Stale) + counters.dropped(DropReason::QueueFull) > 0);
 }

@@ -7,7 +7,7 @@ use lanrage_store::StoreError;
 use super::open::{admit, malformed, parse};
 use crate::app::App;
 use crate::error::Failure;
-use crate::relays::{Registration, RelaySeat, Revocations};
+use crate::relays::{RegisterError, Registration, RelaySeat, Revocations};
 use crate::routes::socket::{Frame, Gone, Socket};
 
 /// After this long without an acknowledgement the operator should know, in milliseconds: members who were removed are told
@@ -34,6 +34,12 @@ impl From<StoreError> for End {
     }
 }
 
+impl From<RegisterError> for End {
+    fn from(error: RegisterError) -> Self {
+        Self::Bye(ApiError::new(ErrorCode::Forbidden, error.to_string()))
+    }
+}
+
 impl From<Failure> for End {
     fn from(failure: Failure) -> Self {
         Self::Bye(failure.error)
@@ -56,31 +62,31 @@ pub(super) async fn bye(socket: Socket, error: ApiError) {
 }
 
 /// Runs a link until it ends. The relay stays offered to members until it has been silent for too long.
-pub(super) async fn run(app: &App, shown: &str, socket: Socket, registration: Registration, since: u64) {
-    let seat = match app.relays.connect(registration, app.clock.uptime_ms()) {
-        Ok(seat) => seat,
-        Err(error) => return bye(socket, ApiError::new(ErrorCode::Forbidden, error.to_string())).await,
+pub(super) async fn run(app: &App, shown: &str, mut socket: Socket, registration: Registration, since: u64) {
+    let end = match Revocations::begin(app, since).await {
+        Ok(revocations) => {
+            let mut session = Session {
+                app,
+                shown,
+                socket: &mut socket,
+                revocations,
+                unacknowledged: None,
+            };
+            let Err(end) = session.run(registration).await;
+            end
+        }
+        Err(error) => error.into(),
     };
-    tracing::info!(relay = %seat.id, "a relay has registered");
-    let mut session = Session {
-        app,
-        shown,
-        seat: &seat,
-        socket,
-        unacknowledged: None,
-    };
-    let Err(end) = session.run(since).await;
-    tracing::info!(relay = %seat.id, "a relay's link has ended");
     if let End::Bye(error) = end {
-        bye(session.socket, error).await;
+        bye(socket, error).await;
     }
 }
 
 struct Session<'a> {
     app: &'a App,
     shown: &'a str,
-    seat: &'a RelaySeat,
-    socket: Socket,
+    socket: &'a mut Socket,
+    revocations: Revocations,
     /// The last revocation sent, and when the oldest that is not acknowledged was.
     unacknowledged: Option<(u64, u64)>,
 }
@@ -89,23 +95,31 @@ struct Session<'a> {
 type Never = std::convert::Infallible;
 
 impl Session<'_> {
-    async fn run(&mut self, since: u64) -> Result<Never, End> {
-        let (app, seat) = (self.app, self.seat);
-        let mut revocations = Revocations::begin(app, since).await?;
+    async fn run(&mut self, registration: Registration) -> Result<Never, End> {
+        let app = self.app;
         self.say(&ControlMessage::Welcome {
             token_key: app.authority.token_key(),
             server_time_ms: app.clock.now_ms(),
-            last_seq: revocations.last(),
+            last_seq: self.revocations.last(),
         })
         .await?;
-        self.pass_on(&mut revocations).await?;
+        self.pass_on().await?;
+        // Now that it has what it needs to let members in and keep others out, they may hear of it.
+        let seat = app.relays.connect(registration, app.clock.uptime_ms())?;
+        tracing::info!(relay = %seat.id, "a relay has registered");
+        let Err(end) = self.serve(&seat).await;
+        tracing::info!(relay = %seat.id, "a relay's link has ended");
+        Err(end)
+    }
+
+    async fn serve(&mut self, seat: &RelaySeat) -> Result<Never, End> {
         loop {
             tokio::select! {
-                () = app.shutdown.cancelled() => return Err(End::Bye(shutting_down())),
+                () = self.app.shutdown.cancelled() => return Err(End::Bye(shutting_down())),
                 () = seat.superseded() => return Err(End::Bye(superseded())),
-                () = revocations.changed() => self.pass_on(&mut revocations).await?,
+                () = self.revocations.changed() => self.pass_on().await?,
                 frame = self.socket.receive() => match frame? {
-                    Frame::Text(text) => self.handle(&text, &mut revocations).await?,
+                    Frame::Text(text) => self.handle(&text, seat).await?,
                     Frame::Binary => return Err(End::Bye(malformed("messages are text, not binary"))),
                     Frame::Control => {}
                 }
@@ -113,17 +127,17 @@ impl Session<'_> {
         }
     }
 
-    async fn handle(&mut self, text: &str, revocations: &mut Revocations) -> Result<(), End> {
+    async fn handle(&mut self, text: &str, seat: &RelaySeat) -> Result<(), End> {
         match parse(text).map_err(|sentence| End::Bye(malformed(sentence)))? {
-            RelayMessage::Health { health } => self.health(&health, revocations).await,
+            RelayMessage::Health { health } => self.health(&health, seat).await,
             RelayMessage::Applied { seq } => {
-                self.app.relays.acknowledge(self.seat, seq);
+                self.app.relays.acknowledge(seat, seq);
                 self.unacknowledged = self.unacknowledged.filter(|(last, _)| *last > seq);
                 Ok(())
             }
             RelayMessage::Draining => {
-                tracing::info!(relay = %self.seat.id, "a relay drains");
-                self.app.relays.drain(self.seat);
+                tracing::info!(relay = %seat.id, "a relay drains");
+                self.app.relays.drain(seat);
                 Ok(())
             }
             RelayMessage::Register { .. } => Err(End::Bye(malformed("register is only the first message"))),
@@ -131,22 +145,22 @@ impl Session<'_> {
     }
 
     /// A report, and the occasion to look whether all is well between the two.
-    async fn health(&mut self, health: &RelayHealth, revocations: &mut Revocations) -> Result<(), End> {
+    async fn health(&mut self, health: &RelayHealth, seat: &RelaySeat) -> Result<(), End> {
         admit(self.app, self.shown)?;
         let now_ms = self.app.clock.uptime_ms();
-        self.app.relays.report(self.seat, health, now_ms);
+        self.app.relays.report(seat, health, now_ms);
         if let Some((seq, since_ms)) = self.unacknowledged
             && now_ms.saturating_sub(since_ms) > ACKNOWLEDGE_PATIENCE_MS
         {
-            tracing::warn!(relay = %self.seat.id, seq, "a relay does not say that removed members are out: restart it");
+            tracing::warn!(relay = %seat.id, seq, "a relay does not say that removed members are out: restart it");
         }
-        self.pass_on(revocations).await
+        self.pass_on().await
     }
 
     /// Tells the relay what was revoked since it was last told.
-    async fn pass_on(&mut self, revocations: &mut Revocations) -> Result<(), End> {
+    async fn pass_on(&mut self) -> Result<(), End> {
         loop {
-            let revocation = match revocations.next(self.app).await {
+            let revocation = match self.revocations.next(self.app).await {
                 Ok(Some(revocation)) => revocation,
                 Ok(None) => return Ok(()),
                 Err(error) => {

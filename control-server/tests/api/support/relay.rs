@@ -11,7 +11,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use super::{PATIENCE, TestServer, connect};
+use super::{PATIENCE, TestServer, connect, until};
 
 pub struct Relay {
     pub id: RelayId,
@@ -43,7 +43,11 @@ impl Relay {
         match relay.next().await {
             ControlMessage::Welcome {
                 token_key, last_seq, ..
-            } => (relay, token_key, last_seq),
+            } => {
+                let id = relay.id.clone();
+                until("it is registered", || server.app.relays.applied(&id).is_some()).await;
+                (relay, token_key, last_seq)
+            }
             other => panic!("not a welcome: {other:?}"),
         }
     }
@@ -102,14 +106,13 @@ impl Relay {
         }
     }
 
-    /// The server's parting words, after which it closes.
+    /// Skips to the server's parting words, after which it closes.
     pub async fn bye(&mut self) -> ErrorCode {
-        match self.next().await {
-            ControlMessage::Bye { error } => {
+        loop {
+            if let ControlMessage::Bye { error } = self.next().await {
                 assert!(self.try_next().await.is_none());
-                error.code
+                return error.code;
             }
-            other => panic!("it goes on: {other:?}"),
         }
     }
 }

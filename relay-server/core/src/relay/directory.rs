@@ -240,14 +240,15 @@ impl<P: Clone> Relay<P> {
         let mut seats = party.lock();
         let mut ended = Vec::new();
         for member in seats.seats_of(&revocation.removed, revocation.epoch) {
-            let waited = seats.forget_frames_from(member);
-            self.shared.counters.count_drops(DropReason::Revoked, waited);
             let port = self.stand_up(&mut directory, &mut seats, member, DropReason::Revoked);
             ended.extend(port.map(|port| Ended {
                 port,
                 why: Why::Revoked,
             }));
         }
+        // Who was removed may have hung up just before.
+        let waited = seats.forget_frames_of_absent();
+        self.shared.counters.count_drops(DropReason::Revoked, waited);
         directory.forget_if_empty(revocation.party, &seats);
         ended
     }

@@ -18,6 +18,8 @@ const BURST: Duration = Duration::from_millis(5);
 const LEAST_BURST: u64 = 16 * 1024;
 /// What a party may send in one turn, in bytes: the longest frame fits, and turns are short.
 const QUANTUM: usize = 4 * 1024;
+/// Longest frame there is, in bytes: a half with its number.
+const LONGEST: usize = HEADER_LEN + size_of::<u16>() + MAX_PAYLOAD;
 
 /// The rate, and the line of parties that wait for it.
 #[derive(Debug)]
@@ -103,6 +105,6 @@ impl<P> Egress<P> {
     /// When there is room for the longest frame, if anybody waits.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let waits = self.waiting.load(Ordering::Relaxed) > 0;
-        waits.then(|| self.bucket.ready_at(HEADER_LEN + MAX_PAYLOAD))
+        waits.then(|| self.bucket.ready_at(LONGEST))
     }
 }

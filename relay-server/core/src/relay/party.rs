@@ -1,6 +1,6 @@
 //! One party's seats: all that a session can send to.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -92,9 +92,13 @@ impl<P: Clone> Party<P> {
         gone.map(|(member, _)| *member).collect()
     }
 
-    /// Forgets what waits from `member`; gives how many frames that were.
-    pub(super) fn forget_frames_from(&mut self, member: MemberId) -> usize {
-        self.seats.values_mut().map(|seat| seat.queue.drop_from(member)).sum()
+    /// Forgets what waits from whoever has no seat; gives how many frames that were.
+    pub(super) fn forget_frames_of_absent(&mut self) -> usize {
+        let present: BTreeSet<MemberId> = self.seats.keys().copied().collect();
+        let queues = self.seats.values_mut().map(|seat| &mut seat.queue);
+        queues
+            .map(|queue| queue.keep_from(|from| present.contains(&from)))
+            .sum()
     }
 
     /// A frame of `from`, readdressed already, for `to`.

@@ -67,10 +67,10 @@ impl Queue {
         dropped
     }
 
-    /// Removes what came from `member`; gives how many.
-    pub(super) fn drop_from(&mut self, member: MemberId) -> usize {
+    /// Keeps only what came from those who are `present`; gives how many frames had to go.
+    pub(super) fn keep_from(&mut self, present: impl Fn(MemberId) -> bool) -> usize {
         let before = self.frames.len();
-        self.frames.retain(|waiting| waiting.from != member);
+        self.frames.retain(|waiting| present(waiting.from));
         self.bytes = self.frames.iter().map(|waiting| waiting.frame.len()).sum();
         before - self.frames.len()
     }

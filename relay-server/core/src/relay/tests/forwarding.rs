@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lanrage_shared::ids::MemberId;
-use lanrage_shared::wire::relay::{Frame, FrameKind, HEADER_LEN, Part};
+use lanrage_shared::wire::relay::{Frame, FrameKind, HEADER_LEN, MAX_PAYLOAD, Part};
 
 use crate::relay::testing::*;
 use crate::relay::{DropReason, Limits, MAX_QUEUED_FRAMES, MAX_WAIT, Next, Session, Verdict};
@@ -163,13 +163,18 @@ fn nothing_waits_for_longer_than_it_is_worth() {
 }
 
 #[test]
-fn a_removed_members_frames_do_not_leave_the_queue() {
-    let world = world();
-    let (kicked, two) = (world.sit(party(1), 1), world.sit(party(1), 2));
-    two.hold(world.send(&kicked, 2, b"late").unwrap().frame, world.now);
-    world.relay.apply(&removal(1, party(1), 2, &[1]), world.now);
-    assert_eq!(frames(&two, &world), Vec::<bytes::Bytes>::new());
-    assert_eq!(world.relay.counters().dropped(DropReason::Revoked), 1);
+fn a_removed_members_frames_do_not_leave_the_queue_even_if_it_hung_up_before() {
+    for hangs_up in [false, true] {
+        let world = world();
+        let (kicked, two) = (world.sit(party(1), 1), world.sit(party(1), 2));
+        two.hold(world.send(&kicked, 2, b"late").unwrap().frame, world.now);
+        if hangs_up {
+            world.relay.leave(&kicked);
+        }
+        world.relay.apply(&removal(1, party(1), 2, &[1]), world.now);
+        assert_eq!(frames(&two, &world), Vec::<bytes::Bytes>::new());
+        assert_eq!(world.relay.counters().dropped(DropReason::Revoked), 1);
+    }
 }
 
 #[test]
@@ -222,4 +227,20 @@ fn a_quiet_party_does_not_wait_behind_a_busy_one() {
     assert_eq!(waits.len(), 100);
     // A turn of the busy party is 4 KiB, so 4 ms at this rate.
     assert!(waits[98] <= Duration::from_millis(9), "{:?}", &waits[90..]);
+}
+
+#[test]
+fn the_longest_frame_gets_its_turn_at_the_moment_the_relay_names() {
+    let mut world = narrow();
+    let (one, _two) = (world.sit(party(1), 1), world.sit(party(1), 2));
+    let mut longest = Vec::new();
+    let half = Frame {
+        part: Part::First(1),
+        ..Frame::data(MemberId(2), &[0; MAX_PAYLOAD])
+    };
+    half.write(&mut longest);
+    while matches!(one.handle_frame(longest.clone().into(), world.now), Verdict::Pass(_)) {}
+    world.now = world.relay.poll_egress().unwrap();
+    assert_eq!(world.egress().len(), 1);
+    assert_eq!(world.relay.poll_egress(), None);
 }
