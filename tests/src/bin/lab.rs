@@ -32,7 +32,7 @@ struct Arguments {
 enum Command {
     /// Proves that every NAT kind is what its name says.
     Verify { kinds: Vec<Kind> },
-    /// Connects every kind of home with every kind and prints which pairs are direct.
+    /// Connects every kind of home with every kind and prints which pairs are direct and which are relayed.
     NatMatrix {
         /// Only the kinds most homes have.
         #[arg(long)]

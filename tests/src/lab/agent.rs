@@ -81,6 +81,7 @@ pub struct Peer {
 pub struct PeerPath {
     pub kind: String,
     pub address: Option<SocketAddr>,
+    pub relay: Option<String>,
     pub rtt_ms: Option<f64>,
 }
 
@@ -93,6 +94,19 @@ impl Peer {
     /// Whether packets go straight to the peer.
     pub fn is_direct(&self) -> bool {
         self.path.kind == "direct"
+    }
+
+    /// Whether packets go through a relay.
+    pub fn is_relayed(&self) -> bool {
+        self.path.kind == "relay"
+    }
+
+    /// Why there is no direct path, once that is decided: what an agent says while it still looks for one does not count.
+    pub fn settled_reason(&self) -> Option<&str> {
+        let undecided = |reason: &&str| reason.starts_with("connecting to ") || reason.ends_with("is looked for");
+        self.reason
+            .as_deref()
+            .filter(|reason| !reason.is_empty() && !undecided(reason))
     }
 }
 

@@ -33,22 +33,24 @@ pub(super) fn judge(places: &[Place], pairs: &[Pair<'_>], reasons: &Reasons) -> 
             a: pair.a.label.clone(),
             b: pair.b.label.clone(),
             expected_direct: pair.direct,
-            found: String::new(),
+            found: "none".into(),
+            reasons: Vec::new(),
             fault: None,
         };
         for (from, to) in [(pair.a, pair.b), (pair.b, pair.a)] {
-            let (found, fault) = match seen(&views, from, to) {
-                None => (
-                    format!("{} does not know {}", from.label, to.label),
-                    Some("unknown peer".into()),
-                ),
-                Some(peer) if peer.is_direct() => judge_direct(pair, from, to, peer)?,
-                Some(peer) => {
-                    let said = reasons.get(&(from.label.clone(), to.label.clone()));
-                    judge_pathless(pair, peer, said)
-                }
+            let said = reasons.get(&(from.label.clone(), to.label.clone()));
+            cell.reasons
+                .extend(said.map(|said| said.replace(to.agent.name(), to.side_less_label())));
+            let fault = match seen(&views, from, to) {
+                None => Some(format!("{} does not know {}", from.label, to.label)),
+                Some(peer) => match pinged(from, peer)? {
+                    Some(round_trip) => {
+                        cell.found = found(peer, round_trip);
+                        judge_path(pair, to, peer, said)
+                    }
+                    None => Some(format!("no ping comes through; {}", story(peer))),
+                },
             };
-            cell.found = found;
             cell.fault = cell.fault.or(fault);
         }
         Ok(cell)
@@ -56,27 +58,49 @@ pub(super) fn judge(places: &[Place], pairs: &[Pair<'_>], reasons: &Reasons) -> 
     pairs.iter().map(judge).collect()
 }
 
-fn judge_direct(pair: &Pair<'_>, from: &Place, to: &Place, peer: &Peer) -> Result<(String, Option<String>)> {
-    let answer = Pinger::new(&from.host.netns, peer.virtual_ip)?.first_answer(Duration::from_millis(200), ANSWER_LIMIT);
-    let Ok(round_trip) = answer else {
-        return Ok(("direct".into(), Some("says direct, but no ping comes through".into())));
-    };
+fn pinged(from: &Place, peer: &Peer) -> Result<Option<Duration>> {
+    let mut pinger = Pinger::new(&from.host.netns, peer.virtual_ip)?;
+    if pinger.first_answer(Duration::from_millis(200), ANSWER_LIMIT).is_err() {
+        return Ok(None);
+    }
+    // The first one may have waited for a handshake.
+    pinger.ping(ANSWER_LIMIT)
+}
+
+fn found(peer: &Peer, round_trip: Duration) -> String {
+    let kind = if peer.is_relayed() { "relayed" } else { &peer.path.kind };
+    let ms = round_trip.as_secs_f64() * 1e3;
+    format!("{kind} {ms:.*} ms", usize::from(ms < 10.0))
+}
+
+/// What is wrong with a way on which pings come through.
+fn judge_path(pair: &Pair<'_>, to: &Place, peer: &Peer, said: Option<&String>) -> Option<String> {
+    if pair.direct != peer.is_direct() {
+        let wrong = if pair.direct {
+            "not direct"
+        } else {
+            "direct, which this lab should not allow"
+        };
+        return Some(format!("{wrong}; {}", story(peer)));
+    }
+    if !pair.direct {
+        if !peer.is_relayed() {
+            return Some(format!("neither direct nor relayed; {}", story(peer)));
+        }
+        return said
+            .is_none()
+            .then(|| format!("does not say why it is relayed; {}", story(peer)));
+    }
     let address = peer.path.address.map(|address| address.ip());
-    let fault = match pair.via {
-        _ if !pair.direct => Some("direct, which this lab should not allow".into()),
+    match pair.via {
         Via::Lan if address != Some(to.host.address.into()) => Some(format!("not by the LAN but by {address:?}")),
         Via::Ipv6 if address != to.host.address6.map(Into::into) => Some(format!("not by IPv6 but by {address:?}")),
         _ => None,
-    };
-    Ok((format!("direct {:.1} ms", round_trip.as_secs_f64() * 1e3), fault))
+    }
 }
 
-fn judge_pathless(pair: &Pair<'_>, peer: &Peer, said: Option<&String>) -> (String, Option<String>) {
-    let now = peer.reason.as_deref().unwrap_or("no reason given");
-    match said {
-        _ if pair.direct => (format!("{}: {now}", peer.path.kind), Some(format!("not direct: {now}"))),
-        Some(reason) => (reason.clone(), None),
-        None if peer.path.kind == "relay" => ("relay".into(), None),
-        None => (now.to_owned(), Some("does not say why".into())),
-    }
+/// What the agent says of the way to a peer.
+fn story(peer: &Peer) -> String {
+    let reason = peer.reason.as_deref().unwrap_or("no reason given");
+    format!("path {}, {reason}", peer.path.kind)
 }

@@ -20,13 +20,14 @@ use super::home::{Home, HomeSpec, Host};
 use super::internet::Lab;
 use super::kind::{Kind, Nat};
 
-/// A direct path must be found within this.
+/// A direct path must be found within this, and so must a relay where there is none.
 pub const LIMIT: Duration = Duration::from_secs(10);
 /// A pair that cannot have one must say why within this: agents that do not know better try three times first, the last time
 /// until 19 s after they met.
 const REASON_LIMIT: Duration = Duration::from_secs(30);
-/// What an agent says while it still tries.
-const TRYING: &str = "connecting to ";
+
+/// What the labels of the two homes of a kind begin with.
+const SIDES: [&str; 2] = ["A", "B"];
 
 /// The kinds of the full matrix.
 pub fn all_kinds() -> Vec<Kind> {
@@ -59,8 +60,10 @@ pub struct Cell {
     pub a: String,
     pub b: String,
     pub expected_direct: bool,
-    /// What a person reads: `direct 0.8 ms`, or the reason there is no path.
+    /// What a person reads: `direct 0.8 ms`, `relayed 21 ms`, or `none`.
     pub found: String,
+    /// What both sides say of why there is no direct path, where none is expected.
+    pub reasons: Vec<String>,
     /// What contradicts the expectation.
     pub fault: Option<String>,
 }
@@ -73,7 +76,7 @@ pub struct Matrix {
     pub cells: BTreeMap<(Kind, Kind), Vec<Cell>>,
     /// Pairs that are not kind against kind: same LAN, same provider.
     pub special: Vec<Cell>,
-    /// From the last join until every pair that should be direct was.
+    /// From the last join until every pair had the path it should have.
     pub took: Duration,
 }
 
@@ -85,7 +88,17 @@ struct Place {
     host: Host,
 }
 
-/// Why there is no path, by who says it and of whom.
+impl Place {
+    /// What it is, whichever side it is on.
+    fn side_less_label(&self) -> &str {
+        let side_less = SIDES
+            .iter()
+            .find_map(|side| self.label.strip_prefix(side)?.strip_prefix(' '));
+        side_less.unwrap_or(&self.label)
+    }
+}
+
+/// Why there is no direct path, by who says it and of whom.
 type Reasons = BTreeMap<(String, String), String>;
 
 /// Two places that must be compared.
@@ -122,7 +135,7 @@ pub fn run(kinds: &[Kind], say: &dyn Fn(&str)) -> Result<Matrix> {
     say("starting the control server and the agents");
     let control = Control::start(&lab.srv, lab.dir())?;
     let mut hosts: Vec<(String, Kind, Host)> = Vec::new();
-    for (side, name) in sides.iter().zip(["A", "B"]) {
+    for (side, name) in sides.iter().zip(SIDES) {
         hosts.extend(
             side.iter()
                 .map(|home| (format!("{name} {}", home.kind), home.kind, home.host().clone())),
@@ -157,7 +170,7 @@ pub fn run(kinds: &[Kind], say: &dyn Fn(&str)) -> Result<Matrix> {
 
     say("waiting for the paths");
     let took = wait_for_paths(&places, &pairs);
-    say("waiting for the pairs without a path to know why");
+    say("waiting for the relayed pairs to know why");
     let reasons = wait_for_reasons(&places, &pairs);
     say("pinging every pair through the tunnel");
     let cells = judge(&places, &pairs, &reasons)?;
@@ -248,16 +261,17 @@ fn regular_pairs<'a>(a_side: &'a [Place], b_side: &'a [Place]) -> Vec<Pair<'a>> 
         .collect()
 }
 
-/// Waits until every pair that should be direct is, both ways, or time is up; how long that took.
+/// Waits until every pair has the path it should have, both ways, or time is up; how long that took.
 fn wait_for_paths(places: &[Place], pairs: &[Pair<'_>]) -> Duration {
     let start = Instant::now();
     while start.elapsed() < LIMIT {
         let views = views(places);
-        let arrived = |from: &Place, to: &Place| seen(&views, from, to).is_some_and(Peer::is_direct);
+        let arrived = |pair: &Pair<'_>, from: &Place, to: &Place| {
+            seen(&views, from, to).is_some_and(if pair.direct { Peer::is_direct } else { Peer::is_relayed })
+        };
         if pairs
             .iter()
-            .filter(|pair| pair.direct)
-            .all(|pair| arrived(pair.a, pair.b) && arrived(pair.b, pair.a))
+            .all(|pair| arrived(pair, pair.a, pair.b) && arrived(pair, pair.b, pair.a))
         {
             break;
         }
@@ -269,17 +283,14 @@ fn wait_for_paths(places: &[Place], pairs: &[Pair<'_>]) -> Duration {
 /// and then and says so, which does not take back what it said.
 fn wait_for_reasons(places: &[Place], pairs: &[Pair<'_>]) -> Reasons {
     let start = Instant::now();
-    let pathless = || pairs.iter().filter(|pair| !pair.direct);
-    let both_ways: Vec<_> = pathless()
-        .flat_map(|pair| [(pair.a, pair.b), (pair.b, pair.a)])
-        .collect();
+    let relayed = pairs.iter().filter(|pair| !pair.direct);
+    let both_ways: Vec<_> = relayed.flat_map(|pair| [(pair.a, pair.b), (pair.b, pair.a)]).collect();
     let mut reasons = Reasons::new();
     while start.elapsed() < REASON_LIMIT && reasons.len() < both_ways.len() {
         let views = views(places);
         for (from, to) in &both_ways {
-            let reason = seen(&views, from, to).and_then(|peer| peer.reason.clone());
-            if let Some(reason) = reason.filter(|reason| !reason.is_empty() && !reason.starts_with(TRYING)) {
-                reasons.insert((from.label.clone(), to.label.clone()), reason);
+            if let Some(reason) = seen(&views, from, to).and_then(Peer::settled_reason) {
+                reasons.insert((from.label.clone(), to.label.clone()), reason.to_owned());
             }
         }
     }
