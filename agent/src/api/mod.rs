@@ -39,6 +39,14 @@ pub enum Request {
     Join { invite: String, name: Option<MemberName> },
     /// Leaves the party. Answer: [`LeftReport`].
     Leave,
+    /// Removes another member, for good with `ban`; host only. Answer: [`RemovedReport`].
+    Remove {
+        target: String,
+        #[serde(default)]
+        ban: bool,
+    },
+    /// Answer: [`RelaysReport`].
+    Relays,
     /// Measures the way to a peer, once. Answer: [`PingReport`].
     Ping { target: String, timeout_ms: u64 },
     /// Ends the agent. Answer: [`DownReport`], sent before it ends.
@@ -224,6 +232,42 @@ pub enum PathKind {
     Direct,
     Relay,
     None,
+}
+
+/// `lanrage relays --json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RelaysReport {
+    /// None outside a party.
+    pub party: Option<PartyName>,
+    pub relays: Vec<RelayReport>,
+}
+
+/// One relay the server offers, or this agent still uses.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RelayReport {
+    pub id: RelayId,
+    /// Where it is, as its operator calls it; none when the server does not name it any more.
+    pub region: Option<String>,
+    /// How full it is, in percent.
+    pub load: Option<u8>,
+    /// There is a session.
+    pub connected: bool,
+    /// The one peers are told to use first.
+    pub home: bool,
+    /// Round-trip time from this PC, in ms; none without a session.
+    pub rtt_ms: Option<f64>,
+    /// Peers whose packets go through it now.
+    pub peers: usize,
+    /// Why it is (not) used, in words.
+    pub why: String,
+}
+
+/// Result of `kick` and `ban`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemovedReport {
+    pub name: MemberName,
+    /// No invite admits the device again.
+    pub banned: bool,
 }
 
 /// Result of `host` and `join`.

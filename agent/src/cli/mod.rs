@@ -16,6 +16,8 @@ mod numbers;
 mod output;
 mod peers;
 mod ping;
+mod relays;
+mod remove;
 mod start;
 mod status;
 mod up;
@@ -54,6 +56,9 @@ enum Command {
     Status(status::Status),
     Peers(peers::Peers),
     Ping(ping::Ping),
+    Relays(relays::Relays),
+    Kick(remove::Kick),
+    Ban(remove::Ban),
 }
 
 /// What every command needs to know.
@@ -110,6 +115,9 @@ async fn ask(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Status(command) => command.run(context).await,
         Command::Peers(command) => command.run(context).await,
         Command::Ping(command) => command.run(context).await,
+        Command::Relays(command) => command.run(context).await,
+        Command::Kick(command) => command.run(context).await,
+        Command::Ban(command) => command.run(context).await,
     }
 }
 
@@ -145,6 +153,9 @@ mod tests {
             "lanrage join lanrage://h/CODE#pin --name Ben",
             "lanrage join -",
             "lanrage leave",
+            "lanrage kick Ben",
+            "lanrage ban 10.64.0.2",
+            "lanrage relays --json",
             "lanrage status --json",
             "lanrage --json --state-dir /tmp/x peers",
             "lanrage ping Anna -c 3",

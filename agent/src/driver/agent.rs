@@ -241,6 +241,19 @@ impl Agent {
                 }
                 let _ = reply.send(entered);
             }
+            Command::Remember {
+                invite,
+                expires_in_s,
+                reply,
+            } => {
+                if let Some(session) = &mut self.session {
+                    session.remember_invite(invite, expires_in_s);
+                }
+                let _ = reply.send(());
+            }
+            Command::Relays(reply) => {
+                let _ = reply.send(report::relays(self.session.as_ref()));
+            }
             Command::Leave(reply) => {
                 let owed = self
                     .current()

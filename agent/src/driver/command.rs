@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::api::{Failure, JoinedReport, PeersReport, PingReport, StatusReport};
+use crate::api::{Failure, JoinedReport, PeersReport, PingReport, RelaysReport, StatusReport};
 use crate::io::control::ControlClient;
 use crate::state::{Farewell, PartyCache};
 
@@ -29,6 +29,13 @@ pub enum Command {
         party: Box<CurrentParty>,
         reply: oneshot::Sender<Result<JoinedReport, Failure>>,
     },
+    /// Keeps an invite made here.
+    Remember {
+        invite: String,
+        expires_in_s: u64,
+        reply: oneshot::Sender<()>,
+    },
+    Relays(oneshot::Sender<RelaysReport>),
     /// Forgets the party.
     Leave(oneshot::Sender<Result<Option<CurrentParty>, Failure>>),
     /// A server has to be told that this device is not in a party any more; kept on disk until it was.

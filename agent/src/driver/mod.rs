@@ -16,6 +16,7 @@ mod report;
 mod requests;
 mod services;
 mod stream;
+mod whom;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

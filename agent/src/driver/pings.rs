@@ -6,11 +6,12 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use lanrage_agent_core::engine::PeerView;
+use lanrage_shared::api::party::Member;
 use tokio::sync::oneshot;
 
 use super::dataplane::DataPlane;
 use super::party::PartySession;
-use super::{echo, report};
+use super::{echo, report, whom};
 use crate::api::{Failure, PingReport};
 
 /// Echo requests under way at once.
@@ -105,48 +106,11 @@ fn find<'a>(target: &str, session: Option<&'a PartySession>) -> Result<(&'a Part
     let session =
         session.ok_or_else(|| Failure::new("no_party", "this PC is in no party, so there is nobody to ping"))?;
     let peers: Vec<PeerView> = session.engine.peers().collect();
-    let view = choose(target, &peers)?.ok_or_else(|| {
-        let names: Vec<String> = peers.iter().map(|view| view.member.name.to_string()).collect();
-        let known = if names.is_empty() {
-            "nobody yet".to_owned()
-        } else {
-            names.join(", ")
-        };
-        Failure::new(
-            "no_such_peer",
-            format!("no peer is called or has the address {target:?}; the party has {known}"),
-        )
-    })?;
-    Ok((session, view.clone()))
-}
-
-/// The one peer with this address or name: as it is written if anybody is called exactly that, else whatever the case.
-fn choose<'a>(target: &str, peers: &'a [PeerView]) -> Result<Option<&'a PeerView>, Failure> {
-    if let Ok(ip) = target.parse::<IpAddr>() {
-        let has_it = |view: &&PeerView| ip == view.member.virtual_ip || ip == view.member.virtual_ip6;
-        return Ok(peers.iter().find(has_it));
-    }
-    let target = target.trim();
-    let called = |is_called: &dyn Fn(&str) -> bool| -> Vec<&PeerView> {
-        let found = peers.iter().filter(|view| is_called(view.member.name.as_str()));
-        found.collect()
-    };
-    let mut found = called(&|name| name == target);
-    if found.is_empty() {
-        found = called(&|name| name.to_lowercase() == target.to_lowercase());
-    }
-    if found.len() > 1 {
-        let addresses: Vec<String> = found.iter().map(|view| view.member.virtual_ip.to_string()).collect();
-        return Err(Failure::new(
-            "ambiguous_peer",
-            format!(
-                "{} members are called {target:?}; use the address instead: {}",
-                found.len(),
-                addresses.join(", ")
-            ),
-        ));
-    }
-    Ok(found.first().copied())
+    let members: Vec<&Member> = peers.iter().map(|view| &view.member).collect();
+    let chosen = whom::choose(target, &members)?.id;
+    let view = peers.iter().find(|view| view.member.id == chosen).cloned();
+    let view = view.ok_or_else(|| Failure::new("no_such_peer", "this peer has just left"))?;
+    Ok((session, view))
 }
 
 impl Ping {
@@ -154,8 +118,8 @@ impl Ping {
         let now = Instant::now();
         let name = &self.view.member.name;
         let reason = answered.is_none().then(|| match &self.view.reason {
-            Some(reason) => reason.clone(),
-            None => format!("the path to {name} works, but its PC does not answer pings: its firewall may drop them"),
+            Some(reason) if self.view.path.is_none() => reason.clone(),
+            _ => format!("the path to {name} works, but its PC does not answer pings: its firewall may drop them"),
         });
         let rtt_ms = answered.map(|at| at.saturating_duration_since(self.sent).as_secs_f64() * 1000.0);
         let report = PingReport {
@@ -166,56 +130,5 @@ impl Ping {
             reason,
         };
         let _ = self.reply.send(Ok(report));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use lanrage_shared::api::party::Member;
-    use lanrage_shared::ids::{DeviceId, DeviceKey, IdentityKey, MemberId};
-
-    use super::*;
-
-    fn peer(number: u16, name: &str) -> PeerView {
-        let identity_key = IdentityKey([0; 32]);
-        let member = Member {
-            id: MemberId(number),
-            device: DeviceId::of(&identity_key),
-            identity_key,
-            device_key: DeviceKey([0; 32]),
-            name: name.parse().unwrap(),
-            virtual_ip: [10, 64, 0, u8::try_from(number).unwrap()].into(),
-            virtual_ip6: "fd00::1".parse().unwrap(),
-            joined_at_ms: 0,
-            online: true,
-            last_seen_ms: 0,
-            presence: None,
-        };
-        PeerView {
-            member,
-            online: true,
-            path: None,
-            relay: None,
-            reason: None,
-        }
-    }
-
-    #[test]
-    fn a_name_means_one_peer_or_an_error() {
-        let peers = [
-            peer(1, "ben"),
-            peer(2, "Ben"),
-            peer(3, "Cara"),
-            peer(4, "Cara"),
-            peer(5, "Dan"),
-        ];
-        let number = |target: &str| choose(target, &peers).map(|found| found.map(|view| view.member.id.0));
-        assert_eq!(number("Ben").unwrap(), Some(2));
-        assert_eq!(number("ben").unwrap(), Some(1));
-        assert_eq!(number(" DAN ").unwrap(), Some(5));
-        assert_eq!(number("10.64.0.4").unwrap(), Some(4));
-        assert_eq!(number("Eve").unwrap(), None);
-        assert!(number("BEN").unwrap_err().message.contains("10.64.0.1, 10.64.0.2"));
-        assert!(number("Cara").unwrap_err().message.contains("10.64.0.3, 10.64.0.4"));
     }
 }

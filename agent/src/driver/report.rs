@@ -6,10 +6,13 @@ use lanrage_agent_core::batch::Route;
 use lanrage_agent_core::engine::{Engine, PeerView};
 use lanrage_agent_core::path::Trend;
 
+use lanrage_shared::api::relay::Relay;
+use lanrage_shared::ids::RelayId;
+
 use super::party::PartySession;
 use crate::api::{
     AgentState, DeviceReport, NatReport, PartyReport, PathKind, PathReport, PeerReport, PeersReport, QualityReport,
-    ServerReport, StatusReport, TrendReport,
+    RelayReport, RelaysReport, ServerReport, StatusReport, TrendReport,
 };
 
 /// A clock further off than this is worth a warning, in ms: WireGuard and tokens stand more, people's patience less.
@@ -102,6 +105,52 @@ fn nat(engine: &Engine) -> NatReport {
     }
 }
 
+/// `relays`.
+pub fn relays(session: Option<&PartySession>) -> RelaysReport {
+    let Some(session) = session else {
+        return RelaysReport {
+            party: None,
+            relays: Vec::new(),
+        };
+    };
+    let (own, offered) = (session.engine.relays(), &session.cache.services.relays);
+    let through = |id: &RelayId| {
+        session
+            .engine
+            .peers()
+            .filter(|view| view.relay.as_ref() == Some(id))
+            .count()
+    };
+    let report = |id: &RelayId, offer: Option<&Relay>| {
+        let seat = own.iter().position(|relay| relay.id == *id);
+        RelayReport {
+            id: id.clone(),
+            region: offer.map(|relay| relay.region.clone()),
+            load: offer.map(|relay| relay.load),
+            connected: seat.is_some(),
+            home: seat == Some(0),
+            rtt_ms: seat.map(|seat| hundredths(own[seat].rtt_ms)),
+            peers: through(id),
+            why: match seat {
+                Some(0) => "home: the best by round-trip time and load; peers reach this PC through it first",
+                Some(_) => "spare: takes over at once when another fails, or leads to peers that are not at home's",
+                None => "not used: others are nearer, or it cannot be reached",
+            }
+            .to_owned(),
+        }
+    };
+    let unlisted = own
+        .iter()
+        .filter(|relay| offered.iter().all(|offer| offer.id != relay.id));
+    let mut relays: Vec<RelayReport> = offered.iter().map(|relay| report(&relay.id, Some(relay))).collect();
+    relays.extend(unlisted.map(|relay| report(&relay.id, None)));
+    relays.sort_by_key(|relay| (!relay.home, !relay.connected));
+    RelaysReport {
+        party: Some(session.cache.party.name.clone()),
+        relays,
+    }
+}
+
 /// `peers`.
 pub fn peers(session: Option<&PartySession>, now: Instant) -> PeersReport {
     let Some(session) = session else {
@@ -137,7 +186,6 @@ fn peer(session: &PartySession, view: PeerView, now: Instant) -> PeerReport {
 /// A peer's path as reports show it.
 pub fn path(view: &PeerView, now: Instant) -> PathReport {
     let path = view.path;
-    let hundredths = |value: f64| (value * 100.0).round() / 100.0;
     PathReport {
         kind: match path.map(|path| path.route) {
             Some(Route::Direct(_)) => PathKind::Direct,
@@ -159,6 +207,10 @@ pub fn path(view: &PeerView, now: Instant) -> PathReport {
             },
         }),
     }
+}
+
+fn hundredths(value: f64) -> f64 {
+    (value * 100.0).round() / 100.0
 }
 
 fn seconds(since: Instant, now: Instant) -> u64 {

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use data_encoding::BASE64URL_NOPAD;
+use lanrage_shared::api::error::ErrorCode;
 use lanrage_shared::api::invite::{DEFAULT_LIFETIME_S, MAX_LIFETIME_S, NewInvite, RedeemInvite};
-use lanrage_shared::api::party::{CreateParty, Joined};
+use lanrage_shared::api::party::{CreateParty, Joined, RemoveMember};
 use lanrage_shared::invite::{Invite, InviteCode, ServerLink};
 use lanrage_shared::keys::{DeviceSecret, IdentitySecret, PartySecret};
 use lanrage_shared::names::{MemberName, PartyName};
@@ -14,9 +15,11 @@ use tokio::sync::{Mutex, mpsc};
 
 use super::command::{Command, Commands, CurrentParty};
 use super::farewells::Farewells;
+use super::party::remember_invite;
+use super::whom;
 use crate::api::server::Handler;
-use crate::api::{DownReport, Failure, InviteReport, JoinedReport, LeftReport, Request};
-use crate::io::control::{ControlClient, check_clock};
+use crate::api::{DownReport, Failure, InviteReport, JoinedReport, LeftReport, RemovedReport, Request};
+use crate::io::control::{ControlClient, ControlError, check_clock};
 use crate::io::netwatch;
 use crate::state::{Farewell, PartyCache};
 
@@ -25,6 +28,9 @@ const MAX_PING_WAIT: Duration = Duration::from_secs(60);
 
 /// Longest wait of `host` and `join` for the control stream, which follows within a few round trips.
 const STREAM_WAIT: Duration = Duration::from_secs(2);
+
+/// How often a removal is tried while the party changes.
+const REMOVE_ATTEMPTS: usize = 5;
 
 /// Where progress goes.
 type Progress = mpsc::UnboundedSender<String>;
@@ -50,6 +56,8 @@ impl Handler for Requests {
             Request::Invite { expires_in_s, max_uses } => json(&self.invite(expires_in_s, max_uses).await?),
             Request::Join { invite, name } => json(&self.join(&invite, name, &progress).await?),
             Request::Leave => json(&self.leave().await?),
+            Request::Remove { target, ban } => json(&self.remove(&target, ban).await?),
+            Request::Relays => json(&self.commands.ask(Command::Relays).await?),
             Request::Ping { target, timeout_ms } => {
                 let timeout = Duration::from_millis(timeout_ms).min(MAX_PING_WAIT);
                 json(
@@ -100,8 +108,9 @@ impl Requests {
         };
         let _ = progress.send("creating the party".to_owned());
         let joined = client.create_party(&request).await?;
-        let mut report = self.enter(client, joined, secret).await?;
-        report.invite = Some(Invite { server, code }.to_string());
+        let invite = Invite { server, code }.to_string();
+        let mut report = self.enter(client, joined, secret, Some(&invite)).await?;
+        report.invite = Some(invite);
         Ok(report)
     }
 
@@ -119,7 +128,7 @@ impl Requests {
         };
         let joined = client.redeem(&request).await?;
         match open_secret(&joined, &invite.code) {
-            Ok(secret) => self.enter(client, joined, secret).await,
+            Ok(secret) => self.enter(client, joined, secret, None).await,
             Err(failure) => {
                 let farewell = Farewell {
                     server: client.link().clone(),
@@ -137,14 +146,18 @@ impl Requests {
         client: Arc<ControlClient>,
         joined: Joined,
         secret: PartySecret,
+        invite: Option<&str>,
     ) -> Result<JoinedReport, Failure> {
         let farewell = Farewell {
             server: client.link().clone(),
             party: joined.party.id,
         };
-        let cache = PartyCache {
+        let mut cache = PartyCache {
             server: client.link().clone(),
             secret,
+            secret_epoch: joined.party.secret_epoch,
+            drawn: None,
+            invites: Vec::new(),
             me: joined.me,
             seq: joined.seq,
             services: joined.services,
@@ -153,6 +166,9 @@ impl Requests {
             last_good: std::collections::BTreeMap::new(),
             party: joined.party,
         };
+        if let Some(invite) = invite {
+            remember_invite(&mut cache, invite.to_owned(), DEFAULT_LIFETIME_S);
+        }
         let current = Box::new(CurrentParty {
             cache,
             client: Arc::clone(&client),
@@ -174,12 +190,11 @@ impl Requests {
     async fn invite(&self, expires_in_s: Option<u64>, max_uses: Option<u32>) -> Result<InviteReport, Failure> {
         let current = self.current().await?;
         let party = &current.cache.party;
-        if party.host != current.cache.me {
-            let host = party.members.iter().find(|member| member.id == party.host);
-            let host = host.map_or("the host".to_owned(), |host| host.name.to_string());
+        must_be_host(&current.cache, "make invites")?;
+        if current.cache.secret_epoch != party.secret_epoch {
             return Err(Failure::new(
-                "not_host",
-                format!("only the party's host can make invites: ask {host}"),
+                "secret_pending",
+                "somebody has left and the party is getting a new secret; try again in a moment",
             ));
         }
         let expires_in_s = expires_in_s.unwrap_or(DEFAULT_LIFETIME_S);
@@ -197,11 +212,46 @@ impl Requests {
             code,
         }
         .to_string();
+        let remembered = invite.clone();
+        self.commands
+            .ask(|reply| Command::Remember {
+                invite: remembered,
+                expires_in_s,
+                reply,
+            })
+            .await?;
         Ok(InviteReport {
             invite,
             expires_in_s,
             max_uses,
         })
+    }
+
+    async fn remove(&self, target: &str, ban: bool) -> Result<RemovedReport, Failure> {
+        let CurrentParty { cache, client } = self.current().await?;
+        must_be_host(&cache, "remove members")?;
+        let others = cache.party.members.iter().filter(|member| member.id != cache.me);
+        let member = whom::choose(target, &others.collect::<Vec<_>>())?;
+        let mut party = cache.party.clone();
+        for _ in 0..REMOVE_ATTEMPTS {
+            match client.remove_member(&party, member.id, &RemoveMember { ban }).await {
+                // Somebody came or went meanwhile, which does not change who is meant.
+                Err(ControlError::Refused(refusal)) if refusal.code == ErrorCode::VersionConflict => {
+                    party = client.party(party.id).await?;
+                }
+                outcome => {
+                    outcome?;
+                    return Ok(RemovedReport {
+                        name: member.name.clone(),
+                        banned: ban,
+                    });
+                }
+            }
+        }
+        Err(Failure::new(
+            "busy",
+            "members are coming and going all the time; try again",
+        ))
     }
 
     async fn leave(&self) -> Result<LeftReport, Failure> {
@@ -257,6 +307,19 @@ impl Requests {
             }
         }
     }
+}
+
+fn must_be_host(cache: &PartyCache, what: &str) -> Result<(), Failure> {
+    let party = &cache.party;
+    if party.host == cache.me {
+        return Ok(());
+    }
+    let host = party.members.iter().find(|member| member.id == party.host);
+    let host = host.map_or("the host".to_owned(), |host| host.name.to_string());
+    Err(Failure::new(
+        "not_host",
+        format!("only the party's host can {what}: ask {host}"),
+    ))
 }
 
 fn open_secret(joined: &Joined, code: &InviteCode) -> Result<PartySecret, Failure> {

@@ -1,7 +1,7 @@
 //! Keeps the control stream open: connects, says what is already known, and comes back with full jitter when it breaks.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
 
 use lanrage_shared::api::error::ErrorCode;
@@ -42,6 +42,7 @@ impl Stream {
         client: Arc<ControlClient>,
         party: PartyId,
         known: Arc<AtomicU64>,
+        known_secret: Arc<AtomicU32>,
     ) -> (Self, mpsc::Receiver<StreamEvent>) {
         let (outgoing, from_agent) = mpsc::channel(QUEUE);
         let (to_agent, events) = mpsc::channel(QUEUE);
@@ -49,6 +50,7 @@ impl Stream {
             client,
             party,
             known,
+            known_secret,
             to_agent,
             from_agent,
         };
@@ -71,6 +73,7 @@ struct Keeper {
     client: Arc<ControlClient>,
     party: PartyId,
     known: Arc<AtomicU64>,
+    known_secret: Arc<AtomicU32>,
     to_agent: mpsc::Sender<StreamEvent>,
     from_agent: mpsc::Receiver<ClientMessage>,
 }
@@ -92,7 +95,7 @@ impl Keeper {
             let hello = ClientMessage::Hello {
                 party: self.party,
                 since,
-                secret_epoch: 0,
+                secret_epoch: self.known_secret.load(Ordering::Relaxed),
             };
             let end = match self.client.open_stream(hello).await {
                 Ok(stream) => {

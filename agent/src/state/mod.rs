@@ -26,9 +26,9 @@ pub use farewells::Farewell;
 pub use identity::Identity;
 use lock::Lock;
 pub use lock::{check_free, is_in_use};
-pub use party::PartyCache;
 #[cfg(test)]
 pub(crate) use party::tests::cache as example_party;
+pub use party::{DrawnSecret, OwnInvite, PartyCache};
 
 use crate::api::Failure;
 

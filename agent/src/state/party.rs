@@ -27,6 +27,15 @@ pub struct PartyCache {
     #[serde(with = "link_text")]
     pub server: ServerLink,
     pub secret: PartySecret,
+    /// The epoch the secret is of.
+    #[serde(default = "first_epoch")]
+    pub secret_epoch: u32,
+    /// Drawn here as the party's next secret, and perhaps handed out already.
+    #[serde(default)]
+    pub drawn: Option<DrawnSecret>,
+    /// Invites made here that may still be good.
+    #[serde(default)]
+    pub invites: Vec<OwnInvite>,
     pub party: Party,
     pub me: MemberId,
     /// The stream's last sequence number known.
@@ -38,6 +47,31 @@ pub struct PartyCache {
     pub udp_port: u16,
     /// Where each peer was reached last, best first.
     pub last_good: BTreeMap<MemberId, Vec<SocketAddr>>,
+}
+
+/// Of a party nobody has left; what is kept by agents before secrets changed.
+fn first_epoch() -> u32 {
+    1
+}
+
+/// A party secret on its way to the members.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrawnSecret {
+    pub epoch: u32,
+    pub secret: PartySecret,
+}
+
+/// An invite whose code only this agent and the invited know.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnInvite {
+    pub invite: String,
+    pub expires_at_ms: u64,
+}
+
+impl std::fmt::Debug for OwnInvite {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OwnInvite").finish_non_exhaustive()
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -160,6 +194,9 @@ pub(crate) mod tests {
                 pin: Pin([9; 32]),
             },
             secret: PartySecret::from_bytes([5; 32]),
+            secret_epoch: 1,
+            drawn: None,
+            invites: Vec::new(),
             party: Party {
                 id,
                 name: "Friday".parse().unwrap(),

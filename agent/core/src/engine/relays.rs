@@ -88,6 +88,11 @@ impl Engine {
         seats.collect()
     }
 
+    /// The sessions there are, the home relay first.
+    pub fn relays(&self) -> &[OwnRelay] {
+        &self.relays
+    }
+
     /// The name of a relay in use.
     pub fn relay_name(&self, number: RelayNumber) -> Option<&RelayId> {
         let relay = self.relays.iter().find(|relay| relay.number == number);

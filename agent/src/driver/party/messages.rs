@@ -6,7 +6,7 @@ use std::time::Instant;
 use lanrage_agent_core::path::PartyClock;
 use lanrage_shared::api::check::Implausible;
 use lanrage_shared::api::party::{Party, Services};
-use lanrage_shared::stream::{PartyEvent, ServerMessage};
+use lanrage_shared::stream::{Departure, PartyEvent, ServerMessage};
 
 use super::{Outcome, PartySession, wall_ms};
 use crate::driver::dataplane::DataPlane;
@@ -57,7 +57,7 @@ impl PartySession {
                 self.engine.handle_server(true, now);
                 self.save_soon(now);
             }
-            ServerMessage::Snapshot { seq, party, secrets: _ } => {
+            ServerMessage::Snapshot { seq, party, secrets } => {
                 if let Err(reason) = self.check_snapshot(&party) {
                     tracing::warn!(%reason, "the control server describes a party that cannot be; it is not believed");
                     return Outcome::Stays;
@@ -65,7 +65,11 @@ impl PartySession {
                 self.known.store(seq, Ordering::Relaxed);
                 self.cache.seq = seq;
                 self.engine.handle_members(&party.members, now);
+                if self.cache.party.epoch != party.epoch {
+                    self.relays.handle_epoch();
+                }
                 self.cache.party = party;
+                self.handle_secrets(secrets);
                 self.save_soon(now);
                 if self.me().is_none() {
                     return Outcome::Over("you are no longer a member of this party".to_owned());
@@ -130,16 +134,19 @@ impl PartySession {
                 self.engine.handle_joined(&member, now);
                 members.push(member);
             }
-            PartyEvent::MemberLeft { member, how: _ } => {
-                tracing::info!(peer = %member, "a member left");
+            PartyEvent::MemberLeft { member, how } => {
+                tracing::info!(peer = %member, ?how, "a member left");
                 self.cache.party.members.retain(|known| known.id != member);
                 self.engine.handle_left(member);
                 self.cache.last_good.remove(&member);
                 if member == self.cache.me {
-                    return Outcome::Over("you are no longer a member of this party".to_owned());
+                    return Outcome::Over(departure_in_words(how).to_owned());
                 }
             }
             PartyEvent::Updated { party } => {
+                if self.cache.party.epoch != party.epoch {
+                    self.relays.handle_epoch();
+                }
                 let cached = &mut self.cache.party;
                 cached.name = party.name;
                 cached.host = party.host;
@@ -148,10 +155,23 @@ impl PartySession {
                 cached.epoch = party.epoch;
                 cached.secret_epoch = party.secret_epoch;
                 cached.version = party.version;
+                self.adopt_drawn();
             }
-            PartyEvent::SecretChanged { .. } => {}
+            PartyEvent::SecretChanged { epoch, secrets } => {
+                self.cache.party.secret_epoch = epoch;
+                self.handle_secrets(secrets);
+            }
             PartyEvent::Deleted => return Outcome::Over("the party was deleted".to_owned()),
         }
         Outcome::Stays
+    }
+}
+
+fn departure_in_words(how: Departure) -> &'static str {
+    match how {
+        Departure::Kicked => "the host removed this PC from the party; another invite lets it in again",
+        Departure::Banned => "the host banned this PC from the party",
+        Departure::Forgotten => "this PC was not seen for too long; another invite lets it in again",
+        Departure::Left => "you are no longer a member of this party",
     }
 }

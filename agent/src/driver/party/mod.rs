@@ -1,11 +1,12 @@
 //! The party this agent is in: the engine, its stream, and what is kept on disk.
 
 mod messages;
+mod secrets;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use lanrage_agent_core::batch::{Outgoing, PathInUse};
@@ -14,10 +15,13 @@ use lanrage_agent_core::engine::{Config, Engine, Event};
 use lanrage_agent_core::path::PartyClock;
 use lanrage_shared::api::party::Member;
 use lanrage_shared::ids::{MemberId, RelayId};
+use lanrage_shared::keys::DeviceSecret;
 use lanrage_shared::signal;
 use lanrage_shared::stream::ClientMessage;
 use tokio::sync::mpsc;
 
+use self::secrets::Renewal;
+pub use self::secrets::remember_invite;
 use super::dataplane::DataPlane;
 use super::relays::{Membership, RelayEvent, Relays};
 use super::stream::{Stream, StreamEvent};
@@ -60,6 +64,9 @@ pub struct PartySession {
     /// Relays last asked for on behalf of peers.
     for_peers: Vec<RelayId>,
     known: Arc<AtomicU64>,
+    known_secret: Arc<AtomicU32>,
+    renewal: Renewal,
+    device: DeviceSecret,
     save_at: Option<Instant>,
 }
 
@@ -89,7 +96,13 @@ impl PartySession {
         }
         // The snapshot at the first connection is what the cache may have missed.
         let known = Arc::new(AtomicU64::new(cache.seq));
-        let (stream, stream_events) = Stream::start(Arc::clone(&client), cache.party.id, Arc::clone(&known));
+        let known_secret = Arc::new(AtomicU32::new(cache.secret_epoch));
+        let (stream, stream_events) = Stream::start(
+            Arc::clone(&client),
+            cache.party.id,
+            Arc::clone(&known),
+            Arc::clone(&known_secret),
+        );
         let membership = Membership {
             client: Arc::clone(&client),
             identity: Arc::clone(&identity.identity),
@@ -111,6 +124,9 @@ impl PartySession {
             relays,
             for_peers: Vec::new(),
             known,
+            known_secret,
+            renewal: Renewal::default(),
+            device: identity.device.clone(),
             save_at: None,
         };
         session.carry_out(data_plane);
@@ -156,6 +172,7 @@ impl PartySession {
             }
         }
         self.remember_paths(now);
+        self.renew_secret_if_due();
     }
 
     /// Keeps the addresses that work: where an agent that restarts without its server begins. At once, so that a path

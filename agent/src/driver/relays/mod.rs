@@ -41,6 +41,7 @@ pub enum RelayEvent {
 enum Order {
     Offer(Vec<Relay>),
     ForPeers(Vec<RelayId>),
+    Epoch,
 }
 
 /// The sessions of one party. Dropping it ends them.
@@ -78,6 +79,8 @@ impl Relays {
             network: Arc::clone(&data_plane.network),
             lanes,
             endpoint: None,
+            offered: Vec::new(),
+            unlisted: Vec::new(),
             for_peers: Vec::new(),
             sessions: BTreeMap::new(),
             next_number: 0,
@@ -93,6 +96,11 @@ impl Relays {
         let _ = self.orders.try_send(Order::Offer(relays));
     }
 
+    /// Somebody has left: tokens of before admit nobody any more.
+    pub fn handle_epoch(&self) {
+        let _ = self.orders.try_send(Order::Epoch);
+    }
+
     /// Relays that lead to peers nothing else leads to.
     pub fn need_for_peers(&self, relays: Vec<RelayId>) {
         let _ = self.orders.try_send(Order::ForPeers(relays));
@@ -100,6 +108,7 @@ impl Relays {
 }
 
 struct Session {
+    relay: Relay,
     number: RelayNumber,
     task: JoinHandle<()>,
     up: Option<(RelaySender, Duration)>,
@@ -118,6 +127,9 @@ struct Manager {
     lanes: super::dataplane::Lanes,
     endpoint: Option<RelayEndpoint>,
     choice: RelayChoice,
+    offered: Vec<Relay>,
+    /// Of the offered, those that the control server does not name any more.
+    unlisted: Vec<RelayId>,
     for_peers: Vec<RelayId>,
     sessions: BTreeMap<RelayId, Session>,
     next_number: u16,
@@ -133,11 +145,15 @@ impl Manager {
             let undelivered = tokio::select! {
                 order = orders.recv() => match order {
                     Some(Order::Offer(relays)) => {
-                        self.choice.handle_offer(relays, Instant::now());
+                        self.take_offer(relays);
                         None
                     }
                     Some(Order::ForPeers(relays)) => {
                         self.for_peers = relays;
+                        None
+                    }
+                    Some(Order::Epoch) => {
+                        self.tokens.forget().await;
                         None
                     }
                     None => return,
@@ -153,6 +169,17 @@ impl Manager {
                 return;
             }
         }
+    }
+
+    /// A relay that works is not let go of because a control server that has just started does not know it yet.
+    fn take_offer(&mut self, mut relays: Vec<Relay>) {
+        let missing = |session: &&Session| relays.iter().all(|relay| relay.id != session.relay.id);
+        let standing = self.sessions.values().filter(|session| session.up.is_some());
+        let kept: Vec<Relay> = standing.filter(missing).map(|session| session.relay.clone()).collect();
+        self.unlisted = kept.iter().map(|relay| relay.id.clone()).collect();
+        relays.extend(kept);
+        self.offered.clone_from(&relays);
+        self.choice.handle_offer(relays, Instant::now());
     }
 
     fn hear(&mut self, relay: &RelayId, said: Said) -> Option<RelayEvent> {
@@ -180,6 +207,10 @@ impl Manager {
                 tracing::warn!(%relay, reason = %why, "no session with the relay");
                 session.up = None;
                 self.choice.handle_failure(relay, now);
+                if self.unlisted.contains(relay) {
+                    self.offered.retain(|offered| offered.id != *relay);
+                    self.choice.handle_offer(self.offered.clone(), now);
+                }
             }
             Said::Undelivered { member } => {
                 return Some(RelayEvent::Undelivered {
@@ -247,6 +278,7 @@ impl Manager {
             manager: self.from_sessions.clone(),
         };
         let session = Session {
+            relay: relay.clone(),
             number: RelayNumber(self.next_number),
             task: tokio::spawn(keeper.run()),
             up: None,

@@ -53,6 +53,11 @@ impl Tokens {
         Ok(token)
     }
 
+    /// What is held is worth nothing any more.
+    pub async fn forget(&self) {
+        *self.held.lock().await = None;
+    }
+
     /// How long a token is still good for.
     pub fn time_left(&self, expires_at: u64) -> Duration {
         Duration::from_secs(expires_at.saturating_sub(self.server_now_s()))

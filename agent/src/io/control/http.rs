@@ -6,7 +6,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+    AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderValue, IF_MATCH, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_VERSION, UPGRADE, USER_AGENT,
 };
 use hyper::upgrade::Upgraded;
@@ -33,6 +33,8 @@ pub(super) struct Call {
     body: Bytes,
     /// Doing it twice does no more than doing it once.
     repeatable: bool,
+    /// The version of the party that is to be changed.
+    version: Option<u64>,
 }
 
 impl Call {
@@ -42,15 +44,32 @@ impl Call {
             path: path.into(),
             body: Bytes::new(),
             repeatable: true,
+            version: None,
         }
     }
 
     pub(super) fn post(path: impl Into<String>, body: &impl Serialize) -> Result<Self, ControlError> {
+        Self::with_body(Method::POST, path, body)
+    }
+
+    pub(super) fn with_body(
+        method: Method,
+        path: impl Into<String>,
+        body: &impl Serialize,
+    ) -> Result<Self, ControlError> {
         let body = serde_json::to_vec(body).map_err(|error| ControlError::Protocol(error.to_string()))?;
         Ok(Self {
             body: body.into(),
-            ..Self::new(Method::POST, path)
+            ..Self::new(method, path)
         })
+    }
+
+    /// Refused when the party has another version by now; so it may be sent twice.
+    pub(super) fn if_version(self, version: u64) -> Self {
+        Self {
+            version: Some(version),
+            ..self
+        }
     }
 
     /// Not sent a second time when the server may have seen it.
@@ -121,6 +140,11 @@ impl Connection {
     /// Sends a request and reads the whole answer.
     pub(super) async fn send(&mut self, call: &Call, token: Option<&str>) -> Result<Answer, Failed> {
         let mut request = self.request(&call.method, &call.path, token)?;
+        if let Some(version) = call.version {
+            request
+                .headers_mut()
+                .insert(IF_MATCH, header(&format!("\"{version}\""))?);
+        }
         if !call.body.is_empty() {
             let json = HeaderValue::from_static("application/json");
             request.headers_mut().insert(CONTENT_TYPE, json);

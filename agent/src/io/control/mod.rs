@@ -25,10 +25,11 @@ use hyper::Method;
 use lanrage_shared::api::auth::{Challenge, ChallengeRequest, TokenRequest, TokenResponse};
 use lanrage_shared::api::error::ErrorCode;
 use lanrage_shared::api::invite::{InviteCreated, NewInvite, RedeemInvite};
-use lanrage_shared::api::party::{CreateParty, Joined, Party};
+use lanrage_shared::api::party::{CreateParty, Joined, Party, RemoveMember};
 use lanrage_shared::api::relay::RelayTokens;
+use lanrage_shared::api::secret::NewSecret;
 pub use lanrage_shared::backoff::Backoff;
-use lanrage_shared::ids::{DeviceKey, PartyId};
+use lanrage_shared::ids::{DeviceKey, MemberId, PartyId};
 use lanrage_shared::invite::ServerLink;
 use lanrage_shared::keys::{IdentitySecret, token_proof};
 use lanrage_shared::stream::ClientMessage;
@@ -124,6 +125,24 @@ impl ControlClient {
         let path = format!("/v1/parties/{party}/members/me");
         let _: IgnoredAny = self.ask(Call::new(Method::DELETE, path)).await?;
         Ok(())
+    }
+
+    /// `POST /v1/parties/{id}/members/{number}/remove`, if the party is as known.
+    pub async fn remove_member(
+        &self,
+        party: &Party,
+        member: MemberId,
+        removal: &RemoveMember,
+    ) -> Result<Party, ControlError> {
+        let path = format!("/v1/parties/{}/members/{member}/remove", party.id);
+        self.ask(Call::post(path, removal)?.if_version(party.version)).await
+    }
+
+    /// `PUT /v1/parties/{id}/secret`, if the party is as known.
+    pub async fn renew_secret(&self, party: &Party, secret: &NewSecret) -> Result<Party, ControlError> {
+        let path = format!("/v1/parties/{}/secret", party.id);
+        let call = Call::with_body(Method::PUT, path, secret)?;
+        self.ask(call.if_version(party.version)).await
     }
 
     /// `POST /v1/parties/{id}/relay-tokens`.
