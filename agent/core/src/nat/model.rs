@@ -80,6 +80,11 @@ impl NatModel {
         admitted.then_some(open.host)
     }
 
+    /// It restarts: every mapping is gone, and ports are given out on from where it was.
+    pub fn forget(&mut self) {
+        self.mappings.clear();
+    }
+
     fn expire(&mut self, now: Instant) {
         let lifetime = self.lifetime;
         for open in self.mappings.values_mut() {

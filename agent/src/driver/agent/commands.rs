@@ -1,0 +1,114 @@
+//! What the local API asks of the loop.
+
+use std::time::Instant;
+
+use super::{Agent, Inputs};
+use crate::api::Failure;
+use crate::driver::command::Command;
+use crate::driver::{entry, report};
+use crate::state::{Farewell, StateError};
+
+impl Agent {
+    pub(super) fn handle_command(&mut self, command: Command, inputs: &Inputs) {
+        let now = Instant::now();
+        // Whoever asked may be gone by now; then nobody misses the answer.
+        match command {
+            Command::Status(reply) => {
+                let _ = reply.send(report::status(
+                    self.device.clone(),
+                    self.session.as_ref(),
+                    &self.notices,
+                    now,
+                ));
+            }
+            Command::Peers(reply) => {
+                let _ = reply.send(report::peers(self.session.as_ref(), now));
+            }
+            Command::Tried(reply) => {
+                self.waiting.push(reply);
+                self.answer_waiting();
+            }
+            Command::Current(reply) => {
+                let _ = reply.send(self.current());
+            }
+            Command::Enter { party, reply } => {
+                self.paid(&Farewell::of(&party.cache));
+                let entered = entry::check_lans(&party.cache, &inputs.interfaces.borrow());
+                let entered = entered.and_then(|()| Ok(self.state.save_party(&party.cache)?));
+                let entered = entered.and_then(|()| self.enter(*party, inputs));
+                match &entered {
+                    // What was said of another party is settled.
+                    Ok(_) => self.notices.clear(),
+                    Err(_) => {
+                        let _ = self.state.clear_party();
+                    }
+                }
+                let _ = reply.send(entered);
+            }
+            Command::Remember {
+                invite,
+                expires_in_s,
+                reply,
+            } => {
+                if let Some(session) = &mut self.session {
+                    session.remember_invite(invite, expires_in_s);
+                }
+                let _ = reply.send(());
+            }
+            Command::Relays(reply) => {
+                let _ = reply.send(report::relays(self.session.as_ref()));
+            }
+            Command::Leave(reply) => {
+                let owed = self
+                    .current()
+                    .map_or(Ok(()), |current| self.owe(Farewell::of(&current.cache)));
+                let left = owed.and_then(|()| self.state.clear_party());
+                let left = left.map_err(Failure::from).map(|()| {
+                    let current = self.current();
+                    self.close_session();
+                    self.notices.clear();
+                    current
+                });
+                let _ = reply.send(left);
+            }
+            Command::Owe { farewell, reply } => {
+                let _ = reply.send(self.owe(farewell).map_err(Failure::from));
+            }
+            Command::Owed(reply) => {
+                let _ = reply.send(self.farewells.clone());
+            }
+            Command::Paid { farewell, reply } => {
+                self.paid(&farewell);
+                let _ = reply.send(());
+            }
+            Command::Ping { target, timeout, reply } => {
+                self.pings
+                    .start(&target, timeout, reply, self.session.as_ref(), &self.data_plane);
+            }
+            Command::Down => {}
+        }
+    }
+
+    /// Notes a farewell that has to be said, on disk first.
+    fn owe(&mut self, farewell: Farewell) -> Result<(), StateError> {
+        if self.farewells.contains(&farewell) {
+            return Ok(());
+        }
+        let mut farewells = self.farewells.clone();
+        farewells.push(farewell);
+        self.state.save_farewells(&farewells)?;
+        self.farewells = farewells;
+        Ok(())
+    }
+
+    fn paid(&mut self, farewell: &Farewell) {
+        let before = self.farewells.len();
+        self.farewells.retain(|owed| owed != farewell);
+        if self.farewells.len() < before
+            && let Err(error) = self.state.save_farewells(&self.farewells)
+        {
+            // It is said once more after a restart, which changes nothing.
+            tracing::warn!(%error, "a farewell that was said could not be forgotten");
+        }
+    }
+}
