@@ -45,6 +45,8 @@ pub enum Request {
         #[serde(default)]
         ban: bool,
     },
+    /// Who is banned, and with `target` no longer; host only. Answer: [`BansReport`].
+    Bans { lift: Option<String> },
     /// Answer: [`RelaysReport`].
     Relays,
     /// Measures the way to a peer, once. Answer: [`PingReport`].
@@ -268,6 +270,15 @@ pub struct RemovedReport {
     pub name: MemberName,
     /// No invite admits the device again.
     pub banned: bool,
+}
+
+/// Result of `unban`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BansReport {
+    /// Who may be invited again.
+    pub lifted: Option<MemberName>,
+    /// Who is still banned.
+    pub banned: Vec<MemberName>,
 }
 
 /// Result of `host` and `join`.

@@ -59,6 +59,7 @@ enum Command {
     Relays(relays::Relays),
     Kick(remove::Kick),
     Ban(remove::Ban),
+    Unban(remove::Unban),
 }
 
 /// What every command needs to know.
@@ -118,6 +119,7 @@ async fn ask(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Relays(command) => command.run(context).await,
         Command::Kick(command) => command.run(context).await,
         Command::Ban(command) => command.run(context).await,
+        Command::Unban(command) => command.run(context).await,
     }
 }
 
@@ -155,6 +157,8 @@ mod tests {
             "lanrage leave",
             "lanrage kick Ben",
             "lanrage ban 10.64.0.2",
+            "lanrage unban",
+            "lanrage unban Ben",
             "lanrage relays --json",
             "lanrage status --json",
             "lanrage --json --state-dir /tmp/x peers",

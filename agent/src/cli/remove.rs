@@ -1,7 +1,7 @@
 use clap::Args;
 
 use super::{Context, agent, output};
-use crate::api::{Failure, RemovedReport, Request};
+use crate::api::{BansReport, Failure, RemovedReport, Request};
 
 /// Remove a member from the party. An invite lets it in again. Only the host can.
 #[derive(Debug, Args)]
@@ -17,6 +17,24 @@ pub(super) struct Ban {
     /// The member's name or virtual address.
     #[arg(value_name = "PEER")]
     target: String,
+}
+
+/// Let a banned device in again, with an invite. Without a name: list who is banned. Only the host can.
+#[derive(Debug, Args)]
+pub(super) struct Unban {
+    /// What the device was called.
+    #[arg(value_name = "NAME")]
+    name: Option<String>,
+}
+
+impl Unban {
+    pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
+        let report: BansReport = agent::ask(context, &Request::Bans { lift: self.name }).await?;
+        if context.json {
+            return output::json(&report);
+        }
+        output::text(&bans_in_words(&report))
+    }
 }
 
 impl Kick {
@@ -50,6 +68,18 @@ fn in_words(report: &RemovedReport) -> String {
     }
 }
 
+fn bans_in_words(report: &BansReport) -> String {
+    if let Some(name) = &report.lifted {
+        return format!("An invite lets {name} in again.");
+    }
+    let names: Vec<&str> = report.banned.iter().map(|name| name.as_str()).collect();
+    if names.is_empty() {
+        "Nobody is banned.".to_owned()
+    } else {
+        format!("Banned: {}.", names.join(", "))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,5 +95,16 @@ mod tests {
             "Ben is out of the party. An invite lets them in again."
         );
         assert!(in_words(&report(true)).contains("no invite"));
+    }
+
+    #[test]
+    fn bans_are_listed_or_lifted() {
+        let report = |lifted: Option<&str>, banned: &[&str]| BansReport {
+            lifted: lifted.map(|name| name.parse().unwrap()),
+            banned: banned.iter().map(|name| name.parse().unwrap()).collect(),
+        };
+        assert_eq!(bans_in_words(&report(None, &[])), "Nobody is banned.");
+        assert_eq!(bans_in_words(&report(None, &["Eve", "Mal"])), "Banned: Eve, Mal.");
+        assert_eq!(bans_in_words(&report(Some("Eve"), &[])), "An invite lets Eve in again.");
     }
 }

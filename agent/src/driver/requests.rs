@@ -6,7 +6,7 @@ use std::time::Duration;
 use data_encoding::BASE64URL_NOPAD;
 use lanrage_shared::api::error::ErrorCode;
 use lanrage_shared::api::invite::{DEFAULT_LIFETIME_S, MAX_LIFETIME_S, NewInvite, RedeemInvite};
-use lanrage_shared::api::party::{CreateParty, Joined, RemoveMember};
+use lanrage_shared::api::party::{Ban, CreateParty, Joined, RemoveMember};
 use lanrage_shared::invite::{Invite, InviteCode, ServerLink};
 use lanrage_shared::keys::{DeviceSecret, IdentitySecret, PartySecret};
 use lanrage_shared::names::{MemberName, PartyName};
@@ -18,7 +18,7 @@ use super::farewells::Farewells;
 use super::party::remember_invite;
 use super::whom;
 use crate::api::server::Handler;
-use crate::api::{DownReport, Failure, InviteReport, JoinedReport, LeftReport, RemovedReport, Request};
+use crate::api::{BansReport, DownReport, Failure, InviteReport, JoinedReport, LeftReport, RemovedReport, Request};
 use crate::io::control::{ControlClient, ControlError, check_clock};
 use crate::io::netwatch;
 use crate::state::{Farewell, PartyCache};
@@ -57,6 +57,7 @@ impl Handler for Requests {
             Request::Join { invite, name } => json(&self.join(&invite, name, &progress).await?),
             Request::Leave => json(&self.leave().await?),
             Request::Remove { target, ban } => json(&self.remove(&target, ban).await?),
+            Request::Bans { lift } => json(&self.bans(lift).await?),
             Request::Relays => json(&self.commands.ask(Command::Relays).await?),
             Request::Ping { target, timeout_ms } => {
                 let timeout = Duration::from_millis(timeout_ms).min(MAX_PING_WAIT);
@@ -252,6 +253,29 @@ impl Requests {
             "busy",
             "members are coming and going all the time; try again",
         ))
+    }
+
+    async fn bans(&self, lift: Option<String>) -> Result<BansReport, Failure> {
+        let CurrentParty { cache, client } = self.current().await?;
+        must_be_host(&cache, "lift bans")?;
+        let mut bans = client.bans(cache.party.id).await?;
+        let mut lifted = None;
+        if let Some(name) = lift {
+            let is_called = |ban: &Ban| ban.name.as_str().to_lowercase() == name.trim().to_lowercase();
+            let Some(at) = bans.iter().position(is_called) else {
+                return Err(Failure::new(
+                    "not_banned",
+                    format!("nobody called {name:?} is banned; `lanrage unban` lists who is"),
+                ));
+            };
+            let ban = bans.swap_remove(at);
+            client.lift_ban(cache.party.id, ban.device).await?;
+            lifted = Some(ban.name);
+        }
+        Ok(BansReport {
+            lifted,
+            banned: bans.into_iter().map(|ban| ban.name).collect(),
+        })
     }
 
     async fn leave(&self) -> Result<LeftReport, Failure> {

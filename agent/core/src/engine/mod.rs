@@ -289,7 +289,8 @@ impl Engine {
     pub fn poll_timeout(&self, now: Instant) -> Option<(Instant, &'static str)> {
         let ready = self.ready_at();
         let peers = self.peers.values().flat_map(|peer| {
-            let signal = peer.signalling.due(peer.reach()).map(|at| (at.max(ready), "signal"));
+            let due = peer.signalling.due(peer.reach()).filter(|_| self.may_signal(peer));
+            let signal = due.map(|at| (at.max(ready), "signal"));
             [peer.paths.poll_timeout(now), signal]
         });
         let discovery = self.discovery.as_ref().and_then(Discovery::poll_timeout);

@@ -8,6 +8,8 @@ use lanrage_shared::seal::NONCE_LEN;
 use lanrage_shared::signal::Signal;
 use rand::RngCore;
 
+use super::peer::Peer;
+use super::signalling::Reach;
 use super::{Engine, Event};
 
 impl Engine {
@@ -32,6 +34,9 @@ impl Engine {
         }
         let (nat, relays) = (self.nat_summary(), self.seats());
         let served = self.server_reachable == Some(true);
+        if !self.peers.get(&member).is_some_and(|peer| self.may_signal(peer)) {
+            return;
+        }
         let Some(peer) = self.peers.get_mut(&member) else {
             return;
         };
@@ -40,9 +45,6 @@ impl Engine {
             .selected()
             .map(|path| path.route)
             .filter(|route| route.relay().is_some());
-        if !served && through.is_none() {
-            return;
-        }
         let Some(wants_answer) = peer.signalling.take_due(peer.reach(), now) else {
             return;
         };
@@ -67,6 +69,11 @@ impl Engine {
             sealed: signal.seal(peer.signal_keys(), nonce),
             through: through.filter(|_| !served),
         });
+    }
+
+    /// Whether there is a way for signals: the server, or a relay. Without one they wait, however long they are due.
+    pub(super) fn may_signal(&self, peer: &Peer) -> bool {
+        self.server_reachable == Some(true) || peer.reach() == Reach::Relayed
     }
 
     pub(super) fn candidates_changed(&mut self, now: Instant) {

@@ -503,3 +503,24 @@ fn a_new_party_secret_reaches_everybody_without_losing_a_path() {
     assert!(world.psks.iter().all(|psks| psks.len() == 2), "{:?}", world.psks);
     assert_eq!(world.psks[0][&MemberId(2)], world.psks[1][&MemberId(1)]);
 }
+
+#[test]
+fn without_server_and_relay_signals_wait_and_the_engine_rests() {
+    let mut world = world(2);
+    world.direct_cut = true;
+    world.set_server(true);
+    world.connect_relay();
+    world.run_for(Duration::from_secs(2));
+    world.set_server(false);
+    world.run_for(Duration::from_secs(1));
+    world.relay_up = false;
+    for engine in &mut world.engines {
+        engine.handle_relays(vec![], world.now);
+    }
+    world.run_for(Duration::from_secs(120));
+    assert!(world.paths.iter().all(BTreeMap::is_empty), "{:?}", world.paths);
+    world.direct_cut = false;
+    world.set_server(true);
+    world.run_for(Duration::from_secs(1));
+    assert!(world.everybody_is_connected());
+}

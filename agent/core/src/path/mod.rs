@@ -212,14 +212,15 @@ impl PeerPaths {
         proven.iter().filter_map(|path| path.route.address()).collect()
     }
 
-    /// Whether the first attempt to find a path is still going on.
+    /// Whether the first attempt to find a direct path is still going on, or has yet to begin.
     pub fn is_first_attempt(&self) -> bool {
+        let is_tried = |path: &CandidatePath| path.kind != PathKind::Relay && path.due().is_some();
         !self.has_direct_path()
-            && self.search != Search::Unanswered
-            && self
-                .paths
-                .values()
-                .any(|path| path.kind != PathKind::Relay && path.due().is_some())
+            && match self.search {
+                Search::Fresh => true,
+                Search::Since(_) => self.paths.values().any(is_tried),
+                Search::Unanswered => false,
+            }
     }
 
     /// The peer is back after it was away: what was tried before says nothing any more.

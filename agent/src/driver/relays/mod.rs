@@ -120,6 +120,12 @@ impl Drop for Session {
     }
 }
 
+impl Session {
+    fn is_at(&self, relay: &Relay) -> bool {
+        (&self.relay.host, self.relay.port, self.relay.pin) == (&relay.host, relay.port, relay.pin)
+    }
+}
+
 struct Manager {
     membership: Arc<Membership>,
     tokens: Arc<Tokens>,
@@ -199,9 +205,15 @@ impl Manager {
             }
             Said::Draining => {
                 tracing::info!(%relay, "the relay is about to stop; moving away");
-                // It goes on passing packets until everybody has moved.
-                session.up = None;
                 self.choice.handle_failure(relay, now);
+                // It goes on passing packets for a while, so without another it is used to the end.
+                if self
+                    .sessions
+                    .iter()
+                    .any(|(id, other)| id != relay && other.up.is_some())
+                {
+                    self.sessions.get_mut(relay)?.up = None;
+                }
             }
             Said::Down(why) => {
                 tracing::warn!(%relay, reason = %why, "no session with the relay");
@@ -231,6 +243,9 @@ impl Manager {
             self.sessions.retain(|id, _| wanted.iter().any(|relay| relay.id == *id));
         }
         for relay in &wanted {
+            // It may have come back elsewhere, or with another key.
+            self.sessions
+                .retain(|id, session| *id != relay.id || session.is_at(relay));
             if !self.sessions.contains_key(&relay.id) {
                 self.begin(relay);
             }

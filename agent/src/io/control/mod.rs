@@ -25,11 +25,11 @@ use hyper::Method;
 use lanrage_shared::api::auth::{Challenge, ChallengeRequest, TokenRequest, TokenResponse};
 use lanrage_shared::api::error::ErrorCode;
 use lanrage_shared::api::invite::{InviteCreated, NewInvite, RedeemInvite};
-use lanrage_shared::api::party::{CreateParty, Joined, Party, RemoveMember};
+use lanrage_shared::api::party::{Ban, CreateParty, Joined, Party, RemoveMember};
 use lanrage_shared::api::relay::RelayTokens;
 use lanrage_shared::api::secret::NewSecret;
 pub use lanrage_shared::backoff::Backoff;
-use lanrage_shared::ids::{DeviceKey, MemberId, PartyId};
+use lanrage_shared::ids::{DeviceId, DeviceKey, MemberId, PartyId};
 use lanrage_shared::invite::ServerLink;
 use lanrage_shared::keys::{IdentitySecret, token_proof};
 use lanrage_shared::stream::ClientMessage;
@@ -136,6 +136,19 @@ impl ControlClient {
     ) -> Result<Party, ControlError> {
         let path = format!("/v1/parties/{}/members/{member}/remove", party.id);
         self.ask(Call::post(path, removal)?.if_version(party.version)).await
+    }
+
+    /// `GET /v1/parties/{id}/bans`.
+    pub async fn bans(&self, party: PartyId) -> Result<Vec<Ban>, ControlError> {
+        self.ask(Call::new(Method::GET, format!("/v1/parties/{party}/bans")))
+            .await
+    }
+
+    /// `DELETE /v1/parties/{id}/bans/{device}`.
+    pub async fn lift_ban(&self, party: PartyId, device: DeviceId) -> Result<(), ControlError> {
+        let path = format!("/v1/parties/{party}/bans/{device}");
+        let _: IgnoredAny = self.ask(Call::new(Method::DELETE, path)).await?;
+        Ok(())
     }
 
     /// `PUT /v1/parties/{id}/secret`, if the party is as known.
