@@ -514,9 +514,6 @@ fn without_server_and_relay_signals_wait_and_the_engine_rests() {
     world.set_server(false);
     world.run_for(Duration::from_secs(1));
     world.relay_up = false;
-    for engine in &mut world.engines {
-        engine.handle_relays(vec![], world.now);
-    }
     world.run_for(Duration::from_secs(120));
     assert!(world.paths.iter().all(BTreeMap::is_empty), "{:?}", world.paths);
     world.direct_cut = false;
