@@ -1,5 +1,6 @@
 //! Where the services that a party may use are.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -37,12 +38,12 @@ impl Lookup {
         self.started = Some(now);
         session.services_changed = false;
         let (found, pending) = oneshot::channel();
-        let work = stun_endpoints(
-            session.cache.services.clone(),
-            session.cache.server.clone(),
-            session.cache.party.net,
-            session.client.server_ip(),
-        );
+        let places = Places {
+            server: session.cache.server.clone(),
+            reached: session.client.server_ip(),
+            party: session.cache.party.net,
+        };
+        let work = stun_endpoints(session.cache.services.clone(), places);
         tokio::spawn(async move { found.send(work.await) });
         self.pending = Some(pending);
     }
@@ -60,34 +61,42 @@ impl Lookup {
     }
 }
 
-/// The STUN servers' addresses. One without a host is where the control server is. Only there may they be what no other
-/// host can be, or in the party: a control server must not make its members send to themselves or to each other.
-pub(super) async fn stun_endpoints(
-    services: Services,
-    server: ServerLink,
-    party: PartyNet,
-    reached: Option<IpAddr>,
-) -> Vec<StunEndpoint> {
-    let mut endpoints = Vec::new();
-    for stun in services.stun.into_iter().take(MAX_SERVERS) {
-        let addresses: Vec<IpAddr> = match (&stun.host, reached) {
+/// Where the services' hosts are looked up from.
+pub(super) struct Places {
+    pub server: ServerLink,
+    /// Where the control server was reached: what a service without a host means.
+    pub reached: Option<IpAddr>,
+    pub party: PartyNet,
+}
+
+impl Places {
+    /// The addresses of a service's host. Only where the control server is may they be what no other host can be, or in the
+    /// party: a control server must not make its members send to themselves or to each other.
+    pub(super) async fn addresses(&self, host: Option<&str>, port: u16) -> io::Result<Vec<IpAddr>> {
+        let found: Vec<IpAddr> = match (host, self.reached) {
             (None, Some(ip)) => vec![ip],
             (host, _) => {
-                let host = host.as_deref().unwrap_or(&server.host);
-                match tokio::net::lookup_host((host, stun.port)).await {
-                    Ok(found) => found.map(|address| address.ip()).collect(),
-                    Err(error) => {
-                        tracing::warn!(%error, "a STUN server's name cannot be looked up");
-                        continue;
-                    }
-                }
+                let host = host.unwrap_or(&self.server.host);
+                let found = tokio::net::lookup_host((host, port)).await?;
+                found.map(|address| address.ip()).collect()
             }
         };
-        let allowed = |ip: &IpAddr| Some(*ip) == reached || (is_host(*ip) && !party.contains(*ip));
-        endpoints.extend(addresses.into_iter().filter(allowed).map(|ip| StunEndpoint {
-            address: SocketAddr::new(ip, stun.port),
-            second_port: stun.second_port,
-        }));
+        let allowed = |ip: &IpAddr| Some(*ip) == self.reached || (is_host(*ip) && !self.party.contains(*ip));
+        Ok(found.into_iter().filter(allowed).collect())
+    }
+}
+
+/// The STUN servers' addresses.
+async fn stun_endpoints(services: Services, places: Places) -> Vec<StunEndpoint> {
+    let mut endpoints = Vec::new();
+    for stun in services.stun.into_iter().take(MAX_SERVERS) {
+        match places.addresses(stun.host.as_deref(), stun.port).await {
+            Ok(addresses) => endpoints.extend(addresses.into_iter().map(|ip| StunEndpoint {
+                address: SocketAddr::new(ip, stun.port),
+                second_port: stun.second_port,
+            })),
+            Err(error) => tracing::warn!(%error, "a STUN server's name cannot be looked up"),
+        }
     }
     endpoints.truncate(MAX_SERVERS * 2);
     endpoints
@@ -116,7 +125,12 @@ mod tests {
             port: 8443,
             pin: Pin([0; 32]),
         };
-        let endpoints = stun_endpoints(services, server, PartyNet::at(0, id), reached.parse().ok()).await;
+        let places = Places {
+            server,
+            reached: reached.parse().ok(),
+            party: PartyNet::at(0, id),
+        };
+        let endpoints = stun_endpoints(services, places).await;
         endpoints
             .iter()
             .map(|endpoint| endpoint.address.ip().to_string())

@@ -13,6 +13,8 @@ const ACTIVE_INTERVAL: Duration = Duration::from_secs(1);
 const IDLE_INTERVAL: Duration = Duration::from_secs(15);
 /// Time between probes of the path in use while it does not answer: three seconds decide, so a dozen are sent.
 const REPEAT_INTERVAL: Duration = Duration::from_millis(250);
+/// The same of its spares, of which some may be as dead as it is: the first that answers takes packets as well.
+const REPEAT_SPARE_INTERVAL: Duration = Duration::from_millis(500);
 /// Time between probes of proven paths that are not in use, kept as a fallback.
 const SPARE_INTERVAL: Duration = Duration::from_secs(20);
 /// The same through a relay, whose session is watched anyway.
@@ -60,6 +62,7 @@ impl PeerPaths {
         let interval = match (in_use, self.is_active(now)) {
             (true, true) => ACTIVE_INTERVAL,
             (true, false) => IDLE_INTERVAL,
+            (false, _) if self.doubt_at().is_some_and(|at| at <= now) => REPEAT_SPARE_INTERVAL,
             // Worth comparing when the direct path is bad to play on.
             (false, true) if path.kind == PathKind::Relay && self.is_poor() => ACTIVE_INTERVAL,
             (false, _) if path.kind == PathKind::Relay => RELAY_SPARE_INTERVAL,
@@ -96,9 +99,7 @@ impl PeerPaths {
     /// When the path in use is slow enough to answer that packets had better take another one, too.
     pub(super) fn doubt_at(&self) -> Option<Instant> {
         let (route, _) = self.selected?;
-        let rtt_ms = self.paths.get(&route)?.rtt_ms().unwrap_or_default();
-        let patience = MIN_DOUBT.max(Duration::from_secs_f64(rtt_ms * DOUBT_ROUND_TRIPS / 1000.0));
-        Some(self.unanswered_since()? + patience.min(TRUST))
+        Some(self.unanswered_since()? + patience(self.paths.get(&route)?))
     }
 
     fn unanswered_since(&self) -> Option<Instant> {
@@ -146,12 +147,29 @@ impl PeerPaths {
             .filter(usable)
             .filter(|path| Some(path.route) != except)
         {
-            if best.is_none_or(|best| is_better(path, best)) {
+            let replaces = |best: &CandidatePath| match (is_in_doubt(path, now), is_in_doubt(best, now)) {
+                (true, false) => false,
+                // The one in use is left when it has been silent for long enough.
+                (false, true) if Some(best.route) != current => true,
+                _ => is_better(path, best),
+            };
+            if best.is_none_or(replaces) {
                 best = Some(path);
             }
         }
         best.map(|path| path.route)
     }
+}
+
+/// How long an answer may take before a path is in doubt.
+fn patience(path: &CandidatePath) -> Duration {
+    let round_trips = Duration::from_secs_f64(path.rtt_ms().unwrap_or_default() * DOUBT_ROUND_TRIPS / 1000.0);
+    MIN_DOUBT.max(round_trips).min(TRUST)
+}
+
+/// Whether it was asked and should have answered by now.
+fn is_in_doubt(path: &CandidatePath, now: Instant) -> bool {
+    path.asked_since().is_some_and(|at| at + patience(path) <= now)
 }
 
 /// Whether `path` should replace `current`: clearly faster, or of a better kind and not slower. A relay replaces a direct path

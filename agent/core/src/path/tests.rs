@@ -116,7 +116,7 @@ impl Net {
     fn delivers(&self, i: usize) -> bool {
         self.sides[i].paths.selected().is_some_and(|path| {
             let works = |route: Route| match route {
-                Route::Direct(_) => !self.cut && !self.deaf[1 - i],
+                Route::Direct(address) => !self.cut && !self.deaf[1 - i] && address == self.sides[1 - i].address,
                 Route::Relay { .. } => self.relay_delay.is_some(),
             };
             works(path.route) || path.also.is_some_and(works)
@@ -367,6 +367,25 @@ fn when_the_direct_path_dies_in_one_direction_or_both_packets_arrive_again_withi
             assert!(net.delivers(0) && net.delivers(1))
         });
         assert!(net.is_direct());
+    }
+}
+
+#[test]
+fn a_spare_that_is_dead_too_does_not_take_the_place_of_one_that_answers() {
+    for relay in [None, Some(Duration::from_millis(15))] {
+        let mut net = net(false);
+        relay.into_iter().for_each(|delay| net.relay(delay));
+        net.introduce();
+        net.play(Duration::from_secs(10), |_| ());
+        for port in 3000..3004 {
+            net.sides[1].address.set_port(port);
+            let changed = net.now;
+            net.play(Duration::from_millis(2500), |net| {
+                if net.now > changed + Duration::from_millis(1800) {
+                    assert!(net.delivers(0) && net.delivers(1), "after change {port}");
+                }
+            });
+        }
     }
 }
 

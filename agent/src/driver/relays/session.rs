@@ -1,6 +1,6 @@
 //! One relay's session: connects over QUIC, over TCP where UDP does not get through, and comes back with full jitter.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,6 @@ use lanrage_agent_core::batch::{Packet, RelayNumber, Route};
 use lanrage_relay_client::{
     ConnectError, Connected, Credentials, Event, RelayEndpoint, RelaySender, Target, connect_tcp,
 };
-use lanrage_shared::addr::is_host;
 use lanrage_shared::api::relay::Relay;
 use lanrage_shared::backoff::Backoff;
 use lanrage_shared::ids::{MemberId, RelayId};
@@ -18,6 +17,7 @@ use tokio::sync::mpsc;
 use super::Membership;
 use super::tokens::Tokens;
 use crate::driver::dataplane::Lane;
+use crate::driver::services::Places;
 
 /// QUIC gets this much of a head start before TCP is tried, too.
 const HEAD_START: Duration = Duration::from_secs(1);
@@ -145,27 +145,17 @@ impl Keeper {
         }
     }
 
-    /// Where the relay is. Without a host, where the control server is. A relay is never on this PC or in the party, unless the
-    /// control server is.
     async fn addresses(&self) -> Result<Vec<SocketAddr>, Broken> {
         let client = &self.membership.client;
-        let reached = client.server_ip();
-        let found: Vec<IpAddr> = match (&self.relay.host, reached) {
-            (None, Some(ip)) => vec![ip],
-            (host, _) => {
-                let host = host.as_deref().unwrap_or(&client.link().host);
-                let found = tokio::net::lookup_host((host, self.relay.port)).await;
-                found.map_err(Broken::new)?.map(|address| address.ip()).collect()
-            }
+        let places = Places {
+            server: client.link().clone(),
+            reached: client.server_ip(),
+            party: self.membership.net,
         };
-        let net = self.membership.net;
-        let allowed = |ip: &IpAddr| Some(*ip) == reached || (is_host(*ip) && !net.contains(*ip));
         let port = self.relay.port;
-        Ok(found
-            .into_iter()
-            .filter(allowed)
-            .map(|ip| SocketAddr::new(ip, port))
-            .collect())
+        let found = places.addresses(self.relay.host.as_deref(), port).await;
+        let found = found.map_err(Broken::new)?.into_iter();
+        Ok(found.map(|ip| SocketAddr::new(ip, port)).collect())
     }
 
     async fn carry(&mut self, connected: Connected, rtt: Duration) -> Broken {
