@@ -161,6 +161,7 @@ mod tests {
             "lanrage unban Ben",
             "lanrage relays --json",
             "lanrage status --json",
+            "lanrage status --watch",
             "lanrage --json --state-dir /tmp/x peers",
             "lanrage ping Anna -c 3",
             "lanrage ping 10.64.0.2 --state-dir /tmp/x",

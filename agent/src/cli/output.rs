@@ -40,11 +40,27 @@ pub(super) fn written(outcome: io::Result<()>) -> Result<(), Failure> {
         })
 }
 
+/// Prints what replaces the last frame, on a terminal in its place; false when nobody reads any more.
+pub(super) fn frame(text: &str) -> Result<bool, Failure> {
+    let mut out = io::stdout();
+    // Cursor home, and everything after it cleared (ECMA-48 CUP and ED).
+    let clear = if out.is_terminal() { "\x1b[H\x1b[J" } else { "" };
+    let outcome = writeln!(out, "{clear}{}", text.trim_end()).and_then(|()| out.flush());
+    let is_read = !outcome
+        .as_ref()
+        .is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe);
+    written(outcome).map(|()| is_read)
+}
+
 /// Prints a result for a script.
 pub(super) fn json(report: &impl Serialize) -> Result<(), Failure> {
-    let line = serde_json::to_string(report)
-        .map_err(|error| Failure::new("internal", format!("the report cannot be written as JSON: {error}")))?;
-    text(&line)
+    text(&json_line(report)?)
+}
+
+/// A result as a script reads it.
+pub(super) fn json_line(report: &impl Serialize) -> Result<String, Failure> {
+    serde_json::to_string(report)
+        .map_err(|error| Failure::new("internal", format!("the report cannot be written as JSON: {error}")))
 }
 
 /// Says something that is not the result.

@@ -19,7 +19,7 @@ impl Peers {
     }
 }
 
-fn in_words(report: &PeersReport) -> String {
+pub(super) fn in_words(report: &PeersReport) -> String {
     let Some(party) = &report.party else {
         return format!("This PC is in no party: {}.", output::how_to_get_in());
     };

@@ -1,21 +1,50 @@
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use clap::Args;
 
-use super::{Context, agent, output};
-use crate::api::{AgentState, Failure, NatReport, Request, ServerReport, StatusReport};
+use super::{Context, agent, output, peers};
+use crate::api::{AgentState, Failure, NatReport, PeersReport, Request, ServerReport, StatusReport};
 
 /// Show what the agent is doing.
 #[derive(Debug, Args)]
-pub(super) struct Status {}
+pub(super) struct Status {
+    /// Show it again every second, with the peers, until interrupted. With --json: one status per line.
+    #[arg(long)]
+    watch: bool,
+}
+
+/// How often `--watch` looks.
+const INTERVAL: Duration = Duration::from_secs(1);
 
 impl Status {
     pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
+        if self.watch {
+            return watch(context).await;
+        }
         let report: StatusReport = agent::ask(context, &Request::Status).await?;
         if context.json {
             return output::json(&report);
         }
         output::text(&in_words(&report))
+    }
+}
+
+async fn watch(context: &Context) -> Result<(), Failure> {
+    let mut tick = tokio::time::interval(INTERVAL);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let status: StatusReport = agent::ask(context, &Request::Status).await?;
+        let goes_on = if context.json {
+            output::frame(&output::json_line(&status)?)?
+        } else {
+            let peers: PeersReport = agent::ask(context, &Request::Peers).await?;
+            output::frame(&format!("{}\n{}", in_words(&status), peers::in_words(&peers)))?
+        };
+        if !goes_on {
+            return Ok(());
+        }
     }
 }
 
