@@ -21,6 +21,8 @@ pub(super) struct Peer {
     pub(super) signalling: Signalling,
     /// Addresses the peer named last, or remembered from before.
     pub(super) named: Vec<Candidate>,
+    /// All addresses of its last signal, those that may not be probed included.
+    pub(super) heard: Vec<Candidate>,
     pub(super) nat: NatSummary,
     /// The relays it has sessions with, its home relay first.
     pub(super) seats: Vec<RelaySeat>,
@@ -41,6 +43,7 @@ impl Peer {
             paths,
             signalling: Signalling::default(),
             named: Vec::new(),
+            heard: Vec::new(),
             nat,
             seats,
             told: None,

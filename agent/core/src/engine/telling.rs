@@ -23,7 +23,12 @@ impl Engine {
         if peer.signalling.handle_signal(&signal, now) {
             peer.nat = signal.nat;
             peer.seats.clone_from(&signal.relays);
-            self.try_addresses(from, signal.candidates, now);
+            // Who only tells of other relays does not ask for another attempt; and there are many such signals.
+            let asks = signal.wants_answer || peer.reach() == Reach::Not;
+            if asks || peer.heard != signal.candidates {
+                peer.heard.clone_from(&signal.candidates);
+                self.try_addresses(from, signal.candidates, now);
+            }
             self.find_relays(from, now);
         }
     }

@@ -521,3 +521,25 @@ fn without_server_and_relay_signals_wait_and_the_engine_rests() {
     world.run_for(Duration::from_secs(1));
     assert!(world.everybody_is_connected());
 }
+
+#[test]
+fn a_signal_that_only_tells_of_relays_starts_no_new_attempt() {
+    let mut world = world(2);
+    world.direct_cut = true;
+    world.set_server(true);
+    world.connect_relay();
+    world.run_for(Duration::from_secs(60));
+    let probes = |world: &World| world.destinations.iter().filter(|to| **to == world.addresses[0]).count();
+    let before = probes(&world);
+    for rtt_ms in [40.0, 80.0, 160.0, 320.0] {
+        let relay = OwnRelay {
+            number: RelayNumber(0),
+            id: "fra-1".parse().unwrap(),
+            rtt_ms,
+        };
+        let now = world.now;
+        world.engines[0].handle_relays(vec![relay], now);
+        world.run_for(Duration::from_secs(1));
+    }
+    assert_eq!(probes(&world), before);
+}
