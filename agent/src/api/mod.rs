@@ -100,8 +100,20 @@ pub struct StatusReport {
     pub virtual_ip6: Option<Ipv6Addr>,
     pub nat: NatReport,
     pub server: ServerReport,
+    #[serde(default)]
+    pub keepalive: KeepaliveReport,
     /// What the user should know, in words; empty when all is well.
     pub warnings: Vec<String>,
+}
+
+/// What keeping idle direct paths open costs, in this run and party.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeepaliveReport {
+    /// Seconds between two on the path that needs them most; none without a direct path.
+    pub pause_s: Option<u64>,
+    pub sent: u64,
+    /// Mappings that a router dropped all the same.
+    pub lost: u64,
 }
 
 /// What the agent is doing.

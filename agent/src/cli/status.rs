@@ -135,6 +135,7 @@ mod tests {
 
     use super::*;
     use crate::api::DeviceReport;
+    use crate::api::KeepaliveReport;
     use crate::cli::join::tests::party;
 
     fn report() -> StatusReport {
@@ -160,6 +161,7 @@ mod tests {
                 since: Some(125),
                 reason: None,
             },
+            keepalive: KeepaliveReport::default(),
             warnings: vec!["party.json was restored".into()],
         }
     }

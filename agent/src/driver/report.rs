@@ -11,8 +11,8 @@ use lanrage_shared::ids::RelayId;
 
 use super::party::PartySession;
 use crate::api::{
-    AgentState, DeviceReport, NatReport, PartyReport, PathKind, PathReport, PeerReport, PeersReport, QualityReport,
-    RelayReport, RelaysReport, ServerReport, StatusReport, TrendReport,
+    AgentState, DeviceReport, KeepaliveReport, NatReport, PartyReport, PathKind, PathReport, PeerReport, PeersReport,
+    QualityReport, RelayReport, RelaysReport, ServerReport, StatusReport, TrendReport,
 };
 
 /// A clock further off than this is worth a warning, in ms: WireGuard and tokens stand more, people's patience less.
@@ -35,6 +35,7 @@ pub fn status(device: DeviceReport, session: Option<&PartySession>, notices: &[S
                 ..NatReport::default()
             },
             server: ServerReport::default(),
+            keepalive: KeepaliveReport::default(),
             warnings,
         };
     };
@@ -44,7 +45,7 @@ pub fn status(device: DeviceReport, session: Option<&PartySession>, notices: &[S
     }
     if session.server_reachable && !session.engine.has_stun() && !session.services_changed {
         warnings.push(
-            "the server has no STUN service, so PCs behind routers cannot connect: whoever runs it has to start it with --with-relay"
+            "the server has no STUN service, so PCs behind routers cannot connect directly: whoever runs it has to start it with --with-relay"
                 .to_owned(),
         );
     }
@@ -73,7 +74,17 @@ pub fn status(device: DeviceReport, session: Option<&PartySession>, notices: &[S
             since: Some(seconds(session.server_since, now)),
             reason: session.server_problem.clone(),
         },
+        keepalive: keepalive(&session.engine),
         warnings,
+    }
+}
+
+fn keepalive(engine: &Engine) -> KeepaliveReport {
+    let (pause, counts) = engine.keepalives();
+    KeepaliveReport {
+        pause_s: pause.map(|pause| pause.as_secs()),
+        sent: counts.sent,
+        lost: counts.lost,
     }
 }
 

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use lanrage_shared::addr::PartyNet;
 use lanrage_shared::api::party::{Member, Party};
-use lanrage_shared::api::presence::{Mapping, Presence};
+use lanrage_shared::api::presence::{Mapping, NatSummary, Presence};
 use lanrage_shared::ids::{DeviceKey, MemberId};
 use lanrage_shared::keys::{DeviceSecret, PartySecret};
 use lanrage_shared::signal::{self, Candidate, CandidateKind};
@@ -349,6 +349,11 @@ impl Engine {
             clock: self.clock,
             rng: &mut self.rng,
             run: self.run,
+            nat: NatSummary {
+                mapping: self.nat.mapping,
+                filtering: self.nat.filtering,
+                port_mapping: self.own.port_mapped.is_some(),
+            },
         };
         let result = work(peer, &mut cx);
         if peer.old_keys.is_some() && peer.paths.is_rekeyed() {

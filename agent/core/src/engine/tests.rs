@@ -1,7 +1,7 @@
 //! Two engines, a control server that passes signals on, and the network between them, in virtual time.
 
 use bytes::BytesMut;
-use lanrage_shared::api::presence::{Filtering, NatSummary};
+use lanrage_shared::api::presence::Filtering;
 use lanrage_shared::ids::{DeviceId, IdentityKey, PartyId};
 
 use super::*;
@@ -529,7 +529,13 @@ fn a_signal_that_only_tells_of_relays_starts_no_new_attempt() {
     world.set_server(true);
     world.connect_relay();
     world.run_for(Duration::from_secs(60));
-    let probes = |world: &World| world.destinations.iter().filter(|to| **to == world.addresses[0]).count();
+    let probes = |world: &World| {
+        world
+            .destinations
+            .iter()
+            .filter(|to| **to == world.addresses[0])
+            .count()
+    };
     let before = probes(&world);
     for rtt_ms in [40.0, 80.0, 160.0, 320.0] {
         let relay = OwnRelay {

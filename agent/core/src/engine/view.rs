@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use lanrage_shared::api::party::Member;
 use lanrage_shared::api::presence::{Mapping, NatSummary};
@@ -11,7 +12,7 @@ use lanrage_shared::signal::CandidateKind;
 use super::Engine;
 use super::reason::{self, Circumstances};
 use crate::nat::{Discovery, NatReport};
-use crate::path::{PathKind, Selected};
+use crate::path::{KeepaliveCounts, PathKind, Selected};
 
 /// A peer as `peers` shows it.
 #[derive(Debug, Clone)]
@@ -61,6 +62,21 @@ impl Engine {
     /// What the router opened on request.
     pub fn port_mapping(&self) -> Option<SocketAddr> {
         self.own.port_mapped
+    }
+
+    /// What keeping idle paths open costs: the shortest pause between keepalives, and how many there were.
+    pub fn keepalives(&self) -> (Option<Duration>, KeepaliveCounts) {
+        let mut sum = KeepaliveCounts::default();
+        let mut shortest = None;
+        for peer in self.peers.values() {
+            let (pause, counts) = peer.paths.keepalive();
+            sum.sent += counts.sent;
+            sum.lost += counts.lost;
+            if peer.paths.has_direct_path() {
+                shortest = Some(shortest.map_or(pause, |shortest: Duration| shortest.min(pause)));
+            }
+        }
+        (shortest, sum)
     }
 
     /// The peers, by number.

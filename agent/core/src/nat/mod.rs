@@ -10,7 +10,7 @@
 //! 2. *Measuring* (RFC 4787 terms, RFC 5780 method). *Filtering*: the server is asked to answer from its other port, and from
 //!    its other address; what arrives shows whose packets the NAT lets in. *Mapping*: other ports and addresses are asked, and
 //!    what they see is compared.
-//! 3. *Resting*, and every 25 s asking again, which keeps the mapping alive and notices a changed address.
+//! 3. *Resting*, and every 15 s asking again, which keeps the mapping alive and notices a changed address.
 //!
 //! Networks lose packets, and a lost answer looks like a filtered one. A test therefore fails only after several rounds, and
 //! after more of them the more plain questions were lost beside it.

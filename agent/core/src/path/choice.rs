@@ -8,9 +8,6 @@ use crate::batch::Route;
 
 /// Time between probes of the path in use while traffic flows.
 const ACTIVE_INTERVAL: Duration = Duration::from_secs(1);
-/// Time between probes of the path in use while idle: under the shortest mapping lifetime seen in home routers (20 s; RFC
-/// 4787 REQ-5 asks for two minutes).
-const IDLE_INTERVAL: Duration = Duration::from_secs(15);
 /// Time between probes of the path in use while it does not answer: three seconds decide, so a dozen are sent.
 const REPEAT_INTERVAL: Duration = Duration::from_millis(250);
 /// The same of its spares, of which some may be as dead as it is: the first that answers takes packets as well.
@@ -37,7 +34,7 @@ const MIN_DOUBT: Duration = Duration::from_millis(500);
 const DOUBT_ROUND_TRIPS: f64 = 3.0;
 
 impl PeerPaths {
-    fn is_active(&self, now: Instant) -> bool {
+    pub(super) fn is_active(&self, now: Instant) -> bool {
         self.last_sent
             .is_some_and(|at| now.saturating_duration_since(at) < ACTIVE_AFTER_PACKET)
     }
@@ -61,7 +58,8 @@ impl PeerPaths {
         let in_use = self.selected.is_some_and(|(route, _)| route == path.route);
         let interval = match (in_use, self.is_active(now)) {
             (true, true) => ACTIVE_INTERVAL,
-            (true, false) => IDLE_INTERVAL,
+            (true, false) if path.kind == PathKind::Relay => RELAY_SPARE_INTERVAL,
+            (true, false) => self.keepalive.pause(),
             (false, _) if self.doubt_at().is_some_and(|at| at <= now) => REPEAT_SPARE_INTERVAL,
             // Worth comparing when the direct path is bad to play on.
             (false, true) if path.kind == PathKind::Relay && self.is_poor() => ACTIVE_INTERVAL,
@@ -84,7 +82,11 @@ impl PeerPaths {
             .map(|path| path.route)
             .collect();
         for route in due {
+            let keeps = self.selected.is_some_and(|(selected, _)| selected == route) && !self.is_active(now);
             if let Some(path) = self.paths.get_mut(&route) {
+                if keeps && path.asked_since().is_none() && path.kind != PathKind::Relay {
+                    self.keepalive.handle_sent();
+                }
                 path.probe_by(now);
             }
         }
@@ -114,11 +116,15 @@ impl PeerPaths {
         let current = self
             .selected
             .filter(|(route, _)| !silent && self.paths.contains_key(route));
+        let active = self.is_active(now);
         let gone = self
             .selected
             .filter(|_| silent)
             .and_then(|(route, _)| self.paths.get_mut(&route));
         if let Some(path) = gone {
+            if !active && !self.doubted && path.kind != PathKind::Relay {
+                self.keepalive.handle_lost();
+            }
             path.distrust(now);
         }
         let best = self.best(current.map(|(route, _)| route), None, now);

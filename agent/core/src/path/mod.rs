@@ -13,6 +13,7 @@
 
 mod candidate;
 mod choice;
+mod keepalive;
 mod quality;
 mod replay;
 
@@ -20,6 +21,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use lanrage_shared::api::presence::NatSummary;
 use lanrage_shared::pair::{PairKeys, ProbeKey};
 use lanrage_shared::seal::NONCE_LEN;
 use lanrage_shared::signal::{Candidate, CandidateKind, MAX_CANDIDATES};
@@ -28,6 +30,8 @@ use rand::RngCore;
 use rand::rngs::StdRng;
 
 use self::candidate::{CandidatePath, PUNCH_TIME};
+pub use self::keepalive::Counts as KeepaliveCounts;
+use self::keepalive::Keepalive;
 pub use self::quality::{Quality, Trend};
 use self::replay::ReplayFilter;
 use crate::batch::{Packet, PathInUse, RelayNumber, Route};
@@ -36,6 +40,10 @@ use crate::batch::{Packet, PathInUse, RelayNumber, Route};
 pub const TRUST: Duration = Duration::from_secs(3);
 /// Answered probes from addresses the peer never named are limited to this many addresses at a time.
 const MAX_OBSERVED: usize = 4;
+/// Addresses the peer never named that are probed within [`OBSERVED_SPAN`] while none of them answers. Between two NATs that use
+/// another port for every destination each probe is seen at a new address, and trying all of them would never end.
+const MAX_OBSERVED_IN_VAIN: usize = 8;
+const OBSERVED_SPAN: Duration = Duration::from_secs(480);
 /// New addresses of one peer that are probed within [`NEW_ADDRESSES_SPAN`]: two lists of all it may name. A member that
 /// names others over and over would have us probe whomever it likes.
 const MAX_NEW_ADDRESSES: usize = 2 * MAX_CANDIDATES;
@@ -68,6 +76,8 @@ pub struct Context<'a> {
     pub rng: &'a mut StdRng,
     /// Start of this agent's run in ms of party time.
     pub run: u64,
+    /// The NAT in front of this PC.
+    pub nat: NatSummary,
 }
 
 /// What a path is made of. The order is the order of preference between paths of equal speed.
@@ -148,8 +158,13 @@ pub struct PeerPaths {
     search: Search,
     last_received: Option<Instant>,
     last_sent: Option<Instant>,
+    keepalive: Keepalive,
+    /// The silence of the path in use has another reason than a lost mapping: the peer is said to be gone.
+    doubted: bool,
     /// When addresses were added lately.
     added: VecDeque<Instant>,
+    /// When addresses it never named were added lately, since one of them answered.
+    in_vain: VecDeque<Instant>,
     transmits: VecDeque<Packet>,
 }
 
@@ -167,7 +182,10 @@ impl PeerPaths {
             search: Search::Fresh,
             last_received: None,
             last_sent: None,
+            keepalive: Keepalive::default(),
+            doubted: false,
             added: VecDeque::new(),
+            in_vain: VecDeque::new(),
             transmits: VecDeque::new(),
         }
     }
@@ -226,6 +244,18 @@ impl PeerPaths {
     /// The peer is back after it was away: what was tried before says nothing any more.
     pub fn search_afresh(&mut self) {
         self.search = Search::Fresh;
+        self.keepalive = Keepalive::default();
+        self.doubted = false;
+    }
+
+    /// A game asks for keepalives with a pause of its own (none: no more).
+    pub fn handle_game(&mut self, pause: Option<Duration>) {
+        self.keepalive.handle_game(pause);
+    }
+
+    /// What keeping the path open costs: the pause between keepalives, and how many there were.
+    pub fn keepalive(&self) -> (Duration, KeepaliveCounts) {
+        (self.keepalive.pause(), self.keepalive.counts())
     }
 
     /// The peer named its addresses (or they are remembered from before): probe them all, now.
@@ -335,7 +365,11 @@ impl PeerPaths {
                     .insert(route, CandidatePath::new(PathKind::Relay, route, now));
             }
             Route::Direct(_) if observed.count() < MAX_OBSERVED => {
-                self.add(PathKind::Direct(CandidateKind::Observed), route, now);
+                self.in_vain.retain(|at| now < *at + OBSERVED_SPAN);
+                if self.in_vain.len() < MAX_OBSERVED_IN_VAIN {
+                    self.in_vain.push_back(now);
+                    self.add(PathKind::Direct(CandidateKind::Observed), route, now);
+                }
             }
             Route::Direct(_) => {}
         }
@@ -369,6 +403,10 @@ impl PeerPaths {
                     .get_mut(&from)
                     .is_some_and(|path| path.answered(probe.transaction, cx.now));
                 if answered {
+                    if !self.is_active(cx.now) && self.selected.is_some_and(|(route, _)| route == from) {
+                        self.keepalive.handle_kept();
+                        self.doubted = false;
+                    }
                     self.select(cx.now);
                 }
             }
@@ -378,6 +416,7 @@ impl PeerPaths {
 
     /// Somebody says that the peer is gone: the path in use is asked at once, however lately it was proven.
     pub fn handle_doubt(&mut self, now: Instant) {
+        self.doubted = true;
         let selected = self.selected.and_then(|(route, _)| self.paths.get_mut(&route));
         if let Some(path) = selected {
             path.probe_by(now);
@@ -397,6 +436,7 @@ impl PeerPaths {
 
     /// Sends what is due and lets go of what is silent.
     pub fn handle_timeout(&mut self, cx: &mut Context<'_>) {
+        self.keepalive.handle_nat(cx.nat);
         self.keep_up(cx.now);
         let due: Vec<Route> = self
             .paths

@@ -75,6 +75,7 @@ impl Net {
             clock: PartyClock::new(start, 1_000_000),
             rng,
             run: 7,
+            nat: NatSummary::default(),
         }
     }
 
@@ -447,4 +448,25 @@ fn two_new_secrets_in_a_row_are_survived_too() {
     net.sides[1].paths.rekey(probe_keys(1, 5));
     net.play(Duration::from_secs(5), |net| assert!(net.is_direct()));
     assert!(net.sides.iter().all(|side| side.paths.is_rekeyed()));
+}
+
+#[test]
+fn keepalives_follow_the_nat_and_a_lost_mapping() {
+    let mut net = net(true);
+    net.introduce();
+    assert!(net.run_until(net.after(1000), Net::connected));
+    net.run_until(net.after(600_000), |_| false);
+    let (pause, counts) = net.sides[0].paths.keepalive();
+    assert_eq!(pause, Duration::from_secs(15));
+    assert!((20..=41).contains(&counts.sent), "{counts:?}");
+    assert_eq!(counts.lost, 0);
+
+    net.cut = true;
+    net.run_until(net.after(30_000), |_| false);
+    assert!(!net.connected());
+    net.cut = false;
+    net.introduce();
+    assert!(net.run_until(net.after(1000), Net::connected));
+    let (pause, counts) = net.sides[0].paths.keepalive();
+    assert_eq!((pause, counts.lost), (Duration::from_secs(5), 1));
 }
