@@ -403,6 +403,10 @@ impl PeerPaths {
                     .get_mut(&from)
                     .is_some_and(|path| path.answered(probe.transaction, cx.now));
                 if answered {
+                    let kind = self.paths.get(&from).map(|path| path.kind);
+                    if kind == Some(PathKind::Direct(CandidateKind::Observed)) {
+                        self.in_vain.clear();
+                    }
                     if !self.is_active(cx.now) && self.selected.is_some_and(|(route, _)| route == from) {
                         self.keepalive.handle_kept();
                         self.doubted = false;

@@ -470,3 +470,28 @@ fn keepalives_follow_the_nat_and_a_lost_mapping() {
     let (pause, counts) = net.sides[0].paths.keepalive();
     assert_eq!((pause, counts.lost), (Duration::from_secs(5), 1));
 }
+
+#[test]
+fn a_peer_seen_at_ever_more_addresses_is_not_chased_to_all_of_them() {
+    let mut net = net(false);
+    let mut chased = BTreeSet::new();
+    for port in 1..=1000 {
+        let from = SocketAddr::from(([198, 51, 100, 9], port));
+        let [asked, asking] = &mut net.sides;
+        let mut cx = Net::cx(&mut asking.rng, net.now, net.start);
+        asking
+            .paths
+            .transmit(ProbeKind::Ping, asked.address.into(), 1, Generation::New, &mut cx);
+        let ping = asking.paths.poll_transmit().unwrap();
+        let mut cx = Net::cx(&mut asked.rng, net.now, net.start);
+        assert!(asked.paths.handle_probe(from.into(), &ping.data, &mut cx));
+        asked.paths.handle_timeout(&mut cx);
+        while let Some(sent) = asked.paths.poll_transmit() {
+            if Probe::open(&sent.data, &asking.paths.keys.receive).unwrap().kind == ProbeKind::Ping {
+                chased.insert(sent.peer);
+            }
+        }
+        net.now = net.after(120);
+    }
+    assert!((1..=MAX_OBSERVED_IN_VAIN).contains(&chased.len()), "{}", chased.len());
+}
