@@ -137,6 +137,16 @@ impl Agent {
         self.wait_until_up()
     }
 
+    /// Stops it where it is, as a PC that goes to sleep does.
+    pub fn freeze(&self) {
+        self.process.freeze();
+    }
+
+    /// Lets it go on after [`Agent::freeze`].
+    pub fn thaw(&self) {
+        self.process.thaw();
+    }
+
     /// Creates a party under this agent's name.
     pub fn host(&self, link: &str, party: &str) -> Result<Joined> {
         self.json(&["host", link, "--party", party, "--name", &self.name])
@@ -162,8 +172,24 @@ impl Agent {
 
     /// Waits until the way to the peer of this name is direct.
     pub fn wait_direct(&self, name: &str, limit: Duration) -> Result<Peer> {
-        let what = format!("{} to reach {name} directly", self.name);
-        let found = wait::until(&what, limit, || self.peer(name).ok().flatten().filter(Peer::is_direct));
+        self.wait_for_path(&format!("reach {name} directly"), name, limit, Peer::is_direct)
+    }
+
+    /// Waits until the way to the peer of this name goes through a relay.
+    pub fn wait_relayed(&self, name: &str, limit: Duration) -> Result<Peer> {
+        self.wait_for_path(&format!("reach {name} through a relay"), name, limit, Peer::is_relayed)
+    }
+
+    /// Waits until the way to the peer of this name goes through this relay.
+    pub fn wait_relayed_by(&self, relay: &str, name: &str, limit: Duration) -> Result<Peer> {
+        let through = |peer: &Peer| peer.path.relay.as_deref() == Some(relay);
+        self.wait_for_path(&format!("reach {name} through {relay}"), name, limit, through)
+    }
+
+    fn wait_for_path(&self, what: &str, name: &str, limit: Duration, is_so: impl Fn(&Peer) -> bool) -> Result<Peer> {
+        let found = wait::until(&format!("{} to {what}", self.name), limit, || {
+            self.peer(name).ok().flatten().filter(&is_so)
+        });
         found.with_context(|| {
             format!(
                 "{} sees {:?}; its log ends:\n{}",

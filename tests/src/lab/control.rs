@@ -2,9 +2,10 @@
 
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use super::address::SERVER;
 use super::bins;
@@ -12,7 +13,8 @@ use super::netns::Netns;
 use super::process::{self, Process};
 use super::wait;
 
-const PORT: u16 = 8443;
+/// Its TCP port.
+pub const PORT: u16 = 8443;
 const START_LIMIT: Duration = Duration::from_secs(20);
 
 /// A running control server with its relay services.
@@ -63,6 +65,17 @@ impl Control {
         self.wait_until_listening()
     }
 
+    /// What relays register with.
+    pub fn relay_token(&self) -> Result<String> {
+        let answer = process::run(self.command("relay-token")?, START_LIMIT)?;
+        ensure!(
+            answer.code == 0,
+            "`lanrage-control relay-token`: {}",
+            answer.stderr.trim()
+        );
+        Ok(answer.stdout.trim().to_owned())
+    }
+
     /// Everything it logged.
     pub fn log(&self) -> String {
         self.process.log()
@@ -86,14 +99,18 @@ impl Control {
 
     /// The server writes its address down just after it begins to listen.
     fn ask_link(&self) -> Result<String> {
-        let program = bins::find("lanrage-control")?;
         wait::until("`lanrage-control link` to print the link", START_LIMIT, || {
-            let mut command = self.netns.command(&program);
-            command.arg("link").arg("--data-dir").arg(&self.data);
-            let answer = process::run(command, START_LIMIT).ok()?;
+            let answer = process::run(self.command("link").ok()?, START_LIMIT).ok()?;
             let link = answer.stdout.trim();
             link.starts_with("lanrage://").then(|| link.to_owned())
         })
+    }
+
+    /// A command of its command line that looks at its data.
+    fn command(&self, what: &str) -> Result<Command> {
+        let mut command = self.netns.command(bins::find("lanrage-control")?);
+        command.arg(what).arg("--data-dir").arg(&self.data);
+        Ok(command)
     }
 }
 

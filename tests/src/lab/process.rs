@@ -99,6 +99,16 @@ impl Process {
         }
     }
 
+    /// Stops it where it is (SIGSTOP), as a PC that goes to sleep does.
+    pub fn freeze(&self) {
+        self.signal(libc::SIGSTOP);
+    }
+
+    /// Lets it go on after [`Process::freeze`].
+    pub fn thaw(&self) {
+        self.signal(libc::SIGCONT);
+    }
+
     /// Lets it outlive this program.
     pub fn leave_running(mut self) {
         self.child = None;

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -12,17 +12,29 @@ use anyhow::{Context, Result, ensure};
 use sha2::{Digest, Sha256};
 
 use super::netns::Netns;
+use super::wait;
 
 /// How long a packet may be on its way before it counts as lost.
 const IN_FLIGHT: Duration = Duration::from_secs(2);
 const PAYLOAD: usize = 200;
+/// A stream flows while packets arrive at least this often.
+const FLOWING: Duration = Duration::from_millis(100);
 
 /// A stream of UDP packets at a fixed rate from one host to another. Every packet is numbered.
 pub struct Stream {
     stop: Arc<AtomicBool>,
     sent: Arc<AtomicU64>,
+    arrivals: Arc<Mutex<Arrivals>>,
     sender: JoinHandle<()>,
-    receiver: JoinHandle<BTreeSet<u64>>,
+    receiver: JoinHandle<()>,
+}
+
+/// What arrived, and when.
+#[derive(Debug, Default)]
+struct Arrivals {
+    numbers: BTreeSet<u64>,
+    /// In the order of arrival; a packet that comes twice counts once.
+    times: Vec<Instant>,
 }
 
 /// What became of a stream.
@@ -30,7 +42,11 @@ pub struct Stream {
 pub struct StreamOutcome {
     pub sent: u64,
     pub received: u64,
-    /// The first few numbers that never arrived.
+    /// The number of the first packet that arrived.
+    pub first: Option<u64>,
+    /// Packets after the first that never arrived.
+    pub lost: u64,
+    /// The first few numbers of those.
     pub missing: Vec<u64>,
 }
 
@@ -45,13 +61,15 @@ impl Stream {
         let socket = from.within(|| UdpSocket::bind(any))??;
         let stop = Arc::new(AtomicBool::new(false));
         let sent = Arc::new(AtomicU64::new(0));
-        let (sending, receiving, counted) = (stop.clone(), stop.clone(), sent.clone());
+        let arrivals = Arc::new(Mutex::default());
+        let (sending, receiving, counted, noted) = (stop.clone(), stop.clone(), sent.clone(), arrivals.clone());
         listener.set_read_timeout(Some(Duration::from_millis(50)))?;
         Ok(Self {
             sender: std::thread::spawn(move || send(&socket, target, per_second, &sending, &counted)),
-            receiver: std::thread::spawn(move || receive(&listener, &receiving)),
+            receiver: std::thread::spawn(move || receive(&listener, &receiving, &noted)),
             stop,
             sent,
+            arrivals,
         })
     }
 
@@ -60,19 +78,64 @@ impl Stream {
         self.sent.load(Ordering::Relaxed)
     }
 
+    /// Waits until this many more packets were sent.
+    pub fn run_on(&self, packets: u64, limit: Duration) -> Result<()> {
+        let goal = self.sent() + packets;
+        wait::until("the stream to run on", limit, || (self.sent() >= goal).then_some(()))
+    }
+
+    /// When a packet last arrived.
+    pub fn last_arrival(&self) -> Option<Instant> {
+        lock(&self.arrivals).times.last().copied()
+    }
+
+    /// Whether packets arrive at this moment.
+    pub fn is_flowing(&self) -> bool {
+        self.last_arrival().is_some_and(|at| at.elapsed() < FLOWING)
+    }
+
+    /// The longest time without an arrival from `since` until now.
+    pub fn longest_silence(&self, since: Instant) -> Duration {
+        let arrivals = lock(&self.arrivals);
+        let first = arrivals.times.partition_point(|at| *at < since);
+        let points = std::iter::once(since)
+            .chain(arrivals.times[first..].iter().copied())
+            .chain([Instant::now()]);
+        let later = points.clone().skip(1);
+        let gaps = points.zip(later).map(|(a, b)| b.saturating_duration_since(a));
+        gaps.max().unwrap_or_default()
+    }
+
+    /// [`Stream::finish`] of several at once.
+    pub fn finish_all(streams: Vec<Self>) -> Result<Vec<StreamOutcome>> {
+        streams
+            .iter()
+            .for_each(|stream| stream.stop.store(true, Ordering::Relaxed));
+        streams.into_iter().map(Self::finish).collect()
+    }
+
     /// Stops sending, waits for what is on its way, and counts.
     pub fn finish(self) -> Result<StreamOutcome> {
         self.stop.store(true, Ordering::Relaxed);
         let gone = |_| anyhow::anyhow!("a traffic thread died");
         self.sender.join().map_err(gone)?;
+        self.receiver.join().map_err(gone)?;
         let sent = self.sent.load(Ordering::Relaxed);
-        let received = self.receiver.join().map_err(gone)?;
+        let arrivals = lock(&self.arrivals);
+        let first = arrivals.numbers.first().copied();
+        let missing = || (first.unwrap_or(sent)..sent).filter(|number| !arrivals.numbers.contains(number));
         Ok(StreamOutcome {
             sent,
-            received: received.len() as u64,
-            missing: (0..sent).filter(|number| !received.contains(number)).take(10).collect(),
+            received: arrivals.numbers.len() as u64,
+            first,
+            lost: missing().count() as u64,
+            missing: missing().take(10).collect(),
         })
     }
+}
+
+fn lock(arrivals: &Mutex<Arrivals>) -> MutexGuard<'_, Arrivals> {
+    arrivals.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn send(socket: &UdpSocket, target: SocketAddr, per_second: u32, stop: &AtomicBool, sent: &AtomicU64) {
@@ -90,19 +153,20 @@ fn send(socket: &UdpSocket, target: SocketAddr, per_second: u32, stop: &AtomicBo
     }
 }
 
-fn receive(socket: &UdpSocket, stop: &AtomicBool) -> BTreeSet<u64> {
-    let mut seen = BTreeSet::new();
+fn receive(socket: &UdpSocket, stop: &AtomicBool, arrivals: &Mutex<Arrivals>) {
     let mut packet = [0; 2048];
     let mut last = Instant::now();
     while !stop.load(Ordering::Relaxed) || last.elapsed() < IN_FLIGHT {
         if let Ok((length, _)) = socket.recv_from(&mut packet)
             && let Some(number) = packet[..length].first_chunk()
         {
-            seen.insert(u64::from_be_bytes(*number));
             last = Instant::now();
+            let mut arrivals = lock(arrivals);
+            if arrivals.numbers.insert(u64::from_be_bytes(*number)) {
+                arrivals.times.push(last);
+            }
         }
     }
-    seen
 }
 
 /// Sends `bytes` over TCP from `from` to the address `at` of `to` and proves by SHA-256 that they arrived as they were.

@@ -1,0 +1,73 @@
+//! What goes wrong in a home's network: paths cut, mappings forgotten, addresses changed.
+
+use std::net::Ipv4Addr;
+
+use anyhow::{Context, Result};
+
+use super::address::SERVER;
+use super::control::PORT;
+use super::home::Home;
+use super::internet::which;
+use super::netns::Netns;
+
+/// Which packets between a home and a peer are lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
+    BothWays,
+    /// Only those that leave the home.
+    Leaving,
+    /// Only those that come to it.
+    Arriving,
+}
+
+/// Loses what a router passes between its home and the public address `peer`, without telling anybody, until [`mend`].
+pub fn cut(home: &Home, peer: Ipv4Addr, which: Cut) -> Result<()> {
+    let leaving =
+        format!("chain leaving {{ type filter hook postrouting priority 300; oifname wan ip daddr {peer} drop; }}\n");
+    let arriving =
+        format!("chain arriving {{ type filter hook prerouting priority -400; iifname wan ip saddr {peer} drop; }}\n");
+    let chains = match which {
+        Cut::BothWays => leaving + &arriving,
+        Cut::Leaving => leaving,
+        Cut::Arriving => arriving,
+    };
+    home.router.nft(&format!("table ip cut {{\n{chains}}}\n"))
+}
+
+/// Undoes [`cut`].
+pub fn mend(home: &Home) -> Result<()> {
+    home.router.nft("delete table ip cut\n")
+}
+
+/// Loses every packet between a home and the control server, without telling anybody, until [`mend_control`]. Relays are
+/// reached.
+pub fn cut_control(home: &Home) -> Result<()> {
+    home.router.nft(&format!(
+        "table ip cut_control {{
+chain leaving {{ type filter hook postrouting priority 300; oifname wan ip daddr {SERVER} tcp dport {PORT} drop; }}
+}}
+"
+    ))
+}
+
+/// Undoes [`cut_control`].
+pub fn mend_control(home: &Home) -> Result<()> {
+    home.router.nft("delete table ip cut_control\n")
+}
+
+/// Makes a router forget every mapping, as when it restarts. What it gives out next is another one only where its NAT draws
+/// ports at random.
+pub fn forget_mappings(router: &Netns) -> Result<()> {
+    let program = which("conntrack").context("forgetting mappings needs conntrack: apt-get install conntrack")?;
+    router.run(&program.to_string_lossy(), &["-F"]).map(drop)
+}
+
+/// Gives a home's first PC another address of its LAN, as when it comes back with another lease.
+pub fn change_lan_address(home: &Home, last: u8) -> Result<()> {
+    let (host, gateway) = (home.host(), home.host().gateway);
+    let [a, b, c, _] = host.address.octets();
+    let new = Ipv4Addr::new(a, b, c, last);
+    host.netns.ip(&format!(
+        "addr flush dev eth0 scope global\naddr add {new}/24 dev eth0\nroute replace default via {gateway}\n"
+    ))
+}

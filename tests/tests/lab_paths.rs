@@ -1,0 +1,230 @@
+//! Packets keep coming while the way they take changes: upgrades, cuts, roaming, forgotten mappings, sleep.
+#![expect(
+    clippy::print_stderr,
+    reason = "the times measured say more than that they are short enough"
+)]
+
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use lanrage_tests::lab::agent::Agent;
+use lanrage_tests::lab::fault::{self, Cut};
+use lanrage_tests::lab::scene::{Player, Scene};
+use lanrage_tests::lab::traffic::Stream;
+use lanrage_tests::lab::{Nat, wait};
+
+/// One way from a home to the internet, in ms: four of them make the 20 ms between two players.
+const HOP_MS: f64 = 5.0;
+const SETTLE: Duration = Duration::from_secs(20);
+
+/// Packets between the host and every guest, both ways.
+struct Flows(Vec<Stream>);
+
+impl Flows {
+    fn start(scene: &Scene, guests: &[Ipv4Addr], per_second: u32) -> Result<Self> {
+        let host = scene.host.agent.netns();
+        let mut streams = Vec::new();
+        for (guest, address) in scene.guests.iter().zip(guests) {
+            let guest = guest.agent.netns();
+            streams.push(Stream::start(guest, host, scene.host_ip.into(), per_second)?);
+            streams.push(Stream::start(host, guest, (*address).into(), per_second)?);
+        }
+        let flows = Self(streams);
+        flows.wait_until_flowing()?;
+        Ok(flows)
+    }
+
+    fn wait_until_flowing(&self) -> Result<()> {
+        wait::until("packets to flow", SETTLE, || {
+            self.0.iter().all(Stream::is_flowing).then_some(())
+        })
+    }
+
+    /// The longest silence of each since `since`.
+    fn silences(&self, since: Instant) -> Vec<Duration> {
+        self.0.iter().map(|stream| stream.longest_silence(since)).collect()
+    }
+}
+
+/// Every guest and the host see each other as `see` waits for.
+fn all_see(scene: &Scene, see: impl Fn(&Agent, &str) -> Result<()>) -> Result<()> {
+    let host = &scene.host.agent;
+    scene.guests.iter().try_for_each(|Player { agent, .. }| {
+        see(agent, host.name())?;
+        see(host, agent.name())
+    })
+}
+
+fn direct(agent: &Agent, peer: &str) -> Result<()> {
+    agent.wait_direct(peer, SETTLE).map(drop)
+}
+
+fn relayed(agent: &Agent, peer: &str) -> Result<()> {
+    agent.wait_relayed(peer, SETTLE).map(drop)
+}
+
+fn worst(silences: &[Duration]) -> Duration {
+    silences.iter().max().copied().unwrap_or_default()
+}
+
+#[test]
+fn moving_from_the_relay_to_the_direct_path_loses_nothing() -> Result<()> {
+    const MOVES: usize = 4;
+    let Some(scene) = Scene::for_test(Nat::PortRestricted, &[Nat::PortRestricted], HOP_MS)? else {
+        return Ok(());
+    };
+    let (host, guest) = (&scene.host, &scene.guests[0]);
+    for first_is_blocked in [true, false, true, false].into_iter().take(MOVES) {
+        if first_is_blocked {
+            fault::cut(&guest.home, host.home.wan, Cut::BothWays)?;
+        }
+        let to_host = Stream::start(guest.agent.netns(), host.agent.netns(), scene.host_ip.into(), 1000)?;
+        guest.agent.join(&scene.invite)?;
+        wait::until("packets to flow", SETTLE, || to_host.is_flowing().then_some(()))?;
+        if first_is_blocked {
+            all_see(&scene, relayed)?;
+            to_host.run_on(500, SETTLE)?;
+            fault::mend(&guest.home)?;
+        }
+        all_see(&scene, direct)?;
+        to_host.run_on(1000, SETTLE)?;
+        let outcome = to_host.finish()?;
+        ensure!(outcome.lost == 0, "{outcome:?}; Ben's log:\n{}", guest.agent.log());
+        let left = guest.agent.run(&["leave"])?;
+        ensure!(left.code == 0, "leaving: {}", left.stderr);
+        wait::until("Anna to be alone again", SETTLE, || {
+            host.agent.peers().ok().filter(Vec::is_empty)
+        })?;
+    }
+    Ok(())
+}
+
+/// Cuts the direct paths of five guests at once, once for each of `cuts`.
+fn cut_and_mend(cuts: &[Cut]) -> Result<()> {
+    const GUESTS: usize = 5;
+    const LIMIT: Duration = Duration::from_secs(3);
+    let Some(scene) = Scene::for_test(Nat::PortRestricted, &[Nat::PortRestricted; GUESTS], HOP_MS)? else {
+        return Ok(());
+    };
+    let guests = scene.join_all()?;
+    all_see(&scene, direct)?;
+    let flows = Flows::start(&scene, &guests, 100)?;
+    let mut all = Vec::new();
+    let mut returns = Vec::new();
+    for which in cuts {
+        let since = Instant::now();
+        for guest in &scene.guests {
+            fault::cut(&guest.home, scene.host.home.wan, *which)?;
+        }
+        all_see(&scene, relayed)?;
+        flows.wait_until_flowing()?;
+        all.extend(flows.silences(since));
+        let mended = Instant::now();
+        for guest in &scene.guests {
+            fault::mend(&guest.home)?;
+        }
+        all_see(&scene, direct)?;
+        returns.push(mended.elapsed());
+        flows.wait_until_flowing()?;
+        let silences = flows.silences(mended);
+        ensure!(
+            worst(&silences) < Duration::from_millis(500),
+            "on the way back: {silences:?}"
+        );
+    }
+    all.sort();
+    eprintln!("{cuts:?}: silences {all:?}, back to direct after {returns:?}");
+    ensure!(worst(&all) <= LIMIT, "{:?} without packets: {all:?}", worst(&all));
+    Ok(())
+}
+
+#[test]
+fn a_direct_path_cut_both_ways_is_left_within_three_seconds() -> Result<()> {
+    cut_and_mend(&[Cut::BothWays; 4])
+}
+
+#[test]
+fn a_direct_path_cut_one_way_is_left_within_three_seconds() -> Result<()> {
+    cut_and_mend(&[Cut::Leaving, Cut::Arriving, Cut::Leaving, Cut::Arriving])
+}
+
+/// A host behind a symmetric NAT whom one guest reaches directly and another through the relay. Something happens to them,
+/// `rounds` times, after which packets may stay away for two seconds.
+fn disturb(rounds: usize, disturb: impl Fn(&Scene, usize) -> Result<()>) -> Result<()> {
+    const LIMIT: Duration = Duration::from_secs(2);
+    let Some(scene) = Scene::for_test(Nat::Symmetric, &[Nat::AddressRestricted, Nat::Symmetric], HOP_MS)? else {
+        return Ok(());
+    };
+    let guests = scene.join_all()?;
+    let host = &scene.host.agent;
+    let as_it_should = || {
+        scene.guests.iter().zip([direct, relayed]).try_for_each(|(guest, see)| {
+            see(&guest.agent, host.name())?;
+            see(host, guest.agent.name())
+        })
+    };
+    as_it_should()?;
+    let flows = Flows::start(&scene, &guests, 200)?;
+    let logs = || {
+        let players = std::iter::once(&scene.host).chain(&scene.guests);
+        let logs = players.map(|player| format!("{}'s log:\n{}", player.agent.name(), player.agent.log()));
+        logs.collect::<Vec<_>>().join("\n")
+    };
+    let mut all = Vec::new();
+    for round in 0..rounds {
+        wait::until("a quiet second", SETTLE, || {
+            let since = Instant::now().checked_sub(Duration::from_secs(1))?;
+            (worst(&flows.silences(since)) < Duration::from_millis(200)).then_some(())
+        })
+        .with_context(logs)?;
+        disturb(&scene, round)?;
+        let since = Instant::now();
+        wait::until("packets to flow again", SETTLE, || {
+            let all = flows.0.iter().all(Stream::is_flowing);
+            (all && since.elapsed() > LIMIT).then_some(())
+        })
+        .with_context(logs)?;
+        all.extend(flows.silences(since));
+    }
+    eprintln!("silences {all:?}");
+    ensure!(
+        worst(&all) <= LIMIT,
+        "{:?} without packets: {all:?}; {}",
+        worst(&all),
+        logs()
+    );
+    Ok(())
+}
+
+#[test]
+fn a_pc_that_gets_another_address_is_back_within_two_seconds() -> Result<()> {
+    disturb(5, |scene, round| {
+        let last = [60, 70][round % 2];
+        scene
+            .guests
+            .iter()
+            .try_for_each(|guest| fault::change_lan_address(&guest.home, last))
+    })
+}
+
+#[test]
+fn a_router_that_forgets_its_mappings_stops_packets_for_less_than_two_seconds() -> Result<()> {
+    disturb(5, |scene, _| fault::forget_mappings(&scene.host.home.router))
+}
+
+#[test]
+fn pcs_that_wake_up_are_back_within_two_seconds() -> Result<()> {
+    /// Longer than anybody waits for them: peers give up a path after 3 s, and relays and the control server a session after
+    /// 30 s. Past that a minute is no different.
+    const SLEEP: Duration = Duration::from_secs(35);
+    disturb(1, |scene, _| {
+        scene.guests.iter().for_each(|guest| guest.agent.freeze());
+        let since = Instant::now();
+        wait::until("the PCs to have slept", SLEEP * 2, || {
+            (since.elapsed() >= SLEEP).then_some(())
+        })?;
+        scene.guests.iter().for_each(|guest| guest.agent.thaw());
+        Ok(())
+    })
+}
