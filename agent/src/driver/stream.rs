@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
 
+use futures_util::FutureExt;
 use lanrage_shared::api::error::ErrorCode;
 use lanrage_shared::ids::PartyId;
 use lanrage_shared::stream::{ClientMessage, ServerMessage};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use crate::io::control::{Backoff, ControlClient, ControlError, ControlStream};
 
@@ -26,6 +27,7 @@ pub enum StreamEvent {
 /// A stream being kept open. Dropping it closes the stream.
 pub struct Stream {
     outgoing: mpsc::Sender<ClientMessage>,
+    moved: Arc<Notify>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -46,7 +48,9 @@ impl Stream {
     ) -> (Self, mpsc::Receiver<StreamEvent>) {
         let (outgoing, from_agent) = mpsc::channel(QUEUE);
         let (to_agent, events) = mpsc::channel(QUEUE);
+        let moved = Arc::new(Notify::new());
         let keeper = Keeper {
+            moved: Arc::clone(&moved),
             client,
             party,
             known,
@@ -57,6 +61,7 @@ impl Stream {
         (
             Self {
                 outgoing,
+                moved,
                 task: tokio::spawn(keeper.run()),
             },
             events,
@@ -67,9 +72,15 @@ impl Stream {
     pub fn send(&self, message: ClientMessage) {
         let _ = self.outgoing.try_send(message);
     }
+
+    /// This PC has lost an address: a connection from there is dead, and nobody would say so for half a minute.
+    pub fn handle_address_lost(&self) {
+        self.moved.notify_one();
+    }
 }
 
 struct Keeper {
+    moved: Arc<Notify>,
     client: Arc<ControlClient>,
     party: PartyId,
     known: Arc<AtomicU64>,
@@ -91,6 +102,7 @@ impl Keeper {
         loop {
             // What was meant for the last stream is out of date.
             while self.from_agent.try_recv().is_ok() {}
+            self.moved.notified().now_or_never();
             let since = Some(self.known.load(Ordering::Relaxed)).filter(|seq| *seq > 0);
             let hello = ClientMessage::Hello {
                 party: self.party,
@@ -136,6 +148,10 @@ impl Keeper {
                     },
                     None => return End::Unwanted,
                 },
+                () = self.moved.notified() => {
+                    self.client.forget_connection().await;
+                    return End::Broken("this PC's address has changed".to_owned());
+                }
             }
         }
     }

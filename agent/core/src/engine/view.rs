@@ -59,6 +59,11 @@ impl Engine {
         }
     }
 
+    /// This PC's interface addresses.
+    pub fn interfaces(&self) -> &[SocketAddr] {
+        &self.own.interfaces
+    }
+
     /// What the router opened on request.
     pub fn port_mapping(&self) -> Option<SocketAddr> {
         self.own.port_mapped

@@ -113,6 +113,8 @@ impl Discovery {
             }
         }
         let Some(measured) = self.measured() else {
+            // What is told by then has to be told in full.
+            self.has_reported = false;
             self.told.public_address = public_address;
             self.told.public_address6 = public_address6;
             return;

@@ -384,6 +384,21 @@ fn a_change_of_networks_is_measured_anew() {
 }
 
 #[test]
+fn another_network_of_the_same_kind_has_its_address_reported() {
+    let kind = (Mapping::EndpointIndependent, Filtering::AddressDependent);
+    let mut net = Net::with_two_addresses(nat(kind.0, kind.1), 1, 0.0);
+    net.run_for(Duration::from_secs(10));
+    net.nat = NatModel::new(kind.0, kind.1, "198.51.100.99".parse().unwrap(), NAT_LIFETIME);
+    let now = net.now;
+    net.discovery
+        .handle_network_change(vec!["10.0.0.5:40000".parse().unwrap()], now);
+    net.run_for(Duration::from_secs(5));
+    let reports = net.reports();
+    let public = reports.last().unwrap().1.public_address.unwrap();
+    assert_eq!(public.ip().to_string(), "198.51.100.99", "{reports:?}");
+}
+
+#[test]
 fn waking_up_on_the_same_network_changes_nothing() {
     for (mapping, filtering) in every_kind() {
         let mut net = Net::with_two_addresses(nat(mapping, filtering), 1, 0.0);

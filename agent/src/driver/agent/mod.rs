@@ -133,7 +133,7 @@ impl Agent {
                 }
                 Ok(()) = inputs.interfaces.changed() => {
                     let addresses = own_addresses(&inputs.interfaces.borrow_and_update(), self.device.port);
-                    self.with_session(|session, _, now| session.engine.handle_interfaces(addresses, now));
+                    self.with_session(|session, _, now| session.handle_interfaces(addresses, now));
                 }
                 Ok(()) = inputs.port_mapping.changed() => {
                     let mapped = inputs.port_mapping.borrow_and_update().map(SocketAddr::V4);

@@ -137,6 +137,15 @@ impl PartySession {
         (session, events)
     }
 
+    /// Takes this PC's interface addresses.
+    pub fn handle_interfaces(&mut self, addresses: Vec<SocketAddr>, now: Instant) {
+        if self.engine.interfaces().iter().any(|known| !addresses.contains(known)) {
+            self.stream.handle_address_lost();
+            self.relays.handle_address_lost();
+        }
+        self.engine.handle_interfaces(addresses, now);
+    }
+
     /// Takes what the relays say.
     pub fn handle_relays(&mut self, event: RelayEvent, data_plane: &DataPlane) {
         let now = Instant::now();

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use lanrage_agent_core::batch::RelayNumber;
 use lanrage_agent_core::engine::OwnRelay;
 use lanrage_agent_core::relays::RelayChoice;
-use lanrage_relay_client::{RelayEndpoint, RelaySender};
+use lanrage_relay_client::{RelayEndpoint, RelaySender, Transport};
 use lanrage_shared::addr::PartyNet;
 use lanrage_shared::api::relay::Relay;
 use lanrage_shared::ids::{MemberId, PartyId, RelayId};
@@ -42,6 +42,7 @@ enum Order {
     Offer(Vec<Relay>),
     ForPeers(Vec<RelayId>),
     Epoch,
+    AddressLost,
 }
 
 /// The sessions of one party. Dropping it ends them.
@@ -101,6 +102,11 @@ impl Relays {
         let _ = self.orders.try_send(Order::Epoch);
     }
 
+    /// This PC has lost an address. QUIC sessions move to another by themselves; over TCP they are dead, and nobody says so.
+    pub fn handle_address_lost(&self) {
+        let _ = self.orders.try_send(Order::AddressLost);
+    }
+
     /// Relays that lead to peers nothing else leads to.
     pub fn need_for_peers(&self, relays: Vec<RelayId>) {
         let _ = self.orders.try_send(Order::ForPeers(relays));
@@ -121,6 +127,11 @@ impl Drop for Session {
 }
 
 impl Session {
+    fn is_over_tcp(&self) -> bool {
+        let sender = self.up.as_ref().map(|(sender, _)| sender);
+        sender.is_some_and(|sender| sender.transport() == Transport::Tcp)
+    }
+
     fn is_at(&self, relay: &Relay) -> bool {
         (&self.relay.host, self.relay.port, self.relay.pin) == (&relay.host, relay.port, relay.pin)
     }
@@ -156,6 +167,10 @@ impl Manager {
                     }
                     Some(Order::ForPeers(relays)) => {
                         self.for_peers = relays;
+                        None
+                    }
+                    Some(Order::AddressLost) => {
+                        self.sessions.retain(|_, session| !session.is_over_tcp());
                         None
                     }
                     Some(Order::Epoch) => {

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use lanrage_agent_core::batch::{Packet, RelayNumber, Route};
 use lanrage_relay_client::{
     ConnectError, Connected, Credentials, Event, RelayEndpoint, RelaySender, Target, connect_tcp,
@@ -96,13 +98,8 @@ impl Keeper {
                 address,
                 pin: self.relay.pin,
             };
-            let started = Instant::now();
             match self.race(target, &credentials).await {
-                Ok(connected) => {
-                    // Over TCP, the handshake takes three round trips and the hello one.
-                    let rtt = connected.sender.rtt().unwrap_or(started.elapsed() / 4);
-                    return Ok((connected, rtt));
-                }
+                Ok(connected) => return Ok(connected),
                 Err(error) => {
                     why = Broken::new(&error);
                     if let ConnectError::Refused(_) = error {
@@ -124,12 +121,19 @@ impl Keeper {
         })
     }
 
-    /// Over QUIC, and soon over TCP as well; the first that stands.
-    async fn race(&self, target: Target, credentials: &Credentials) -> Result<Connected, ConnectError> {
-        let quic = self.endpoint.connect(target, credentials);
+    /// Over QUIC, and soon over TCP as well; the first that stands, and its round-trip time.
+    async fn race(&self, target: Target, credentials: &Credentials) -> Result<(Connected, Duration), ConnectError> {
+        // The handshake and the hello take four round trips over TCP, and two over QUIC, which knows better by then.
+        let timed = async |connecting: BoxFuture<'_, Result<Connected, ConnectError>>, round_trips| {
+            let started = Instant::now();
+            let connected = connecting.await?;
+            let rtt = connected.sender.rtt().unwrap_or(started.elapsed() / round_trips);
+            Ok((connected, rtt))
+        };
+        let quic = timed(self.endpoint.connect(target, credentials).boxed(), 2);
         let tcp = async {
             tokio::time::sleep(HEAD_START).await;
-            connect_tcp(target, credentials).await
+            timed(connect_tcp(target, credentials).boxed(), 4).await
         };
         tokio::pin!(quic, tcp);
         let is_final = |error: &ConnectError| matches!(error, ConnectError::Refused(_) | ConnectError::WrongKey { .. });

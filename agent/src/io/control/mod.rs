@@ -94,6 +94,11 @@ impl ControlClient {
         &self.link
     }
 
+    /// This PC has lost an address: a connection from there is dead, and nobody says so.
+    pub async fn forget_connection(&self) {
+        self.session.lock().await.idle = None;
+    }
+
     /// The address the server was last reached at: what a STUN server without a host means.
     pub fn server_ip(&self) -> Option<IpAddr> {
         self.learned().ip
