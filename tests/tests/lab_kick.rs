@@ -22,8 +22,7 @@ const SETTLE: Duration = Duration::from_secs(20);
 /// Packets per second.
 const RATE: u32 = 1000;
 /// From the command to the last packet that arrives.
-const USUAL: Duration = Duration::from_secs(1);
-const LIMIT: Duration = Duration::from_secs(2);
+const LIMIT: Duration = Duration::from_secs(1);
 /// Whoever is silent for this long is taken for silenced: longer than any path takes to be replaced by another one.
 const QUIET: Duration = Duration::from_millis(1500);
 
@@ -77,7 +76,7 @@ impl Party {
         if !told {
             fault::mend_control(&kicked.home)?;
         }
-        Stream::finish_all(streams)?;
+        drop(streams);
         // It may have noticed by itself.
         kicked.agent.run(&["leave"])?;
         wait::until("it to be out", SETTLE, || {
@@ -94,10 +93,7 @@ impl Party {
         all.sort();
         eprintln!("last packets after {all:?}");
         let worst = all.last().copied().unwrap_or_default();
-        ensure!(
-            all[trials * 99 / 100 - usize::from(trials >= 100)] <= USUAL && worst <= LIMIT,
-            "{all:?}"
-        );
+        ensure!(worst <= LIMIT, "{all:?}");
         Ok(())
     }
 }
@@ -108,7 +104,7 @@ fn a_kicked_member_is_cut_off_from_direct_paths() -> Result<()> {
         return Ok(());
     };
     let stays = party.scene.guests[1].agent.join(&party.scene.invite)?.virtual_ip;
-    party.kick_often(stays, 4)
+    party.kick_often(stays, 8)
 }
 
 #[test]
@@ -120,7 +116,7 @@ fn a_kicked_member_is_cut_off_from_relays_also_after_their_restart() -> Result<(
     lab.link(&lab.srv, &LinkSpec::delay(FAR_MS))?;
     let mut relay = Relay::start(&party.scene.control, &lab.srv2, SERVER2, 4443, "near", lab.dir())?;
     let stays = party.scene.guests[1].agent.join(&party.scene.invite)?.virtual_ip;
-    party.kick_often(stays, 2)?;
+    party.kick_often(stays, 4)?;
     relay.restart()?;
-    party.kick_often(stays, 2)
+    party.kick_often(stays, 4)
 }

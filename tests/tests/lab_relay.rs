@@ -1,9 +1,5 @@
 //! What relays are for: pairs without a direct path play from the first moment, and go on when a relay or the control server
 //! does not.
-#![expect(
-    clippy::print_stderr,
-    reason = "the times measured say more than that they are short enough"
-)]
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};

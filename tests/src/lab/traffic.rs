@@ -20,13 +20,22 @@ const PAYLOAD: usize = 200;
 /// A stream flows while packets arrive at least this often.
 const FLOWING: Duration = Duration::from_millis(100);
 
-/// A stream of UDP packets at a fixed rate from one host to another. Every packet is numbered.
+/// A stream of UDP packets at a fixed rate from one host to another. Every packet is numbered. Dropping it ends it.
 pub struct Stream {
-    stop: Arc<AtomicBool>,
+    stop: Stop,
     sent: Arc<AtomicU64>,
     arrivals: Arc<Mutex<Arrivals>>,
     sender: JoinHandle<()>,
     receiver: JoinHandle<()>,
+}
+
+/// Tells the threads of a stream to end, at the latest when it is dropped.
+struct Stop(Arc<AtomicBool>);
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// What arrived, and when.
@@ -67,7 +76,7 @@ impl Stream {
         Ok(Self {
             sender: std::thread::spawn(move || send(&socket, target, per_second, &sending, &counted)),
             receiver: std::thread::spawn(move || receive(&listener, &receiving, &noted)),
-            stop,
+            stop: Stop(stop),
             sent,
             arrivals,
         })
@@ -110,13 +119,13 @@ impl Stream {
     pub fn finish_all(streams: Vec<Self>) -> Result<Vec<StreamOutcome>> {
         streams
             .iter()
-            .for_each(|stream| stream.stop.store(true, Ordering::Relaxed));
+            .for_each(|stream| stream.stop.0.store(true, Ordering::Relaxed));
         streams.into_iter().map(Self::finish).collect()
     }
 
     /// Stops sending, waits for what is on its way, and counts.
     pub fn finish(self) -> Result<StreamOutcome> {
-        self.stop.store(true, Ordering::Relaxed);
+        self.stop.0.store(true, Ordering::Relaxed);
         let gone = |_| anyhow::anyhow!("a traffic thread died");
         self.sender.join().map_err(gone)?;
         self.receiver.join().map_err(gone)?;
