@@ -139,31 +139,52 @@ impl PeerPaths {
             .and_then(|best| self.best(None, Some(best), now));
     }
 
-    /// The best usable path, `current` unless another is clearly better.
+    /// The best usable path, `current` unless another is clearly better. First among direct paths and among relays, then between
+    /// the two: what is better within a kind and what is between kinds are different questions, and asked in one row they can
+    /// lead round in a circle.
     fn best(&self, current: Option<Route>, except: Option<Route>, now: Instant) -> Option<Route> {
-        let usable = |path: &&CandidatePath| match path.kind {
-            // A spare path is asked every SPARE_INTERVAL; a fresh answer is one from its latest round.
-            PathKind::Direct(_) => path.rtt_ms().is_some() && path.answered_within(SPARE_INTERVAL + TRUST, now),
-            PathKind::Relay => path.is_expected_to_work() || path.answered_within(RELAY_SPARE_INTERVAL + TRUST, now),
+        let among = |relays: bool| {
+            let fits = |path: &&CandidatePath| (path.kind == PathKind::Relay) == relays;
+            let in_use = current.and_then(|route| self.paths.get(&route)).filter(fits);
+            let paths = self.paths.values().filter(fits);
+            let others = paths.filter(|path| is_usable(path, now) && Some(path.route) != except);
+            in_use
+                .into_iter()
+                .chain(others)
+                .reduce(|best, path| if replaces(path, best, current, now) { path } else { best })
         };
-        let mut best = current.and_then(|route| self.paths.get(&route));
-        for path in self
-            .paths
-            .values()
-            .filter(usable)
-            .filter(|path| Some(path.route) != except)
-        {
-            let replaces = |best: &CandidatePath| match (is_in_doubt(path, now), is_in_doubt(best, now)) {
-                (true, false) => false,
-                // The one in use is left when it has been silent for long enough.
-                (false, true) if Some(best.route) != current => true,
-                _ => is_better(path, best),
-            };
-            if best.is_none_or(replaces) {
-                best = Some(path);
-            }
-        }
-        best.map(|path| path.route)
+        let (Some(direct), Some(relay)) = (among(false), among(true)) else {
+            return among(false).or(among(true)).map(|path| path.route);
+        };
+        let (incumbent, other) = match current {
+            Some(Route::Relay { .. }) => (relay, direct),
+            _ => (direct, relay),
+        };
+        let best = if replaces(other, incumbent, current, now) {
+            other
+        } else {
+            incumbent
+        };
+        Some(best.route)
+    }
+}
+
+/// Whether packets may go there.
+fn is_usable(path: &CandidatePath, now: Instant) -> bool {
+    match path.kind {
+        // A spare path is asked every SPARE_INTERVAL; a fresh answer is one from its latest round.
+        PathKind::Direct(_) => path.rtt_ms().is_some() && path.answered_within(SPARE_INTERVAL + TRUST, now),
+        PathKind::Relay => path.is_expected_to_work() || path.answered_within(RELAY_SPARE_INTERVAL + TRUST, now),
+    }
+}
+
+/// Whether `path` is to be chosen rather than `best`, `current` being the one in use.
+fn replaces(path: &CandidatePath, best: &CandidatePath, current: Option<Route>, now: Instant) -> bool {
+    match (is_in_doubt(path, now), is_in_doubt(best, now)) {
+        (true, false) => false,
+        // The one in use is left when it has been silent for long enough.
+        (false, true) if Some(best.route) != current => true,
+        _ => is_better(path, best),
     }
 }
 

@@ -495,3 +495,37 @@ fn a_peer_seen_at_ever_more_addresses_is_not_chased_to_all_of_them() {
     }
     assert!((1..=MAX_OBSERVED_IN_VAIN).contains(&chased.len()), "{}", chased.len());
 }
+
+#[test]
+fn a_lossy_path_a_new_one_and_a_relay_are_not_chosen_in_a_circle() {
+    let mut net = net(false);
+    let start = net.now;
+    let addresses: [SocketAddr; 2] = ["203.0.113.2:2000", "203.0.113.2:2001"].map(|text| text.parse().unwrap());
+    let path = |route: Route, kind, rtt_ms: u64, probes: u64, lossy: bool| {
+        let mut path = candidate::CandidatePath::new(kind, route, start);
+        for probe in 0..probes {
+            let at = start + Duration::from_secs(probe * 4);
+            path.sent(probe, at);
+            if !lossy || probe % 2 == 1 {
+                assert!(path.answered(probe, at + Duration::from_millis(rtt_ms)));
+            }
+        }
+        path
+    };
+    let direct = PathKind::Direct(CandidateKind::Observed);
+    let paths = &mut net.sides[0].paths.paths;
+    paths.insert(addresses[0].into(), path(addresses[0].into(), direct, 50, 40, true));
+    paths.insert(relay_to(1), path(relay_to(1), PathKind::Relay, 80, 40, false));
+    let mut new = path(addresses[1].into(), direct, 60, 0, false);
+    let now = start + Duration::from_secs(160);
+    new.sent(0, now);
+    assert!(new.answered(0, now + Duration::from_millis(60)));
+    net.sides[0].paths.paths.insert(addresses[1].into(), new);
+    let chosen: Vec<_> = (0..6)
+        .map(|_| {
+            net.sides[0].paths.select(now + Duration::from_millis(100));
+            net.sides[0].paths.selected().unwrap().route
+        })
+        .collect();
+    assert!(chosen[2..].iter().all(|route| *route == chosen[2]), "{chosen:?}");
+}
