@@ -369,6 +369,11 @@ impl Engine {
             let is_direct = |path: &PathInUse| path.route.address().is_some();
             if peer.told.as_ref().is_some_and(is_direct) != path.as_ref().is_some_and(is_direct) {
                 peer.signalling.handle_path(peer.reach(), now);
+                if let Some(discovery) = &mut self.discovery
+                    && !path.as_ref().is_some_and(is_direct)
+                {
+                    discovery.handle_doubt(now);
+                }
             }
             peer.told = path;
             self.events.push_back(Event::Path { member, path });

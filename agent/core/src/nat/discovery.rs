@@ -76,6 +76,13 @@ impl Discovery {
         self.handle_timeout(now);
     }
 
+    /// A path through the NAT was lost, so the mapping may be another by now: it is looked at before its time.
+    pub fn handle_doubt(&mut self, now: Instant) {
+        for survey in [&mut self.v4, &mut self.v6].into_iter().flatten() {
+            survey.handle_doubt(now);
+        }
+    }
+
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
         for survey in [&mut self.v4, &mut self.v6].into_iter().flatten() {

@@ -78,6 +78,13 @@ impl Survey {
         self.seek(now);
     }
 
+    /// The mapping may be another by now: the rest is over.
+    pub(super) fn handle_doubt(&mut self, now: Instant) {
+        if let Stage::Resting(until, Some(_)) = &mut self.stage {
+            *until = now.min(*until);
+        }
+    }
+
     pub(super) fn poll_transmit(&mut self) -> Option<Transmit> {
         self.questions.poll_transmit()
     }

@@ -362,6 +362,23 @@ fn a_changed_public_address_is_noticed_and_nothing_else_is() {
 }
 
 #[test]
+fn a_lost_path_has_the_public_address_looked_at_at_once() {
+    let kind = (Mapping::EndpointIndependent, Filtering::EndpointIndependent);
+    let mut net = Net::with_two_addresses(nat(kind.0, kind.1), 1, 0.0);
+    net.run_for(Duration::from_secs(30));
+    net.nat.forget();
+    let now = net.now;
+    net.discovery.handle_doubt(now);
+    net.run_for(ROUND_TRIP * 2);
+    let before = net.events[1].1;
+    assert!(
+        matches!(net.events[2].1, Event::Mapped(_)),
+        "{before:?} {:?}",
+        net.events
+    );
+}
+
+#[test]
 fn a_change_of_networks_is_measured_anew() {
     let mut net = Net::with_two_addresses(
         nat(Mapping::EndpointIndependent, Filtering::EndpointIndependent),
