@@ -118,6 +118,8 @@ struct Session {
     number: RelayNumber,
     task: JoinHandle<()>,
     up: Option<(RelaySender, Duration)>,
+    /// The relay is about to stop. Packets on their way to it still go through, and nothing new is begun.
+    draining: bool,
 }
 
 impl Drop for Session {
@@ -127,6 +129,10 @@ impl Drop for Session {
 }
 
 impl Session {
+    fn is_standing(&self) -> bool {
+        self.up.is_some() && !self.draining
+    }
+
     fn is_over_tcp(&self) -> bool {
         let sender = self.up.as_ref().map(|(sender, _)| sender);
         sender.is_some_and(|sender| sender.transport() == Transport::Tcp)
@@ -195,7 +201,7 @@ impl Manager {
     /// A relay that works is not let go of because a control server that has just started does not know it yet.
     fn take_offer(&mut self, mut relays: Vec<Relay>) {
         let missing = |session: &&Session| relays.iter().all(|relay| relay.id != session.relay.id);
-        let standing = self.sessions.values().filter(|session| session.up.is_some());
+        let standing = self.sessions.values().filter(|session| session.is_standing());
         let kept: Vec<Relay> = standing.filter(missing).map(|session| session.relay.clone()).collect();
         self.unlisted = kept.iter().map(|relay| relay.id.clone()).collect();
         relays.extend(kept);
@@ -210,6 +216,7 @@ impl Manager {
             Said::Up { sender, rtt } => {
                 tracing::info!(%relay, ?rtt, transport = ?sender.transport(), "connected to a relay");
                 session.up = Some((sender, rtt));
+                session.draining = false;
                 self.choice.handle_rtt(relay, rtt);
             }
             Said::Rtt(rtt) => {
@@ -225,9 +232,9 @@ impl Manager {
                 if self
                     .sessions
                     .iter()
-                    .any(|(id, other)| id != relay && other.up.is_some())
+                    .any(|(id, other)| id != relay && other.is_standing())
                 {
-                    self.sessions.get_mut(relay)?.up = None;
+                    self.sessions.get_mut(relay)?.draining = true;
                 }
             }
             Said::Down(why) => {
@@ -253,7 +260,7 @@ impl Manager {
     fn adjust(&mut self) -> Vec<OwnRelay> {
         let wanted = self.choice.wanted(&self.for_peers, Instant::now());
         // Two stay until the new ones stand, so that a change of mind leaves nobody without.
-        let standing = |id: &RelayId| self.sessions.get(id).is_some_and(|session| session.up.is_some());
+        let standing = |id: &RelayId| self.sessions.get(id).is_some_and(Session::is_standing);
         if wanted.is_empty() || wanted.iter().any(|relay| standing(&relay.id)) {
             self.sessions.retain(|id, _| wanted.iter().any(|relay| relay.id == *id));
         }
@@ -276,7 +283,7 @@ impl Manager {
             .keys()
             .filter(|id| wanted.iter().all(|relay| relay.id != **id));
         let own = ranked.chain(others).filter_map(|id| {
-            let session = self.sessions.get(id)?;
+            let session = self.sessions.get(id).filter(|session| session.is_standing())?;
             let (_, rtt) = session.up.as_ref()?;
             Some(OwnRelay {
                 number: session.number,
@@ -312,6 +319,7 @@ impl Manager {
             number: RelayNumber(self.next_number),
             task: tokio::spawn(keeper.run()),
             up: None,
+            draining: false,
         };
         self.next_number = self.next_number.wrapping_add(1);
         self.sessions.insert(relay.id.clone(), session);
