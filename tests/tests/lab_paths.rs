@@ -70,12 +70,11 @@ fn worst(silences: &[Duration]) -> Duration {
 
 #[test]
 fn moving_from_the_relay_to_the_direct_path_loses_nothing() -> Result<()> {
-    const MOVES: usize = 4;
     let Some(scene) = Scene::for_test(Nat::PortRestricted, &[Nat::PortRestricted], HOP_MS)? else {
         return Ok(());
     };
     let (host, guest) = (&scene.host, &scene.guests[0]);
-    for first_is_blocked in [true, false, true, false].into_iter().take(MOVES) {
+    for first_is_blocked in [true, false, true] {
         if first_is_blocked {
             fault::cut(&guest.home, host.home.wan, Cut::BothWays)?;
         }
@@ -100,9 +99,9 @@ fn moving_from_the_relay_to_the_direct_path_loses_nothing() -> Result<()> {
     Ok(())
 }
 
-/// Cuts the direct paths of five guests at once, once for each of `cuts`.
+/// Cuts the direct paths of seven guests at once, once for each of `cuts`.
 fn cut_and_mend(cuts: &[Cut]) -> Result<()> {
-    const GUESTS: usize = 5;
+    const GUESTS: usize = 7;
     const LIMIT: Duration = Duration::from_secs(3);
     let Some(scene) = Scene::for_test(Nat::PortRestricted, &[Nat::PortRestricted; GUESTS], HOP_MS)? else {
         return Ok(());
@@ -141,12 +140,12 @@ fn cut_and_mend(cuts: &[Cut]) -> Result<()> {
 
 #[test]
 fn a_direct_path_cut_both_ways_is_left_within_three_seconds() -> Result<()> {
-    cut_and_mend(&[Cut::BothWays; 4])
+    cut_and_mend(&[Cut::BothWays; 3])
 }
 
 #[test]
 fn a_direct_path_cut_one_way_is_left_within_three_seconds() -> Result<()> {
-    cut_and_mend(&[Cut::Leaving, Cut::Arriving, Cut::Leaving, Cut::Arriving])
+    cut_and_mend(&[Cut::Leaving, Cut::Arriving, Cut::Leaving])
 }
 
 /// A host behind a symmetric NAT whom one guest reaches directly, one through the relay, and one through the relay over TCP.
@@ -212,7 +211,7 @@ fn disturb(rounds: usize, disturb: impl Fn(&Scene, usize) -> Result<()>) -> Resu
 
 #[test]
 fn a_pc_that_gets_another_address_is_back_within_two_seconds() -> Result<()> {
-    disturb(5, |scene, round| {
+    disturb(3, |scene, round| {
         let last = [60, 70][round % 2];
         scene
             .guests
@@ -223,14 +222,14 @@ fn a_pc_that_gets_another_address_is_back_within_two_seconds() -> Result<()> {
 
 #[test]
 fn a_router_that_forgets_its_mappings_stops_packets_for_less_than_two_seconds() -> Result<()> {
-    disturb(5, |scene, _| fault::forget_mappings(&scene.host.home.router))
+    disturb(3, |scene, _| fault::forget_mappings(&scene.host.home.router))
 }
 
 #[test]
 fn pcs_that_wake_up_are_back_within_two_seconds() -> Result<()> {
     /// Longer than anybody waits for them: peers give up a path after 3 s, and relays and the control server a session after
     /// 30 s. Past that a minute is no different.
-    const SLEEP: Duration = Duration::from_secs(35);
+    const SLEEP: Duration = Duration::from_secs(32);
     disturb(1, |scene, _| {
         scene.guests.iter().for_each(|guest| guest.agent.freeze());
         let since = Instant::now();
