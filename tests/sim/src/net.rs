@@ -122,6 +122,11 @@ impl Net {
         (percent >= 90 && until > now).then_some(until)
     }
 
+    /// Whether a home's line has a burst of losses now.
+    pub fn has_burst(&self, home: usize, now: Instant) -> bool {
+        self.homes[home].burst.is_some_and(|(until, _)| until > now)
+    }
+
     /// How long one packet is on a home's line: once for every copy that arrives, so not at all when it is lost.
     pub fn leg(&self, home: usize, certain: bool, rng: &mut StdRng, now: Instant) -> Vec<Duration> {
         let Line { spec, burst, .. } = &self.homes[home];

@@ -101,6 +101,8 @@ pub enum Transition {
     },
 }
 
+/// Kinds of faults, numbered as in [`Step::draw`].
+const KINDS: u8 = 12;
 const MAPPINGS: [Mapping; 6] = [
     Mapping::None,
     Mapping::EndpointIndependent,
@@ -126,8 +128,12 @@ impl Scenario {
         let relays = (0..*[0, 1, 1, 2, 2, 2, 3].choose(&mut rng).unwrap_or(&1))
             .map(|_| rng.random_range(3..60))
             .collect();
+        // Few kinds at a time: so they meet more often than if all were mixed.
+        let kinds: Vec<u8> = (0..rng.random_range(2..=5))
+            .map(|_| rng.random_range(0..KINDS))
+            .collect();
         let steps = (0..rng.random_range(1..=8))
-            .map(|_| Step::draw(&mut rng, &pcs, &homes))
+            .map(|_| Step::draw(&kinds, &mut rng, &pcs, &homes))
             .collect();
         Self {
             seed,
@@ -166,7 +172,7 @@ impl Home {
 }
 
 impl Step {
-    fn draw(rng: &mut StdRng, pcs: &[usize], homes: &[Home]) -> Self {
+    fn draw(kinds: &[u8], rng: &mut StdRng, pcs: &[usize], homes: &[Home]) -> Self {
         let after_ms = match rng.random_range(0..4) {
             0 => rng.random_range(0..1000),
             1 => rng.random_range(1000..6000),
@@ -174,29 +180,29 @@ impl Step {
             _ => rng.random_range(20_000..60_000),
         };
         let (pc, home) = (rng.random_range(0..pcs.len()), rng.random_range(0..homes.len()));
-        let what = match rng.random_range(0..22) {
-            0..3 => Transition::Join { pc },
-            3 => Transition::Leave { pc },
-            4..6 => Transition::Kick { pc },
-            6 => Transition::SlipIn { pc },
-            7..9 => Transition::Roam { pc, home },
-            9..12 => Transition::RestartAgent {
+        let what = match kinds.choose(rng).copied().unwrap_or_default() {
+            0 | 1 => Transition::Join { pc },
+            2 => Transition::Leave { pc },
+            3 => Transition::Kick { pc },
+            4 => Transition::SlipIn { pc },
+            5 => Transition::Roam { pc, home },
+            6 => Transition::RestartAgent {
                 pc,
                 down_ms: rng.random_range(100..20_000),
             },
-            12..15 => Transition::RestartRelay {
+            7 => Transition::RestartRelay {
                 relay: rng.random_range(0..3),
                 down_ms: rng.random_range(200..40_000),
                 silent: rng.random(),
             },
-            15..17 => Transition::Partition {
+            8 => Transition::Partition {
                 pc,
                 ms: rng.random_range(500..60_000),
             },
-            17 => Transition::ControlDown {
+            9 => Transition::ControlDown {
                 ms: rng.random_range(500..60_000),
             },
-            18..20 => Transition::ExpireNat { home },
+            10 => Transition::ExpireNat { home },
             _ => Transition::Burst {
                 home,
                 ms: rng.random_range(500..8000),

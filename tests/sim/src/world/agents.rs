@@ -69,9 +69,11 @@ impl World {
         let (home, place) = (self.pcs[pc].home, self.pcs[pc].place);
         let ip = self.net.address(home, place);
         let this = &mut self.pcs[pc];
-        let (Some(cache), Some(me)) = (&this.cache, this.role.number()) else {
+        let (Some(cache), Some(me)) = (&mut this.cache, this.role.number()) else {
             return;
         };
+        // Tokens are not kept on disk.
+        cache.token_epoch = None;
         let config = Config {
             me,
             device: this.device.clone(),

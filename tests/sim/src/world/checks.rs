@@ -14,9 +14,10 @@ use crate::pc::Role;
 
 /// Probes to one address in a second: five questions, and an answer to each of the peer's five to each of our addresses.
 const MAX_PROBES: usize = 25;
-/// Probes of an idle agent in a second for each peer, on average: a path is asked every 15 s and answers as often, spare ones
-/// every 20 s, and a peer that nothing reaches directly is sought for ten seconds every minute at most.
-const MAX_IDLE_PROBES: f64 = 4.0;
+/// Probes of an idle agent in a second for each peer, on average: a path is asked every few seconds and answers as often. A peer
+/// that is reached through a relay only is sought for ten seconds at a time, at half a dozen addresses; after a path was lost
+/// that is five times in the first minute, and ever less often.
+const MAX_IDLE_PROBES: f64 = 8.0;
 /// Timer runs of an idle agent in a second for each peer.
 const MAX_IDLE_RUNS: f64 = 8.0;
 /// Changes of path for the worse that faults can earn in advance.
@@ -148,7 +149,9 @@ impl World {
         let (Role::Member(me), Role::Member(number)) = (self.pcs[from].role, self.pcs[to].role) else {
             return None;
         };
-        if from == to || !self.plays(from, number) && !self.plays(to, me) {
+        let plays = self.plays(from, number) || self.plays(to, me);
+        let burst = [from, to].map(|pc| self.net.has_burst(self.pcs[pc].home, self.now));
+        if from == to || !plays || burst != [false, false] {
             return None;
         }
         let known = self.knows(from, number) && self.knows(to, me) && self.shares_secret(from, to, me, number);
@@ -215,9 +218,12 @@ impl World {
     pub(super) fn check_change(&mut self, pc: usize, member: MemberId, before: Option<Route>, after: Option<Route>) {
         let is_worse = match (before, after) {
             (Some(Route::Direct(_)), after) => !matches!(after, Some(Route::Direct(_))),
-            (Some(_), None) => true,
+            (Some(Route::Relay { .. }), None) => true,
             _ => false,
         };
+        // Whoever is not there is looked for everywhere.
+        let there = self.pc_of(member).is_some_and(|pc| self.pcs[pc].agent.is_some());
+        let is_worse = is_worse && there;
         let link = self.pcs[pc]
             .agent
             .as_mut()
@@ -242,6 +248,9 @@ impl World {
         lately.push_back(now);
         lately.retain(|at| *at + Duration::from_secs(1) > now);
         let count = lately.len();
+        if self.counting {
+            self.note(|_| format!("pc {pc} probes {to}"));
+        }
         self.summary.probes_peak = self.summary.probes_peak.max(count);
         if count > MAX_PROBES {
             self.violate(format!("pc {pc} sends {count} probes to {to} within a second"));

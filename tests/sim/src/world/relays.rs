@@ -209,7 +209,9 @@ impl World {
         let Some(agent) = &mut self.pcs[pc].agent else { return };
         let standing = agent.relays.seats.get_mut(&id).and_then(|seat| seat.up.as_mut());
         let Some(standing) = standing else { return };
-        standing.rtt = rtt;
+        // Smoothed, as transports do (RFC 6298).
+        standing.rtt = (standing.rtt * 7 + rtt) / 8;
+        let rtt = standing.rtt;
         agent.relays.choice.handle_rtt(&id, rtt);
         self.adjust_relays(pc);
         self.settle(pc);
