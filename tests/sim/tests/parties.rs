@@ -5,7 +5,7 @@ use std::fs;
 use lanrage_sim::{Scenario, run, shrink};
 
 /// Seeds in a normal run; `scripts/sim` goes on with others for as long as one likes.
-const SEEDS: u64 = 12;
+const SEEDS: u64 = 24;
 
 #[test]
 fn parties_recover_from_whatever_happens() {
