@@ -39,7 +39,7 @@ fn a_stock_wireguard_exchanges_pings_and_ten_megabytes_with_our_tunnel() -> Resu
     wait::until("wireguard-go to make its interface", Duration::from_secs(5), || {
         go.died()
             .map(Err)
-            .or_else(|| interface_exists(&theirs.netns, &interface).then_some(Ok(())))
+            .or_else(|| takes_orders(&theirs.netns, &interface).then_some(Ok(())))
     })??;
     let endpoint = format!("{}:51821", ours.address);
     theirs.netns.run(
@@ -132,6 +132,14 @@ fn wg(arguments: &[&str], input: &str) -> Result<String> {
     Ok(String::from_utf8(child.wait_with_output()?.stdout)?)
 }
 
-fn interface_exists(netns: &Netns, name: &str) -> bool {
-    netns.run("ip", &["link", "show", name]).is_ok()
+/// Whether wireguard-go listens on the interface's socket. Asking `wg` instead could come between its bind and its listen, and
+/// `wg` deletes a socket that refuses it.
+fn takes_orders(netns: &Netns, interface: &str) -> bool {
+    /// `__SO_ACCEPTCON`, as proc(5) shows it.
+    const LISTENS: &str = " 00010000 ";
+    let socket = format!("/{interface}.sock");
+    let sockets = netns.run("cat", &["/proc/net/unix"]).unwrap_or_default();
+    sockets
+        .lines()
+        .any(|line| line.trim_end().ends_with(&socket) && line.contains(LISTENS))
 }
