@@ -6,6 +6,7 @@
 
 mod addresses;
 mod members;
+mod network;
 mod peer;
 mod reason;
 mod relays;
@@ -24,15 +25,15 @@ use lanrage_shared::ids::{DeviceKey, MemberId};
 use lanrage_shared::keys::{DeviceSecret, PartySecret};
 use lanrage_shared::signal::{self, Candidate, CandidateKind};
 use lanrage_shared::wire::probe;
+use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rand::{RngCore, SeedableRng};
 
 pub use self::addresses::OwnAddresses;
 use self::peer::Peer;
 pub use self::relays::OwnRelay;
 pub use self::view::PeerView;
 use crate::batch::{Packet, PathInUse, Route};
-use crate::nat::{self, Discovery, NatReport, Socket, StunEndpoint};
+use crate::nat::{Discovery, NatReport, Socket, StunEndpoint};
 use crate::path::{Context, PartyClock};
 
 /// Signals wait this long for the first answer of a STUN server; without UDP there will be none.
@@ -159,38 +160,6 @@ impl Engine {
     /// The server's time, measured again.
     pub fn handle_clock(&mut self, clock: PartyClock) {
         self.clock = clock;
-    }
-
-    /// STUN servers to ask; starts asking, unless they are the same as before.
-    pub fn handle_stun_servers(&mut self, servers: Vec<StunEndpoint>, now: Instant) {
-        if self.discovery.is_some() && self.stun_servers == servers {
-            return;
-        }
-        self.stun_servers.clone_from(&servers);
-        let mut seed = [0; 32];
-        self.rng.fill_bytes(&mut seed);
-        self.discovery = Some(Discovery::new(servers, self.own.interfaces.clone(), seed, now));
-    }
-
-    /// This PC's interface addresses with our UDP port; asks the STUN servers again when they changed.
-    pub fn handle_interfaces(&mut self, interfaces: Vec<SocketAddr>, now: Instant) {
-        if self.own.interfaces == interfaces {
-            return;
-        }
-        self.own.interfaces.clone_from(&interfaces);
-        if let Some(discovery) = &mut self.discovery {
-            discovery.handle_network_change(interfaces, now);
-        }
-        self.candidates_changed(now);
-    }
-
-    /// The router opened (or closed) a port for us.
-    pub fn handle_port_mapping(&mut self, address: Option<SocketAddr>, now: Instant) {
-        if self.own.port_mapped != address {
-            self.own.port_mapped = address;
-            self.candidates_changed(now);
-            self.tell_presence();
-        }
     }
 
     /// Addresses that reached a peer before this run.
@@ -385,28 +354,6 @@ impl Engine {
     fn ready_at(&self) -> Instant {
         let settled = self.own.mapped.is_some() || self.nat.mapping != Mapping::Unknown;
         if settled { self.started } else { self.started + PATIENCE }
-    }
-
-    fn drain_discovery(&mut self, now: Instant) {
-        let mut changed = false;
-        while let Some(event) = self.discovery.as_mut().and_then(Discovery::poll_event) {
-            match event {
-                nat::Event::Mapped(address) if address.is_ipv4() => {
-                    changed |= self.own.mapped.replace(address) != Some(address);
-                }
-                nat::Event::Mapped(address) => changed |= self.own.mapped6.replace(address) != Some(address),
-                nat::Event::Report(report) => {
-                    changed |= self.own.mapped != report.public_address || self.own.mapped6 != report.public_address6;
-                    self.own.mapped = report.public_address;
-                    self.own.mapped6 = report.public_address6;
-                    self.nat = report;
-                    self.tell_presence();
-                }
-            }
-        }
-        if changed {
-            self.candidates_changed(now);
-        }
     }
 }
 

@@ -14,27 +14,28 @@
 mod candidate;
 mod choice;
 mod keepalive;
+mod probes;
 mod quality;
 mod replay;
+mod terms;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use lanrage_shared::api::presence::NatSummary;
-use lanrage_shared::pair::{PairKeys, ProbeKey};
-use lanrage_shared::seal::NONCE_LEN;
 use lanrage_shared::signal::{Candidate, CandidateKind, MAX_CANDIDATES};
-use lanrage_shared::wire::probe::{Probe, ProbeKind};
+use lanrage_shared::wire::probe::ProbeKind;
 use rand::RngCore;
-use rand::rngs::StdRng;
 
 use self::candidate::{CandidatePath, PUNCH_TIME};
 pub use self::keepalive::Counts as KeepaliveCounts;
 use self::keepalive::Keepalive;
+use self::probes::Generation;
+pub use self::probes::ProbeKeys;
 pub use self::quality::{Quality, Trend};
 use self::replay::ReplayFilter;
-use crate::batch::{Packet, PathInUse, RelayNumber, Route};
+pub use self::terms::{Context, PartyClock, PathKind, Selected};
+use crate::batch::{Packet, RelayNumber, Route};
 
 /// A path is trusted this long after a probe or a packet proved it.
 pub const TRUST: Duration = Duration::from_secs(3);
@@ -48,92 +49,6 @@ const OBSERVED_SPAN: Duration = Duration::from_secs(480);
 /// names others over and over would have us probe whomever it likes.
 const MAX_NEW_ADDRESSES: usize = 2 * MAX_CANDIDATES;
 const NEW_ADDRESSES_SPAN: Duration = Duration::from_secs(10);
-
-/// Party time: what all members' clocks agree on, as told by the control server.
-#[derive(Debug, Clone, Copy)]
-pub struct PartyClock {
-    base: Instant,
-    base_ms: u64,
-}
-
-impl PartyClock {
-    /// A clock that shows `ms` (Unix milliseconds of the server) at `at`.
-    pub fn new(at: Instant, ms: u64) -> Self {
-        Self { base: at, base_ms: ms }
-    }
-
-    /// The time at `now` in ms.
-    pub fn ms(&self, now: Instant) -> u64 {
-        let elapsed = now.saturating_duration_since(self.base).as_millis();
-        self.base_ms.saturating_add(u64::try_from(elapsed).unwrap_or(u64::MAX))
-    }
-}
-
-/// What a peer's machine needs from its surroundings.
-pub struct Context<'a> {
-    pub now: Instant,
-    pub clock: PartyClock,
-    pub rng: &'a mut StdRng,
-    /// Start of this agent's run in ms of party time.
-    pub run: u64,
-    /// The NAT in front of this PC.
-    pub nat: NatSummary,
-}
-
-/// What a path is made of. The order is the order of preference between paths of equal speed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum PathKind {
-    Direct(CandidateKind),
-    Relay,
-}
-
-/// The path in use.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Selected {
-    pub route: Route,
-    pub kind: PathKind,
-    pub since: Instant,
-    /// Smoothed round-trip time in ms.
-    pub rtt_ms: Option<f64>,
-    /// Once it answered.
-    pub quality: Option<Quality>,
-    /// Packets take this one as well, because the path does not answer at the moment.
-    pub also: Option<Route>,
-}
-
-impl Selected {
-    /// What the packet threads need to know of it.
-    pub fn in_use(&self) -> PathInUse {
-        PathInUse {
-            route: self.route,
-            also: self.also,
-        }
-    }
-}
-
-/// What a pair seals its probes with.
-#[derive(Clone)]
-pub struct ProbeKeys {
-    pub send: ProbeKey,
-    pub receive: ProbeKey,
-}
-
-impl ProbeKeys {
-    /// Of a pair.
-    pub fn of(keys: &PairKeys) -> Self {
-        Self {
-            send: keys.probe_send.clone(),
-            receive: keys.probe_receive.clone(),
-        }
-    }
-}
-
-/// Which of two sets of keys.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Generation {
-    New,
-    Old,
-}
 
 /// How long a peer without a path has been looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -188,25 +103,6 @@ impl PeerPaths {
             in_vain: VecDeque::new(),
             transmits: VecDeque::new(),
         }
-    }
-
-    /// The tags by which this peer's probes are found.
-    pub fn receive_tags(&self) -> impl Iterator<Item = [u8; 4]> + '_ {
-        [Some(&self.keys), self.old_keys.as_ref()]
-            .into_iter()
-            .flatten()
-            .map(|keys| keys.receive.tag)
-    }
-
-    /// The party has a new secret. The peer may not know it yet: the old keys go on until it shows that it does.
-    pub fn rekey(&mut self, keys: ProbeKeys) {
-        let before = std::mem::replace(&mut self.keys, keys);
-        self.old_keys.get_or_insert(before);
-    }
-
-    /// Whether the peer has shown that it has the newest keys.
-    pub fn is_rekeyed(&self) -> bool {
-        self.old_keys.is_none()
     }
 
     /// The path in use.
@@ -375,49 +271,6 @@ impl PeerPaths {
         }
     }
 
-    /// Takes a datagram that carries this peer's tag. Gives false when it is forged, replayed or out of date.
-    pub fn handle_probe(&mut self, from: Route, datagram: &[u8], cx: &mut Context<'_>) -> bool {
-        let Some((probe, generation)) = self.open(datagram) else {
-            return false;
-        };
-        if !self
-            .replay
-            .accept(probe.run, probe.counter, probe.sent_ms, cx.clock.ms(cx.now))
-        {
-            return false;
-        }
-        if generation == Generation::New {
-            self.old_keys = None;
-        }
-        match probe.kind {
-            ProbeKind::Ping => {
-                self.transmit(ProbeKind::Pong, from, probe.transaction, generation, cx);
-                self.observe(from, cx.now);
-                if self.selected.is_some_and(|(route, _)| route == from) {
-                    self.last_received = Some(cx.now);
-                }
-            }
-            ProbeKind::Pong => {
-                let answered = self
-                    .paths
-                    .get_mut(&from)
-                    .is_some_and(|path| path.answered(probe.transaction, cx.now));
-                if answered {
-                    let kind = self.paths.get(&from).map(|path| path.kind);
-                    if kind == Some(PathKind::Direct(CandidateKind::Observed)) {
-                        self.in_vain.clear();
-                    }
-                    if !self.is_active(cx.now) && self.selected.is_some_and(|(route, _)| route == from) {
-                        self.keepalive.handle_kept();
-                        self.doubted = false;
-                    }
-                    self.select(cx.now);
-                }
-            }
-        }
-        true
-    }
-
     /// Somebody says that the peer is gone: the path in use is asked at once, however lately it was proven.
     pub fn handle_doubt(&mut self, now: Instant) {
         self.doubted = true;
@@ -495,35 +348,6 @@ impl PeerPaths {
     /// Datagrams to send.
     pub fn poll_transmit(&mut self) -> Option<Packet> {
         self.transmits.pop_front()
-    }
-
-    fn open(&self, datagram: &[u8]) -> Option<(Probe, Generation)> {
-        let opened = |keys: &ProbeKeys| Probe::open(datagram, &keys.receive).ok();
-        let new = opened(&self.keys).map(|probe| (probe, Generation::New));
-        new.or_else(|| Some((self.old_keys.as_ref().and_then(opened)?, Generation::Old)))
-    }
-
-    fn transmit(&mut self, kind: ProbeKind, to: Route, transaction: u64, generation: Generation, cx: &mut Context<'_>) {
-        self.counter += 1;
-        let probe = Probe {
-            kind,
-            in_use: self.selected.is_some_and(|(route, _)| route == to),
-            transaction,
-            run: cx.run,
-            counter: self.counter,
-            sent_ms: cx.clock.ms(cx.now),
-            observed: to.address().filter(|_| kind == ProbeKind::Pong),
-        };
-        let mut nonce = [0; NONCE_LEN];
-        cx.rng.fill_bytes(&mut nonce);
-        let keys = match (&self.old_keys, generation) {
-            (Some(old), Generation::Old) => old,
-            _ => &self.keys,
-        };
-        self.transmits.push_back(Packet {
-            peer: to,
-            data: probe.seal(&keys.send, nonce).as_slice().into(),
-        });
     }
 }
 

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use lanrage_shared::api::presence::NatSummary;
 use lanrage_shared::ids::MemberId;
 use lanrage_shared::keys::{DeviceSecret, PartySecret};
 use lanrage_shared::pair::PairKeys;
+use lanrage_shared::wire::probe::Probe;
 use rand::SeedableRng;
+use rand::rngs::StdRng;
 
 use super::choice::is_better;
 use super::*;

@@ -1,0 +1,134 @@
+//! Probes: sealed, opened, answered, with the keys of the party's secret and, for a while, of the one before.
+
+use lanrage_shared::pair::{PairKeys, ProbeKey};
+use lanrage_shared::seal::NONCE_LEN;
+use lanrage_shared::signal::CandidateKind;
+use lanrage_shared::wire::probe::{Probe, ProbeKind};
+use rand::RngCore;
+
+use super::{Context, PathKind, PeerPaths};
+use crate::batch::{Packet, Route};
+
+/// What a pair seals its probes with.
+#[derive(Clone)]
+pub struct ProbeKeys {
+    pub send: ProbeKey,
+    pub receive: ProbeKey,
+}
+
+impl ProbeKeys {
+    /// Of a pair.
+    pub fn of(keys: &PairKeys) -> Self {
+        Self {
+            send: keys.probe_send.clone(),
+            receive: keys.probe_receive.clone(),
+        }
+    }
+}
+
+/// Which of two sets of keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Generation {
+    New,
+    Old,
+}
+
+impl PeerPaths {
+    /// The tags by which this peer's probes are found.
+    pub fn receive_tags(&self) -> impl Iterator<Item = [u8; 4]> + '_ {
+        [Some(&self.keys), self.old_keys.as_ref()]
+            .into_iter()
+            .flatten()
+            .map(|keys| keys.receive.tag)
+    }
+
+    /// The party has a new secret. The peer may not know it yet: the old keys go on until it shows that it does.
+    pub fn rekey(&mut self, keys: ProbeKeys) {
+        let before = std::mem::replace(&mut self.keys, keys);
+        self.old_keys.get_or_insert(before);
+    }
+
+    /// Whether the peer has shown that it has the newest keys.
+    pub fn is_rekeyed(&self) -> bool {
+        self.old_keys.is_none()
+    }
+
+    /// Takes a datagram that carries this peer's tag. Gives false when it is forged, replayed or out of date.
+    pub fn handle_probe(&mut self, from: Route, datagram: &[u8], cx: &mut Context<'_>) -> bool {
+        let Some((probe, generation)) = self.open(datagram) else {
+            return false;
+        };
+        if !self
+            .replay
+            .accept(probe.run, probe.counter, probe.sent_ms, cx.clock.ms(cx.now))
+        {
+            return false;
+        }
+        if generation == Generation::New {
+            self.old_keys = None;
+        }
+        match probe.kind {
+            ProbeKind::Ping => {
+                self.transmit(ProbeKind::Pong, from, probe.transaction, generation, cx);
+                self.observe(from, cx.now);
+                if self.selected.is_some_and(|(route, _)| route == from) {
+                    self.last_received = Some(cx.now);
+                }
+            }
+            ProbeKind::Pong => {
+                let answered = self
+                    .paths
+                    .get_mut(&from)
+                    .is_some_and(|path| path.answered(probe.transaction, cx.now));
+                if answered {
+                    let kind = self.paths.get(&from).map(|path| path.kind);
+                    if kind == Some(PathKind::Direct(CandidateKind::Observed)) {
+                        self.in_vain.clear();
+                    }
+                    if !self.is_active(cx.now) && self.selected.is_some_and(|(route, _)| route == from) {
+                        self.keepalive.handle_kept();
+                        self.doubted = false;
+                    }
+                    self.select(cx.now);
+                }
+            }
+        }
+        true
+    }
+
+    fn open(&self, datagram: &[u8]) -> Option<(Probe, Generation)> {
+        let opened = |keys: &ProbeKeys| Probe::open(datagram, &keys.receive).ok();
+        let new = opened(&self.keys).map(|probe| (probe, Generation::New));
+        new.or_else(|| Some((self.old_keys.as_ref().and_then(opened)?, Generation::Old)))
+    }
+
+    pub(super) fn transmit(
+        &mut self,
+        kind: ProbeKind,
+        to: Route,
+        transaction: u64,
+        generation: Generation,
+        cx: &mut Context<'_>,
+    ) {
+        self.counter += 1;
+        let probe = Probe {
+            kind,
+            in_use: self.selected.is_some_and(|(route, _)| route == to),
+            transaction,
+            run: cx.run,
+            counter: self.counter,
+            sent_ms: cx.clock.ms(cx.now),
+            observed: to.address().filter(|_| kind == ProbeKind::Pong),
+        };
+        let mut nonce = [0; NONCE_LEN];
+        cx.rng.fill_bytes(&mut nonce);
+        let keys = match (&self.old_keys, generation) {
+            (Some(old), Generation::Old) => old,
+            _ => &self.keys,
+        };
+        self.transmits.push_back(Packet {
+            peer: to,
+            data: probe.seal(&keys.send, nonce).as_slice().into(),
+        });
+    }
+}
