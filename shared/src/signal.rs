@@ -3,7 +3,7 @@
 //! A signal is sealed with the pair's key, so the server carries it but can neither read it nor make one up: nobody but a
 //! member can have an agent send probes anywhere.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
@@ -76,6 +76,58 @@ pub struct Signal {
     pub relays: Vec<RelaySeat>,
     /// The sender's addresses, at most [`MAX_CANDIDATES`].
     pub candidates: Vec<Candidate>,
+    /// While the sender tries to get through its own NAT by guessing: where it sends to the receiver from.
+    #[serde(default)]
+    pub guess: Option<PortGuess>,
+}
+
+/// Where a NAT that gives every destination another port has its mappings towards the receiver of a signal: on ports that only
+/// the NAT knows, but that may follow a pattern (RFC 5128 §3.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortGuess {
+    /// Counts the sender's attempts; the receiver answers each once.
+    pub attempt: u32,
+    /// The NAT's public address.
+    pub address: IpAddr,
+    /// Ports to try; none: the NAT draws them at random, and so must whoever looks for one.
+    pub ports: Option<PortRange>,
+}
+
+/// Ports in a row; never empty, and none of them 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "(u16, u16)", into = "(u16, u16)")]
+pub struct PortRange {
+    first: u16,
+    last: u16,
+}
+
+/// Most ports in a [`PortRange`]: all are tried at once, and a router takes no more new mappings a second than that.
+pub const MAX_GUESSED_PORTS: u16 = 32;
+
+impl PortRange {
+    /// The ports from `first` to `last`, if there are any and not too many.
+    pub fn new(first: u16, last: u16) -> Option<Self> {
+        (0 < first && first <= last && last - first < MAX_GUESSED_PORTS).then_some(Self { first, last })
+    }
+
+    /// The ports, lowest first.
+    pub fn ports(self) -> impl Iterator<Item = u16> {
+        self.first..=self.last
+    }
+}
+
+impl TryFrom<(u16, u16)> for PortRange {
+    type Error = &'static str;
+
+    fn try_from((first, last): (u16, u16)) -> Result<Self, Self::Error> {
+        Self::new(first, last).ok_or("not a range of ports")
+    }
+}
+
+impl From<PortRange> for (u16, u16) {
+    fn from(range: PortRange) -> Self {
+        (range.first, range.last)
+    }
 }
 
 /// A signal that cannot be read: forged, for another pair, or from another version.
@@ -132,6 +184,7 @@ mod tests {
                 };
                 20
             ],
+            guess: None,
         };
         let text = signal.seal(&ab, [7; NONCE_LEN]);
         assert_eq!(Signal::open(&text, &ba).unwrap().candidates.len(), MAX_CANDIDATES);
@@ -141,5 +194,14 @@ mod tests {
             Signal::open(&signal.seal(&server, [7; NONCE_LEN]), &ba),
             Err(Unreadable)
         );
+    }
+
+    #[test]
+    fn a_range_of_ports_is_short_and_has_no_port_zero() {
+        let read = |text| serde_json::from_str::<PortRange>(text).map(|range| range.ports().count());
+        assert_eq!(read("[65504, 65535]").unwrap(), 32);
+        for bad in ["[0, 5]", "[9, 8]", "[1, 33]"] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
     }
 }

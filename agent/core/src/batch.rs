@@ -19,10 +19,20 @@ pub type Packet = Datagram<Route>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RelayNumber(pub u16);
 
+/// A UDP socket of the agent's besides its main one, for paths through a NAT that gives every socket and destination a port of
+/// their own. A number is never given twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SideNumber(pub u32);
+
 /// How a datagram gets to a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Route {
+    /// From the agent's main socket.
     Direct(SocketAddr),
+    Side {
+        socket: SideNumber,
+        address: SocketAddr,
+    },
     /// To the member of this party that the relay knows by its number.
     Relay {
         relay: RelayNumber,
@@ -34,7 +44,7 @@ impl Route {
     /// The address of a direct route.
     pub fn address(&self) -> Option<SocketAddr> {
         match self {
-            Self::Direct(address) => Some(*address),
+            Self::Direct(address) | Self::Side { address, .. } => Some(*address),
             Self::Relay { .. } => None,
         }
     }
@@ -42,8 +52,16 @@ impl Route {
     /// The relay of a relayed route.
     pub fn relay(&self) -> Option<RelayNumber> {
         match self {
-            Self::Direct(_) => None,
+            Self::Direct(_) | Self::Side { .. } => None,
             Self::Relay { relay, .. } => Some(*relay),
+        }
+    }
+
+    /// The socket of a direct route that does not start at the main one.
+    pub fn side(&self) -> Option<SideNumber> {
+        match self {
+            Self::Side { socket, .. } => Some(*socket),
+            Self::Direct(_) | Self::Relay { .. } => None,
         }
     }
 }
@@ -72,7 +90,15 @@ impl From<Route> for PathInUse {
 #[derive(Debug, Default)]
 pub struct Outgoing {
     pub direct: Vec<Datagram>,
+    pub sided: Vec<Sided>,
     pub relayed: Vec<Relayed>,
+}
+
+/// A datagram for a side socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sided {
+    pub socket: SideNumber,
+    pub datagram: Datagram,
 }
 
 /// A datagram for a relay to pass on.
@@ -88,6 +114,10 @@ impl Outgoing {
     pub fn push(&mut self, route: Route, data: BytesMut) {
         match route {
             Route::Direct(peer) => self.direct.push(Datagram { peer, data }),
+            Route::Side { socket, address } => {
+                let datagram = Datagram { peer: address, data };
+                self.sided.push(Sided { socket, datagram });
+            }
             Route::Relay { relay, member } => self.relayed.push(Relayed { relay, member, data }),
         }
     }
@@ -102,6 +132,6 @@ impl Outgoing {
 
     /// Whether there is nothing to send.
     pub fn is_empty(&self) -> bool {
-        self.direct.is_empty() && self.relayed.is_empty()
+        self.direct.is_empty() && self.sided.is_empty() && self.relayed.is_empty()
     }
 }

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use bytes::BytesMut;
-use lanrage_agent_core::batch::{Datagram, Outgoing, Packet, RelayNumber, Relayed, Route};
+use lanrage_agent_core::batch::{Datagram, Outgoing, Packet, RelayNumber, Relayed, Route, SideNumber, Sided};
 use lanrage_agent_core::dataplane::{Drops, Inbound, InboundBatch, Outbound, PeerLink, Table, TableCell};
 use lanrage_agent_core::nat::Socket;
 use lanrage_agent_core::wg::WireGuard;
@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 
 use super::echo;
 use crate::io::tun::{TunDevice, TunReader, TunWriter};
-use crate::io::udp::{SideSockets, UdpPort, UdpReceiver, UdpSender};
+use crate::io::udp::{SidePaths, SideSenders, SideSockets, UdpPort, UdpReceiver, UdpSender};
 
 /// Bytes an IP packet inside the tunnel may have. 1,280 is the least IPv6 allows, and with WireGuard's 32 and UDP's 8 it
 /// fits every path of 1,340 bytes up; larger ones wait until a path is proven to carry them.
@@ -41,6 +41,7 @@ pub enum FromNetwork {
 /// What carries packets away.
 pub struct Network {
     udp: Arc<UdpSender>,
+    sides: Arc<SideSenders>,
     relays: ArcSwap<HashMap<RelayNumber, RelaySender>>,
 }
 
@@ -48,6 +49,9 @@ impl Network {
     /// Sends everything; like any packet it may be lost on the way.
     pub fn send(&self, out: &mut Outgoing) {
         self.udp.send_batch(&mut out.direct);
+        if !out.sided.is_empty() {
+            self.send_sided(&mut out.sided);
+        }
         if out.relayed.is_empty() {
             return;
         }
@@ -55,6 +59,18 @@ impl Network {
         for Relayed { relay, member, data } in out.relayed.drain(..) {
             // A session that has just ended is about to be left for another path.
             let _ = relays.get(&relay).map(|relay| relay.send(member, &data));
+        }
+    }
+
+    fn send_sided(&self, sided: &mut Vec<Sided>) {
+        let sides = self.sides.load();
+        let mut trains: HashMap<SideNumber, Vec<Datagram>> = HashMap::new();
+        for Sided { socket, datagram } in sided.drain(..) {
+            trains.entry(socket).or_default().push(datagram);
+        }
+        for (socket, mut train) in trains {
+            // A socket that has just been closed is about to be left for another path.
+            let _ = sides.get(&socket).map(|sender| sender.send_batch(&mut train));
         }
     }
 
@@ -73,7 +89,9 @@ pub struct DataPlane {
     lanes: Lanes,
     /// Marks our own echo requests; drawn at start.
     pub echo_id: Arc<AtomicU16>,
-    sides: Mutex<SideSockets>,
+    /// For the test of the NAT's filter.
+    test_sockets: Mutex<SideSockets>,
+    side_paths: Mutex<SidePaths>,
 }
 
 impl DataPlane {
@@ -88,8 +106,10 @@ impl DataPlane {
         let wireguard = Arc::new(WireGuard::new(secret, MTU));
         let echo_id = Arc::new(AtomicU16::new(rand::random()));
         let (sender, receivers) = udp.split();
+        let sides = Arc::new(SideSenders::default());
         let network = Arc::new(Network {
             udp: sender,
+            sides: Arc::clone(&sides),
             relays: ArcSwap::default(),
         });
         let (control, from_network) = mpsc::channel(CONTROL_QUEUE);
@@ -107,7 +127,7 @@ impl DataPlane {
             thread(&format!("udp-{index}"), move || receive(receiver, lane))?;
         }
         let to_loop = control.clone();
-        let sides = SideSockets::new(move |Datagram { peer, data }, at| {
+        let test_sockets = SideSockets::new(move |Datagram { peer, data }, at| {
             if stun::looks_like_stun(&data) {
                 let peer = Route::from(peer);
                 let _ = to_loop.try_send(FromNetwork::Control(Packet { peer, data }, at));
@@ -117,26 +137,35 @@ impl DataPlane {
         let (reader, writer) = tun.queues();
         let to_network = Arc::clone(&network);
         thread("tun", move || send_packets(reader, outbound, &to_network))?;
-        Ok((
-            Self {
-                table: Arc::clone(&table),
-                drops: Arc::clone(&drops),
-                wireguard: Arc::clone(&wireguard),
-                network: Arc::clone(&network),
-                lanes: Lanes {
-                    wireguard,
-                    table,
-                    drops,
-                    writer: Arc::new(Mutex::new(writer)),
-                    network,
-                    control,
-                    echo_id: Arc::clone(&echo_id),
-                },
-                echo_id,
-                sides: Mutex::new(sides),
-            },
-            from_network,
-        ))
+        let lanes = Lanes {
+            wireguard: Arc::clone(&wireguard),
+            table: Arc::clone(&table),
+            drops: Arc::clone(&drops),
+            writer: Arc::new(Mutex::new(writer)),
+            network: Arc::clone(&network),
+            control,
+            echo_id: Arc::clone(&echo_id),
+        };
+        // One for all: few of these sockets ever hear anything.
+        let lane = Mutex::new(lanes.lane());
+        let side_paths = SidePaths::new(sides, move |socket, datagrams| {
+            let arrived = datagrams.drain(..).map(|Datagram { peer: address, data }| {
+                let peer = Route::Side { socket, address };
+                Packet { peer, data }
+            });
+            lane.lock().handle(&mut arrived.collect());
+        });
+        let data_plane = Self {
+            table,
+            drops,
+            wireguard,
+            network,
+            lanes,
+            echo_id,
+            test_sockets: Mutex::new(test_sockets),
+            side_paths: Mutex::new(side_paths),
+        };
+        Ok((data_plane, from_network))
     }
 
     /// Sends packets as if they had come from the TUN.
@@ -161,12 +190,26 @@ impl DataPlane {
         for (from, Packet { peer: to, data }) in transmits {
             match (from, to) {
                 (Socket::Side(number), Route::Direct(peer)) => {
-                    self.sides.lock().send(number, Datagram { peer, data });
+                    self.test_sockets.lock().send(number, Datagram { peer, data });
+                }
+                (_, Route::Side { socket, address }) => {
+                    let datagram = Datagram { peer: address, data };
+                    self.side_paths.lock().send(&Sided { socket, datagram });
                 }
                 _ => main.push(to, data),
             }
         }
         self.network.send(&mut main);
+    }
+
+    /// Closes side sockets that are of no use any more.
+    pub fn close_sides(&self, sockets: &[SideNumber]) {
+        self.side_paths.lock().close(sockets);
+    }
+
+    /// The party is over: so is every path of its own socket.
+    pub fn close_all_sides(&self) {
+        self.side_paths.lock().close_all();
     }
 
     /// Starts a handshake with a peer.

@@ -56,6 +56,7 @@ pub struct UpOptions {
 /// Runs the agent until it is told to stop.
 pub fn run(options: UpOptions) -> Result<(), Failure> {
     platform::check_privileges().map_err(|sentence| Failure::new("no_privileges", sentence))?;
+    platform::allow_many_sockets();
     let state = StateDir::open(&options.state_dir)?;
     // Until everything is closed: `lanrage down` waits for it, and the next agent needs the sockets.
     let _held = state.hold();

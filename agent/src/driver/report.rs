@@ -199,7 +199,7 @@ pub fn path(view: &PeerView, now: Instant) -> PathReport {
     let path = view.path;
     PathReport {
         kind: match path.map(|path| path.route) {
-            Some(Route::Direct(_)) => PathKind::Direct,
+            Some(Route::Direct(_) | Route::Side { .. }) => PathKind::Direct,
             Some(Route::Relay { .. }) => PathKind::Relay,
             None => PathKind::None,
         },

@@ -37,6 +37,7 @@ async fn the_whole_database_and_stream_do_not_give_the_pre_shared_key() {
             kind: CandidateKind::Mapped,
             address: "198.51.100.77:40404".parse().unwrap(),
         }],
+        guess: None,
     };
     let sealed_signal = signal.seal(&keys, [3; NONCE_LEN]);
 

@@ -275,5 +275,10 @@ fn public(home: usize) -> IpAddr {
 
 fn router(home: usize, spec: &Home) -> NatModel {
     let lifetime = Duration::from_secs(spec.lifetime_s.into());
-    NatModel::new(spec.mapping, spec.filtering, public(home), lifetime)
+    let router = NatModel::new(spec.mapping, spec.filtering, public(home), lifetime);
+    if spec.random_ports {
+        router.drawing_ports(home as u64)
+    } else {
+        router
+    }
 }

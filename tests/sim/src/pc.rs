@@ -4,13 +4,16 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use lanrage_agent_core::batch::{PathInUse, RelayNumber};
+use lanrage_agent_core::batch::{PathInUse, RelayNumber, SideNumber};
 use lanrage_agent_core::engine::{Engine, OwnRelay};
 use lanrage_agent_core::relays::RelayChoice;
 use lanrage_shared::api::party::Party;
 use lanrage_shared::backoff::Backoff;
 use lanrage_shared::ids::{DeviceKey, MemberId, RelayId};
 use lanrage_shared::keys::{DeviceSecret, IdentitySecret, PartySecret};
+
+/// Side sockets have ports from here on.
+pub const FIRST_SIDE_PORT: u16 = 1024;
 
 /// What a device is to the party.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +48,8 @@ pub struct Pc {
     pub agent: Option<Agent>,
     /// Counts the agents that ran here.
     pub run: u64,
+    /// The port of the last side socket.
+    pub next_side: u16,
     /// Nothing gets to the control server until then.
     pub partitioned: Option<Instant>,
     /// Since when its agent hears nothing of the control server, which it may not have noticed yet.
@@ -77,6 +82,10 @@ pub struct Agent {
     pub wakes: VecDeque<Instant>,
     /// Probes sent lately, by address.
     pub probes: BTreeMap<SocketAddr, VecDeque<Instant>>,
+    /// The ports of side sockets that are open.
+    pub sides: BTreeMap<SideNumber, u16>,
+    /// When a probe first went from a side socket to an address, lately.
+    pub side_flows: BTreeMap<(u16, SocketAddr), Instant>,
     pub sent_probes: u64,
     pub timer_runs: u64,
 }
@@ -195,6 +204,7 @@ impl Pc {
             cache: None,
             agent: None,
             run: 0,
+            next_side: FIRST_SIDE_PORT,
             partitioned: None,
             cut_off: None,
         }

@@ -38,6 +38,9 @@ pub struct Home {
     pub loss: u16,
     pub duplicated: u16,
     pub reordered: u16,
+    /// The router draws public ports at random instead of giving them out in a row.
+    #[serde(default)]
+    pub random_ports: bool,
 }
 
 /// One fault, and the time before it.
@@ -167,6 +170,7 @@ impl Home {
             loss,
             duplicated,
             reordered,
+            random_ports: rng.random(),
         }
     }
 }

@@ -19,6 +19,8 @@ pub enum Nat {
     Linux,
     /// Another public port for every destination, address-and-port-dependent filtering.
     Symmetric,
+    /// The same, with ports given out in a row.
+    Sequential,
     /// TCP passes, UDP does not.
     UdpBlocked,
     /// Port-restricted towards the internet, and two hosts behind it reach each other by their public addresses.
@@ -27,7 +29,7 @@ pub enum Nat {
 
 impl Nat {
     /// Every kind, friendliest first.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Open,
         Self::FullCone,
         Self::AddressRestricted,
@@ -35,6 +37,7 @@ impl Nat {
         Self::Linux,
         Self::Hairpin,
         Self::Symmetric,
+        Self::Sequential,
         Self::UdpBlocked,
     ];
 
@@ -46,6 +49,7 @@ impl Nat {
             Self::PortRestricted => "port-restricted",
             Self::Linux => "linux",
             Self::Symmetric => "symmetric",
+            Self::Sequential => "symmetric-sequential",
             Self::UdpBlocked => "udp-blocked",
             Self::Hairpin => "hairpin",
         }

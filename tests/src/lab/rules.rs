@@ -1,7 +1,8 @@
 //! nftables rules of every NAT kind.
 //!
 //! conntrack alone gives the two kinds Linux routers are: `masquerade` keeps the source port where it can and lets in only
-//! the address and port that was spoken to; `masquerade fully-random` draws a port per destination. The endpoint-independent
+//! the address and port that was spoken to; `masquerade fully-random` draws a port per destination, and a port set by a counter
+//! gives them out in a row. The endpoint-independent
 //! kinds need memory across destinations: after translation every flow's host and public port are noted in two maps, which
 //! the first packet of each later flow looks up. Filtering is then a question of who may use the way back.
 
@@ -18,6 +19,7 @@ pub fn nat(kind: Nat, public: Ipv4Addr) -> String {
         Nat::Open => String::new(),
         Nat::Linux => source_nat("oifname wan masquerade") + CLOSED_FROM_OUTSIDE,
         Nat::Symmetric => source_nat("oifname wan masquerade fully-random") + CLOSED_FROM_OUTSIDE,
+        Nat::Sequential => source_nat(&sequential()) + CLOSED_FROM_OUTSIDE,
         Nat::UdpBlocked => {
             source_nat("oifname wan masquerade")
                 + CLOSED_FROM_OUTSIDE
@@ -59,6 +61,19 @@ chain through { type filter hook forward priority 0;
   iifname wan ct state new drop
 }
 ";
+
+/// One port after the other, whoever asks; a flow that is new asks once. The counter counts in the machine's byte order and ports
+/// are in the network's, hence the map.
+fn sequential() -> String {
+    let ports = (0..SEQUENTIAL_PORTS).map(|index| format!("{index} : {}", FIRST_SEQUENTIAL_PORT + index));
+    let ports = ports.collect::<Vec<_>>().join(", ");
+    format!(
+        "oifname wan meta l4proto udp masquerade to :numgen inc mod {SEQUENTIAL_PORTS} map {{ {ports} }}\n  oifname wan masquerade"
+    )
+}
+
+const FIRST_SEQUENTIAL_PORT: u16 = 20_000;
+const SEQUENTIAL_PORTS: u16 = 8192;
 
 fn source_nat(rule: &str) -> String {
     format!("chain leaving {{ type nat hook postrouting priority srcnat; {rule}; }}\n")
@@ -124,6 +139,7 @@ mod tests {
     fn only_the_friendly_kinds_let_new_flows_in() {
         let opens = |kind| nat(kind, Ipv4Addr::LOCALHOST).contains("iifname wan ip daddr 127.0.0.1");
         assert!(opens(Nat::FullCone) && opens(Nat::AddressRestricted));
-        assert!(!opens(Nat::PortRestricted) && !opens(Nat::Linux) && !opens(Nat::Symmetric));
+        assert!(!opens(Nat::PortRestricted) && !opens(Nat::Linux));
+        assert!(!opens(Nat::Symmetric) && !opens(Nat::Sequential));
     }
 }

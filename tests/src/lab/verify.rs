@@ -123,7 +123,7 @@ fn of_nat(nat: Nat) -> Promise {
         Nat::AddressRestricted => (M::EndpointIndependent, Some(F::AddressDependent), Some(true)),
         Nat::PortRestricted | Nat::Hairpin => (M::EndpointIndependent, Some(F::AddressAndPortDependent), Some(true)),
         Nat::Linux => (M::EndpointIndependent, Some(F::AddressAndPortDependent), Some(false)),
-        Nat::Symmetric => (M::AddressAndPortDependent, Some(F::AddressAndPortDependent), None),
+        Nat::Symmetric | Nat::Sequential => (M::AddressAndPortDependent, Some(F::AddressAndPortDependent), None),
         Nat::UdpBlocked => (M::Blocked, None, None),
     };
     Promise {

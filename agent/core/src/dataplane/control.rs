@@ -36,7 +36,7 @@ impl ControlFilter {
             return table.knows_tag(&tag);
         }
         let awaited = match packet.peer {
-            Route::Direct(_) => stun::looks_like_stun(&packet.data),
+            Route::Direct(_) | Route::Side { .. } => stun::looks_like_stun(&packet.data),
             Route::Relay { .. } => signal::from_datagram(&packet.data).is_some(),
         };
         awaited && self.spend(now)

@@ -125,7 +125,7 @@ impl Inbound {
 /// Whom WireGuard counts handshakes against under load: who speaks through a relay is counted by member.
 fn source(from: Route) -> SocketAddr {
     match from {
-        Route::Direct(address) => address,
+        Route::Direct(address) | Route::Side { address, .. } => address,
         Route::Relay { member, .. } => (Ipv6Addr::from(u128::from(member.0)), member.0).into(),
     }
 }

@@ -82,6 +82,7 @@ impl Engine {
     pub fn handle_left(&mut self, member: MemberId) {
         if self.peers.remove(&member).is_some() {
             self.by_tag.retain(|_, of| *of != member);
+            self.prediction.handle_settled(member);
             self.events.push_back(Event::PeerRemoved { member });
         }
     }
@@ -102,6 +103,7 @@ impl Engine {
         }
         if online && !peer.signalling.is_online() {
             peer.paths.search_afresh();
+            self.prediction.handle_moved(member);
         }
         self.find_relays(member, now);
     }

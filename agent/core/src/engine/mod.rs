@@ -8,6 +8,7 @@ mod addresses;
 mod members;
 mod network;
 mod peer;
+mod prediction;
 mod reason;
 mod relays;
 mod signalling;
@@ -32,7 +33,8 @@ pub use self::addresses::OwnAddresses;
 use self::peer::Peer;
 pub use self::relays::OwnRelay;
 pub use self::view::PeerView;
-use crate::batch::{Packet, PathInUse, Route};
+use crate::batch::{Packet, PathInUse, Route, SideNumber};
+use crate::nat::prediction::PortPrediction;
 use crate::nat::{Discovery, NatReport, Socket, StunEndpoint};
 use crate::path::{Context, PartyClock};
 
@@ -85,6 +87,8 @@ pub enum Event {
     },
     /// For the control server and the party.
     Presence(Presence),
+    /// Side sockets that nothing needs any more.
+    CloseSides(Vec<SideNumber>),
 }
 
 /// One party, seen from this agent.
@@ -105,6 +109,9 @@ pub struct Engine {
     by_tag: BTreeMap<[u8; 4], MemberId>,
     stun_servers: Vec<StunEndpoint>,
     discovery: Option<Discovery>,
+    prediction: PortPrediction,
+    /// What it wants sent, in this order.
+    guessing: VecDeque<Packet>,
     nat: NatReport,
     own: OwnAddresses,
     relays: Vec<OwnRelay>,
@@ -132,6 +139,8 @@ impl Engine {
             by_tag: BTreeMap::new(),
             stun_servers: Vec::new(),
             discovery: None,
+            prediction: PortPrediction::default(),
+            guessing: VecDeque::new(),
             nat: NatReport::default(),
             own: OwnAddresses::default(),
             relays: Vec::new(),
@@ -201,7 +210,7 @@ impl Engine {
                 .as_mut()
                 .is_some_and(|discovery| discovery.handle_datagram(from, &packet.data, now));
             self.drain_discovery(now);
-            return answered;
+            return answered || self.handle_sounded(packet, now);
         };
         let Some(member) = self.by_tag.get(&tag).copied() else {
             return false;
@@ -248,8 +257,11 @@ impl Engine {
             }
         }
         let members: Vec<MemberId> = self.peers.keys().copied().collect();
-        for member in members {
+        for &member in &members {
             self.with_paths(member, now, |peer, cx| peer.paths.handle_timeout(cx));
+        }
+        self.predict(now);
+        for member in members {
             self.signal_if_due(member, now);
         }
     }
@@ -264,7 +276,8 @@ impl Engine {
         });
         let discovery = self.discovery.as_ref().and_then(Discovery::poll_timeout);
         let remembered = (!self.peers.is_empty()).then_some((self.next_remembered, "remembered addresses"));
-        peers.chain([discovery, remembered]).flatten().min()
+        let prediction = self.prediction.poll_timeout();
+        peers.chain([discovery, remembered, prediction]).flatten().min()
     }
 
     /// How often the driver should report traffic ([`Engine::handle_traffic`]).
@@ -287,7 +300,8 @@ impl Engine {
         });
         discovery.or_else(|| {
             let probe = self.peers.values_mut().find_map(|peer| peer.paths.poll_transmit());
-            probe.map(|probe| (Socket::Main, probe))
+            let packet = probe.or_else(|| self.guessing.pop_front());
+            packet.map(|packet| (Socket::Main, packet))
         })
     }
 

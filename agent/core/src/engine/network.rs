@@ -15,6 +15,7 @@ impl Engine {
             return;
         }
         self.stun_servers.clone_from(&servers);
+        self.prediction.handle_servers(&servers);
         let mut seed = [0; 32];
         self.rng.fill_bytes(&mut seed);
         self.discovery = Some(Discovery::new(servers, self.own.interfaces.clone(), seed, now));
@@ -28,6 +29,9 @@ impl Engine {
         self.own.interfaces.clone_from(&interfaces);
         if let Some(discovery) = &mut self.discovery {
             discovery.handle_network_change(interfaces, now);
+        }
+        for member in self.peers.keys() {
+            self.prediction.handle_moved(*member);
         }
         self.candidates_changed(now);
     }

@@ -98,8 +98,8 @@ fn connecting(name: &str) -> String {
     format!("connecting to {name} …")
 }
 
-/// Whether hole punching cannot work between two NATs: one gives every destination another port, and the other lets only
-/// exact addresses in.
+/// Whether hole punching cannot work between two NATs, or only by guessing: one gives every destination another port, and the
+/// other lets only exact addresses in.
 pub fn incompatible(a: NatSummary, b: NatSummary) -> bool {
     let reachable = |nat: NatSummary| {
         nat.port_mapping || (nat.mapping == Mapping::None && nat.filtering == Filtering::EndpointIndependent)
@@ -107,14 +107,16 @@ pub fn incompatible(a: NatSummary, b: NatSummary) -> bool {
     if reachable(a) || reachable(b) {
         return false;
     }
-    let symmetric = |nat: NatSummary| {
-        matches!(
-            nat.mapping,
-            Mapping::AddressDependent | Mapping::AddressAndPortDependent
-        )
-    };
-    let strict = |nat: NatSummary| symmetric(nat) || nat.filtering == Filtering::AddressAndPortDependent;
-    (symmetric(a) && strict(b)) || (symmetric(b) && strict(a))
+    let strict = |nat: NatSummary| is_symmetric(nat) || nat.filtering == Filtering::AddressAndPortDependent;
+    (is_symmetric(a) && strict(b)) || (is_symmetric(b) && strict(a))
+}
+
+/// Whether every destination sees another port.
+pub fn is_symmetric(nat: NatSummary) -> bool {
+    matches!(
+        nat.mapping,
+        Mapping::AddressDependent | Mapping::AddressAndPortDependent
+    )
 }
 
 #[cfg(test)]

@@ -70,8 +70,8 @@ impl Signalling {
         true
     }
 
-    /// Our addresses changed.
-    pub fn handle_candidates_changed(&mut self, now: Instant) {
+    /// There is something the peer should hear at once: other addresses, or a guess.
+    pub fn handle_news(&mut self, now: Instant) {
         if self.online {
             self.schedule(now, false);
         }
@@ -141,6 +141,7 @@ mod tests {
             nat: NatSummary::default(),
             relays: vec![],
             candidates: vec![],
+            guess: None,
         }
     }
 

@@ -30,6 +30,9 @@ impl Engine {
                 self.try_addresses(from, signal.candidates, now);
             }
             self.find_relays(from, now);
+            if let Some(guess) = signal.guess {
+                self.handle_guess(from, guess, now);
+            }
         }
     }
 
@@ -66,6 +69,7 @@ impl Engine {
             nat,
             relays,
             candidates,
+            guess: self.prediction.guess(member),
         };
         let mut nonce = [0; NONCE_LEN];
         self.rng.fill_bytes(&mut nonce);
@@ -83,7 +87,7 @@ impl Engine {
 
     pub(super) fn candidates_changed(&mut self, now: Instant) {
         for peer in self.peers.values_mut() {
-            peer.signalling.handle_candidates_changed(now);
+            peer.signalling.handle_news(now);
         }
     }
 

@@ -151,7 +151,7 @@ impl World {
         }
         while let Some((_, datagram)) = self.engines[i].poll_transmit() {
             let address = match datagram.peer {
-                Route::Direct(address) => address,
+                Route::Direct(address) | Route::Side { address, .. } => address,
                 Route::Relay { relay, member } => {
                     self.relay(i, relay, member, datagram.data);
                     continue;

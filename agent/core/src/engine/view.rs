@@ -97,7 +97,7 @@ impl Engine {
                     peer_online: peer.signalling.is_online(),
                     server_reachable: self.server_reachable,
                     has_stun: self.has_stun(),
-                    first_attempt: peer.paths.is_first_attempt(),
+                    first_attempt: peer.paths.is_first_attempt() || self.prediction.is_trying(peer.member.id),
                     same_public_ip: peer.is_seen_at(self.own.mapped),
                     mine: self.nat_summary(),
                     theirs: peer.nat,

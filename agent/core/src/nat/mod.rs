@@ -4,7 +4,6 @@
 //! one that matters. Whom the NAT lets in is tested from a *side socket*, a fresh one for every measurement: the NAT's filter
 //! may be open for the server's addresses where the agent's socket sent before, in this run or an earlier one.
 //!
-//!
 //! 1. *Seeking*: ask the servers, the first one first, until one answers. That answer is the public address and arrives
 //!    after one round trip; it is enough to start connecting.
 //! 2. *Measuring* (RFC 4787 terms, RFC 5780 method). *Filtering*: the server is asked to answer from its other port, and from
@@ -20,6 +19,7 @@ mod classify;
 mod discovery;
 mod measuring;
 mod message;
+pub mod prediction;
 mod questions;
 mod survey;
 

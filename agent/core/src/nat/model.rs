@@ -5,6 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use lanrage_shared::api::presence::{Filtering, Mapping};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 
 /// First public port given out; the following ones count up.
 const FIRST_PORT: u16 = 20_000;
@@ -17,6 +19,8 @@ pub struct NatModel {
     public: IpAddr,
     lifetime: Duration,
     next_port: u16,
+    /// Where public ports are drawn from, when they are not given out in a row.
+    drawn: Option<StdRng>,
     mappings: BTreeMap<MappingKey, OpenPort>,
 }
 
@@ -40,8 +44,16 @@ impl NatModel {
             public,
             lifetime,
             next_port: FIRST_PORT,
+            drawn: None,
             mappings: BTreeMap::new(),
         }
+    }
+
+    /// Public ports are drawn at random instead of given out in a row.
+    #[must_use]
+    pub fn drawing_ports(mut self, seed: u64) -> Self {
+        self.drawn = Some(StdRng::seed_from_u64(seed));
+        self
     }
 
     /// A host sends a packet: its source on the internet, or none when it does not get out.
@@ -57,8 +69,7 @@ impl NatModel {
             let public = if self.mapping == Mapping::None {
                 host
             } else {
-                self.next_port += 1;
-                SocketAddr::new(self.public, self.next_port)
+                SocketAddr::new(self.public, self.free_port())
             };
             let sent = BTreeMap::new();
             self.mappings.insert(key, OpenPort { host, public, sent });
@@ -83,6 +94,20 @@ impl NatModel {
     /// It restarts: every mapping is gone, and ports are given out on from where it was.
     pub fn forget(&mut self) {
         self.mappings.clear();
+    }
+
+    fn free_port(&mut self) -> u16 {
+        match &mut self.drawn {
+            None => {
+                self.next_port += 1;
+                self.next_port
+            }
+            Some(rng) => {
+                let taken = |port: &u16| self.mappings.values().any(|open| open.public.port() == *port);
+                let mut draws = std::iter::repeat_with(|| rng.random_range(1024..=u16::MAX));
+                draws.find(|port| !taken(port)).unwrap_or(FIRST_PORT)
+            }
+        }
     }
 
     fn expire(&mut self, now: Instant) {

@@ -35,7 +35,7 @@ pub use self::probes::ProbeKeys;
 pub use self::quality::{Quality, Trend};
 use self::replay::ReplayFilter;
 pub use self::terms::{Context, PartyClock, PathKind, Selected};
-use crate::batch::{Packet, RelayNumber, Route};
+use crate::batch::{Packet, RelayNumber, Route, SideNumber};
 
 /// A path is trusted this long after a probe or a packet proved it.
 pub const TRUST: Duration = Duration::from_secs(3);
@@ -123,7 +123,16 @@ impl PeerPaths {
     pub fn proven(&self) -> Vec<SocketAddr> {
         let mut proven: Vec<&CandidatePath> = self.paths.values().filter(|path| path.last_answer.is_some()).collect();
         proven.sort_by_key(|path| (self.selected.is_none_or(|(route, _)| route != path.route), path.kind));
-        proven.iter().filter_map(|path| path.route.address()).collect()
+        // A side socket is gone with this run, and with it the way through its NAT.
+        let lasting = proven.iter().filter(|path| path.route.side().is_none());
+        lasting.filter_map(|path| path.route.address()).collect()
+    }
+
+    /// Whether a way to the peer that answered begins at this socket.
+    pub fn uses(&self, socket: SideNumber) -> bool {
+        self.paths
+            .values()
+            .any(|path| path.route.side() == Some(socket) && path.last_answer.is_some())
     }
 
     /// Whether the first attempt to find a direct path is still going on, or has yet to begin.
@@ -250,24 +259,24 @@ impl PeerPaths {
             }
             return;
         }
-        let observed = self
-            .paths
-            .values()
-            .filter(|path| path.kind == PathKind::Direct(CandidateKind::Observed) && path.last_answer.is_none());
+        let is_tried = |path: &&CandidatePath| {
+            path.kind == PathKind::Direct(CandidateKind::Observed) && path.last_answer.is_none()
+        };
+        let observed = self.paths.values().filter(is_tried).count();
         match route {
             // It came through a session of ours, and there are few of those.
             Route::Relay { .. } => {
                 self.paths
                     .insert(route, CandidatePath::new(PathKind::Relay, route, now));
             }
-            Route::Direct(_) if observed.count() < MAX_OBSERVED => {
+            Route::Direct(_) | Route::Side { .. } if observed < MAX_OBSERVED => {
                 self.in_vain.retain(|at| now < *at + OBSERVED_SPAN);
                 if self.in_vain.len() < MAX_OBSERVED_IN_VAIN {
                     self.in_vain.push_back(now);
                     self.add(PathKind::Direct(CandidateKind::Observed), route, now);
                 }
             }
-            Route::Direct(_) => {}
+            Route::Direct(_) | Route::Side { .. } => {}
         }
     }
 

@@ -102,6 +102,13 @@ impl PeerPaths {
         new.or_else(|| Some((self.old_keys.as_ref().and_then(opened)?, Generation::Old)))
     }
 
+    /// A probe for where the peer may be heard, and nothing more: what comes of it shows in the peer's own probes.
+    pub fn probe_for(&mut self, route: Route, cx: &mut Context<'_>) -> Packet {
+        let transaction = cx.rng.next_u64();
+        // The old keys, while there are any, are those that the peer has in any case.
+        self.sealed(ProbeKind::Ping, route, transaction, Generation::Old, cx)
+    }
+
     pub(super) fn transmit(
         &mut self,
         kind: ProbeKind,
@@ -110,6 +117,18 @@ impl PeerPaths {
         generation: Generation,
         cx: &mut Context<'_>,
     ) {
+        let packet = self.sealed(kind, to, transaction, generation, cx);
+        self.transmits.push_back(packet);
+    }
+
+    fn sealed(
+        &mut self,
+        kind: ProbeKind,
+        to: Route,
+        transaction: u64,
+        generation: Generation,
+        cx: &mut Context<'_>,
+    ) -> Packet {
         self.counter += 1;
         let probe = Probe {
             kind,
@@ -126,9 +145,9 @@ impl PeerPaths {
             (Some(old), Generation::Old) => old,
             _ => &self.keys,
         };
-        self.transmits.push_back(Packet {
+        Packet {
             peer: to,
             data: probe.seal(&keys.send, nonce).as_slice().into(),
-        });
+        }
     }
 }

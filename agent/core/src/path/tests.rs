@@ -122,6 +122,7 @@ impl Net {
             let works = |route: Route| match route {
                 Route::Direct(address) => !self.cut && !self.deaf[1 - i] && address == self.sides[1 - i].address,
                 Route::Relay { .. } => self.relay_delay.is_some(),
+                Route::Side { .. } => false,
             };
             works(path.route) || path.also.is_some_and(works)
         })
@@ -144,6 +145,7 @@ impl Net {
                     arrives.then(|| (self.delay, Route::from(self.sides[i].address)))
                 }
                 Route::Relay { .. } => self.relay_delay.map(|delay| (delay, relay_to(i))),
+                Route::Side { .. } => None,
             };
             if let Some((delay, from)) = arrival {
                 self.wire.push((self.now + delay, other, from, datagram));

@@ -270,6 +270,7 @@ impl Agent {
         self.stream = None;
         self.relays = None;
         self.services = Lookup::default();
+        self.data_plane.close_all_sides();
         self.data_plane
             .table
             .store(Arc::new(lanrage_agent_core::dataplane::Table::empty(Instant::now())));

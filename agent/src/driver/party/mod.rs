@@ -243,6 +243,7 @@ impl PartySession {
                 }
                 Event::Signal { to, sealed, .. } => self.stream.send(ClientMessage::Signal { to, sealed }),
                 Event::Presence(presence) => self.stream.send(ClientMessage::Presence { presence }),
+                Event::CloseSides(sockets) => data_plane.close_sides(&sockets),
             }
             if members_changed {
                 members_changed = false;

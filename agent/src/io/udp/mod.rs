@@ -1,13 +1,14 @@
 //! The agent's UDP port: one number, one socket per address family.
 //!
 //! Everything LANrage sends over the internet (WireGuard, probes, STUN) leaves from this one port, because a NAT's mapping
-//! belongs to the port; only the test of the NAT's filter has sockets of its own. Both directions move batches: a train of equal datagrams to one peer is one system call (GSO),
+//! belongs to the port; only the test of the NAT's filter and guessing a NAT's ports have sockets of their own. Both directions move batches: a train of equal datagrams to one peer is one system call (GSO),
 //! and what the kernel coalesced is split again on the way in (GRO). Sockets are used from blocking threads, without a
 //! runtime between TUN and wire.
 
 mod receive;
 mod send;
 mod side;
+mod side_paths;
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -21,6 +22,7 @@ use tracing::{debug, warn};
 pub use receive::UdpReceiver;
 pub use send::{SendDrop, UdpSender};
 pub use side::SideSockets;
+pub use side_paths::{SidePaths, SideSenders};
 
 use crate::platform::prepare_udp_socket;
 

@@ -63,7 +63,8 @@ impl UdpReceiver {
         }
     }
 
-    fn try_recv(&mut self, out: &mut Vec<Datagram>) -> io::Result<()> {
+    /// Appends what is there, without waiting.
+    pub(super) fn try_recv(&mut self, out: &mut Vec<Datagram>) -> io::Result<()> {
         let Some(batches) = &self.half.batches else {
             let (length, from) = self.half.socket.recv_from(&mut self.slots)?;
             push(&mut self.chunk, out, from, &self.slots[..length]);

@@ -108,6 +108,8 @@ impl World {
             wake: None,
             wakes: VecDeque::new(),
             probes: BTreeMap::new(),
+            sides: BTreeMap::new(),
+            side_flows: BTreeMap::new(),
             sent_probes: 0,
             timer_runs: 0,
         });
@@ -214,6 +216,11 @@ impl World {
                 None => self.say(pc, Up::Signal { to, sealed }),
             },
             Event::Presence(presence) => self.say(pc, Up::Presence(presence)),
+            Event::CloseSides(sockets) => {
+                if let Some(agent) = &mut self.pcs[pc].agent {
+                    agent.sides.retain(|socket, _| !sockets.contains(socket));
+                }
+            }
         }
     }
 
@@ -329,6 +336,7 @@ pub(super) fn in_words(route: Option<Route>) -> String {
     match route {
         None => "nothing".to_owned(),
         Some(Route::Direct(address)) => address.to_string(),
+        Some(Route::Side { socket, address }) => format!("{address} from side socket {}", socket.0),
         Some(Route::Relay { relay, .. }) => format!("relay session {}", relay.0),
     }
 }

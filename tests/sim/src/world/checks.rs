@@ -14,6 +14,8 @@ use crate::pc::Role;
 
 /// Probes to one address in a second: five questions, and an answer to each of the peer's five to each of our addresses.
 const MAX_PROBES: usize = 25;
+/// New mappings that guessing ports makes at a router within a second, and what it repeats.
+const MAX_SIDE_FLOWS: usize = 64;
 /// Probes of an idle agent in a second for each peer, on average: a path is asked every few seconds and answers as often. A peer
 /// that is reached through a relay only is sought for ten seconds at a time, at half a dozen addresses; after a path was lost
 /// that is five times in the first minute, and ever less often.
@@ -217,7 +219,7 @@ impl World {
 
     pub(super) fn check_change(&mut self, pc: usize, member: MemberId, before: Option<Route>, after: Option<Route>) {
         let is_worse = match (before, after) {
-            (Some(Route::Direct(_)), after) => !matches!(after, Some(Route::Direct(_))),
+            (Some(before), after) if before.address().is_some() => after.is_none_or(|after| after.address().is_none()),
             (Some(Route::Relay { .. }), None) => true,
             _ => false,
         };
@@ -240,10 +242,22 @@ impl World {
         }
     }
 
-    pub(super) fn count_probe(&mut self, pc: usize, to: SocketAddr) {
+    pub(super) fn count_probe(&mut self, pc: usize, port: u16, to: SocketAddr) {
         let now = self.now;
+        let main = self.pcs[pc].port;
         let Some(agent) = &mut self.pcs[pc].agent else { return };
         agent.sent_probes += 1;
+        if port != main {
+            agent
+                .side_flows
+                .retain(|_, since| *since + Duration::from_secs(1) > now);
+            agent.side_flows.entry((port, to)).or_insert(now);
+            let count = agent.side_flows.len();
+            if count > MAX_SIDE_FLOWS {
+                self.violate(format!("pc {pc} guesses with {count} sockets within a second"));
+            }
+            return;
+        }
         let lately = agent.probes.entry(to).or_default();
         lately.push_back(now);
         lately.retain(|at| *at + Duration::from_secs(1) > now);

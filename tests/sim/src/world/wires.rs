@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use bytes::{Bytes, BytesMut};
-use lanrage_agent_core::batch::{self, PathInUse, Route};
+use lanrage_agent_core::batch::{self, PathInUse, Route, SideNumber};
 use lanrage_agent_core::nat::Socket;
 use lanrage_shared::ids::MemberId;
 use lanrage_shared::signal;
@@ -12,13 +12,15 @@ use lanrage_shared::wire::relay::{Frame, FrameKind, NoticeReason};
 
 use super::{Happening, Packet, World};
 use crate::net::{Arrival, Datagram};
-use crate::pc::Role;
+use crate::pc::{FIRST_SIDE_PORT, Role};
 use crate::relay::Port;
 
 /// What a data packet of WireGuard begins with.
 const WIREGUARD: [u8; 4] = [4, 0, 0, 0];
 /// Packets are looked up by number for this long, in packets: far more than are ever under way.
 const REMEMBERED: u64 = 20_000;
+/// Of sockets for the test of a NAT's filter.
+const FIRST_TEST_PORT: u16 = 50_000;
 
 impl World {
     /// A game sends to a member. Gives the packet's number.
@@ -60,7 +62,18 @@ impl World {
 
     pub(super) fn send(&mut self, pc: usize, socket: Socket, route: Route, datagram: &Datagram) {
         match route {
-            Route::Direct(to) => self.send_direct(pc, socket, to, datagram),
+            Route::Direct(to) => {
+                let port = match socket {
+                    Socket::Main => self.pcs[pc].port,
+                    Socket::Side(number) => test_port(self.pcs[pc].run, number),
+                };
+                self.send_direct(pc, port, to, datagram);
+            }
+            Route::Side { socket, address } => {
+                if let Some(port) = self.side_port(pc, socket) {
+                    self.send_direct(pc, port, address, datagram);
+                }
+            }
             Route::Relay { relay, member } => {
                 let agent = self.pcs[pc].agent.as_ref();
                 let standing = agent.and_then(|agent| agent.relays.by_number(relay));
@@ -82,19 +95,35 @@ impl World {
         }
     }
 
-    fn send_direct(&mut self, pc: usize, socket: Socket, to: SocketAddr, datagram: &Datagram) {
+    fn send_direct(&mut self, pc: usize, port: u16, to: SocketAddr, datagram: &Datagram) {
         let place = &self.pcs[pc];
-        let port = match socket {
-            Socket::Main => place.port,
-            Socket::Side(number) => side_port(place.run, number),
-        };
         let from = SocketAddr::new(self.net.address(place.home, place.place).into(), port);
         let home = place.home;
         if probe::tag_of(&datagram.data).is_some() {
-            self.count_probe(pc, to);
+            self.count_probe(pc, port, to);
         }
         let next = self.net.send((home, from), to, datagram, &mut self.rng, self.now);
         self.under_way(next);
+    }
+
+    /// The port of a side socket, which is opened if it is not. No run and no other socket ever has it again.
+    fn side_port(&mut self, pc: usize, socket: SideNumber) -> Option<u16> {
+        let place = &mut self.pcs[pc];
+        let agent = place.agent.as_mut()?;
+        let port = agent.sides.entry(socket).or_insert_with(|| {
+            place.next_side = place
+                .next_side
+                .checked_add(1)
+                .filter(|port| *port < 40_000)
+                .unwrap_or(FIRST_SIDE_PORT);
+            place.next_side
+        });
+        Some(*port)
+    }
+
+    fn side_of(&self, pc: usize, port: u16) -> Option<SideNumber> {
+        let sides = &self.pcs[pc].agent.as_ref()?.sides;
+        sides.iter().find(|(_, open)| **open == port).map(|(socket, _)| *socket)
     }
 
     fn under_way(&mut self, next: Vec<(std::time::Instant, Arrival)>) {
@@ -136,13 +165,19 @@ impl World {
                 let is_here = |pc: usize| {
                     let place = &self.pcs[pc];
                     let ip = self.net.address(place.home, place.place);
-                    place.home == home && to.ip() == ip && (to.port() == place.port || is_side(to.port()))
+                    place.home == home && to.ip() == ip
                 };
                 let Some(pc) = (0..self.pcs.len()).find(|pc| is_here(*pc)) else {
                     return;
                 };
+                let side = self.side_of(pc, to.port());
+                let route = match side {
+                    Some(socket) => Route::Side { socket, address: from },
+                    None if to.port() == self.pcs[pc].port || is_test(to.port()) => from.into(),
+                    None => return,
+                };
                 self.check_destination(pc, local, &datagram);
-                self.receive(pc, from.into(), &datagram);
+                self.receive(pc, route, &datagram);
             }
         }
     }
@@ -284,11 +319,11 @@ impl World {
 }
 
 /// A fresh port for every measurement of every run.
-fn side_port(run: u64, number: u32) -> u16 {
+fn test_port(run: u64, number: u32) -> u16 {
     let spread = (run * 200 + u64::from(number)) % 14_000;
-    50_000 + u16::try_from(spread).unwrap_or_default()
+    FIRST_TEST_PORT + u16::try_from(spread).unwrap_or_default()
 }
 
-fn is_side(port: u16) -> bool {
-    port >= 50_000
+fn is_test(port: u16) -> bool {
+    port >= FIRST_TEST_PORT
 }

@@ -1,17 +1,38 @@
-//! What NATs allow (RFC 5128 §3.3): which pairs must find a direct path.
+//! What NATs allow (RFC 5128 §3.3 and §3.5): which pairs must find a direct path.
 
 use crate::lab::kind::{Kind, Nat};
 
-/// Whether two homes of these kinds must find a direct path.
-pub fn expect_direct(a: Kind, b: Kind) -> bool {
-    if a.ipv6 && b.ipv6 {
-        return true;
+/// What must become of two homes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expected {
+    Direct,
+    /// Nothing but a relay leads from one to the other.
+    Relayed,
+    /// Direct by guessing ports, relayed until a guess comes true.
+    Either,
+}
+
+impl Expected {
+    /// Of two homes of these kinds.
+    pub fn of(a: Kind, b: Kind) -> Self {
+        if a.ipv6 && b.ipv6 {
+            return Self::Direct;
+        }
+        let (a, b) = (reachability(a), reachability(b));
+        match (a.min(b), a.max(b)) {
+            (_, Reach::Blocked) | (Reach::Unpredictable, Reach::Unpredictable) => Self::Relayed,
+            (Reach::KnownPort, Reach::Unpredictable) => Self::Either,
+            _ => Self::Direct,
+        }
     }
-    let (a, b) = (reachability(a), reachability(b));
-    match (a.min(b), a.max(b)) {
-        (_, Reach::Blocked) => false,
-        (friendlier, Reach::Unpredictable) => friendlier <= Reach::KnownAddress,
-        _ => true,
+}
+
+/// What an agent must say of a relayed pair of these kinds, among other words.
+pub fn words(a: Kind, b: Kind) -> &'static str {
+    match reachability(a).max(reachability(b)) {
+        Reach::Blocked => "UDP",
+        Reach::Unpredictable => "symmetric",
+        _ => "same router or provider",
     }
 }
 
@@ -35,7 +56,7 @@ fn reachability(kind: Kind) -> Reach {
         Nat::Open | Nat::FullCone => Reach::Anybody,
         Nat::AddressRestricted => Reach::KnownAddress,
         Nat::PortRestricted | Nat::Linux | Nat::Hairpin => Reach::KnownPort,
-        Nat::Symmetric => Reach::Unpredictable,
+        Nat::Symmetric | Nat::Sequential => Reach::Unpredictable,
         Nat::UdpBlocked => Reach::Blocked,
     };
     let home = if kind.upnp { Reach::Anybody } else { of(kind.nat) };
@@ -48,14 +69,21 @@ mod tests {
 
     #[test]
     fn the_expectation_is_what_nats_allow() {
+        use Expected::{Direct, Either, Relayed};
         let kind = |text: &str| text.parse::<Kind>().unwrap();
-        let direct = |a: &str, b: &str| expect_direct(kind(a), kind(b));
-        assert!(direct("port-restricted", "port-restricted"));
-        assert!(direct("symmetric", "address-restricted") && direct("upnp", "symmetric"));
-        assert!(!direct("symmetric", "port-restricted") && !direct("symmetric", "symmetric"));
-        assert!(direct("upnp-symmetric", "symmetric"));
-        assert!(direct("ipv6", "ipv6") && !direct("ipv6", "symmetric"));
-        assert!(!direct("open", "udp-blocked"));
-        assert!(!direct("cgnat:full-cone:port-restricted", "symmetric"));
+        for (a, b, expected) in [
+            ("port-restricted", "port-restricted", Direct),
+            ("symmetric", "address-restricted", Direct),
+            ("upnp", "symmetric", Direct),
+            ("symmetric", "port-restricted", Either),
+            ("symmetric", "symmetric", Relayed),
+            ("upnp-symmetric", "symmetric", Direct),
+            ("ipv6", "ipv6", Direct),
+            ("ipv6", "symmetric", Relayed),
+            ("open", "udp-blocked", Relayed),
+            ("cgnat:full-cone:port-restricted", "symmetric-sequential", Either),
+        ] {
+            assert_eq!(Expected::of(kind(a), kind(b)), expected, "{a} and {b}");
+        }
     }
 }

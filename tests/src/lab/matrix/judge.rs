@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::{Cell, Pair, Place, Reasons, Via};
+use super::{Cell, Expected, Pair, Place, Reasons, Via};
 use crate::lab::agent::Peer;
 use crate::lab::ping::Pinger;
 
@@ -32,7 +32,7 @@ pub(super) fn judge(places: &[Place], pairs: &[Pair<'_>], reasons: &Reasons) -> 
         let mut cell = Cell {
             a: pair.a.label.clone(),
             b: pair.b.label.clone(),
-            expected_direct: pair.direct,
+            expected: pair.expected,
             found: "none".into(),
             reasons: Vec::new(),
             fault: None,
@@ -75,21 +75,18 @@ fn found(peer: &Peer, round_trip: Duration) -> String {
 
 /// What is wrong with a way on which pings come through.
 fn judge_path(pair: &Pair<'_>, to: &Place, peer: &Peer, said: Option<&String>) -> Option<String> {
-    if pair.direct != peer.is_direct() {
-        let wrong = if pair.direct {
-            "not direct"
-        } else {
-            "direct, which this lab should not allow"
+    if peer.is_relayed() {
+        return match (pair.expected, said) {
+            (Expected::Direct, _) => Some(format!("not direct; {}", story(peer))),
+            (_, None) => Some(format!("does not say why it is relayed; {}", story(peer))),
+            (_, Some(said)) => (!said.contains(pair.words)).then(|| format!("gives the wrong reason: {said}")),
         };
-        return Some(format!("{wrong}; {}", story(peer)));
     }
-    if !pair.direct {
-        if !peer.is_relayed() {
-            return Some(format!("neither direct nor relayed; {}", story(peer)));
-        }
-        return said
-            .is_none()
-            .then(|| format!("does not say why it is relayed; {}", story(peer)));
+    if !peer.is_direct() {
+        return Some(format!("neither direct nor relayed; {}", story(peer)));
+    }
+    if pair.expected == Expected::Relayed {
+        return Some(format!("direct, which this lab should not allow; {}", story(peer)));
     }
     let address = peer.path.address.map(|address| address.ip());
     match pair.via {

@@ -10,15 +10,16 @@ mod report;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
-pub use self::expect::expect_direct;
+pub use self::expect::Expected;
 use self::judge::{judge, seen, views};
 use super::agent::{Agent, Peer};
 use super::control::Control;
 use super::home::{Home, HomeSpec, Host};
 use super::internet::Lab;
 use super::kind::{Kind, Nat};
+use super::verify;
 
 /// A direct path must be found within this, and so must a relay where there is none.
 pub const LIMIT: Duration = Duration::from_secs(10);
@@ -37,6 +38,8 @@ pub fn all_kinds() -> Vec<Kind> {
         Kind::ipv6(),
         Kind::cgnat(Nat::FullCone, Nat::FullCone),
         Kind::cgnat(Nat::PortRestricted, Nat::PortRestricted),
+        Kind::cgnat(Nat::AddressRestricted, Nat::FullCone),
+        Kind::cgnat(Nat::Linux, Nat::Symmetric),
     ]);
     kinds
 }
@@ -49,6 +52,7 @@ pub fn quick_kinds() -> Vec<Kind> {
     kinds.extend([
         Kind::upnp(Nat::PortRestricted),
         Nat::Symmetric.into(),
+        Nat::Sequential.into(),
         Nat::UdpBlocked.into(),
     ]);
     kinds
@@ -59,7 +63,7 @@ pub fn quick_kinds() -> Vec<Kind> {
 pub struct Cell {
     pub a: String,
     pub b: String,
-    pub expected_direct: bool,
+    pub expected: Expected,
     /// What a person reads: `direct 0.8 ms`, `relayed 21 ms`, or `none`.
     pub found: String,
     /// What both sides say of why there is no direct path, where none is expected.
@@ -76,8 +80,10 @@ pub struct Matrix {
     pub cells: BTreeMap<(Kind, Kind), Vec<Cell>>,
     /// Pairs that are not kind against kind: same LAN, same provider.
     pub special: Vec<Cell>,
-    /// From the last join until every pair had the path it should have.
+    /// From the last join until every pair had the path it should have, or [`LIMIT`].
     pub took: Duration,
+    /// Pairs that had none by then.
+    pub late: Vec<String>,
 }
 
 /// An agent and where it lives.
@@ -105,7 +111,9 @@ type Reasons = BTreeMap<(String, String), String>;
 struct Pair<'a> {
     a: &'a Place,
     b: &'a Place,
-    direct: bool,
+    expected: Expected,
+    /// What is said of it when it is relayed.
+    words: &'static str,
     /// What the path's address must be, besides direct.
     via: Via,
 }
@@ -119,6 +127,15 @@ enum Via {
 
 /// Runs the matrix for `kinds`. `say` is told what is being done.
 pub fn run(kinds: &[Kind], say: &dyn Fn(&str)) -> Result<Matrix> {
+    say("proving that every NAT is what its name says");
+    for verdict in verify::verify(kinds)? {
+        ensure!(
+            verdict.faults.is_empty(),
+            "{}: {}",
+            verdict.kind,
+            verdict.faults.join("; ")
+        );
+    }
     say("building the internet");
     let mut lab = Lab::new()?;
     let sides = [homes(&mut lab, kinds)?, homes(&mut lab, kinds)?];
@@ -156,20 +173,21 @@ pub fn run(kinds: &[Kind], say: &dyn Fn(&str)) -> Result<Matrix> {
     form_party(&control, &places)?;
     let mut pairs = regular_pairs(&places[..regular / 2], &places[regular / 2..regular]);
     let special = [
-        (regular, true, Via::Lan),
-        (regular + 2, true, Via::Any),
-        (regular + 4, false, Via::Any),
+        (regular, Expected::Direct, Via::Lan),
+        (regular + 2, Expected::Direct, Via::Any),
+        (regular + 4, Expected::Relayed, Via::Any),
     ];
     let regular_count = pairs.len();
-    pairs.extend(special.map(|(first, direct, via)| Pair {
+    pairs.extend(special.map(|(first, expected, via)| Pair {
+        words: expect::words(places[first].kind, places[first + 1].kind),
         a: &places[first],
         b: &places[first + 1],
-        direct,
+        expected,
         via,
     }));
 
     say("waiting for the paths");
-    let took = wait_for_paths(&places, &pairs);
+    let (took, late) = wait_for_paths(&places, &pairs);
     say("waiting for the relayed pairs to know why");
     let reasons = wait_for_reasons(&places, &pairs);
     say("pinging every pair through the tunnel");
@@ -179,6 +197,7 @@ pub fn run(kinds: &[Kind], say: &dyn Fn(&str)) -> Result<Matrix> {
         cells: BTreeMap::new(),
         special: cells[regular_count..].to_vec(),
         took,
+        late,
     };
     for (pair, cell) in pairs.iter().zip(cells).take(regular_count) {
         matrix.cells.entry((pair.a.kind, pair.b.kind)).or_default().push(cell);
@@ -248,7 +267,8 @@ fn regular_pairs<'a>(a_side: &'a [Place], b_side: &'a [Place]) -> Vec<Pair<'a>> 
     let pair = |a: &'a Place, b: &'a Place| Pair {
         a,
         b,
-        direct: expect_direct(a.kind, b.kind),
+        expected: Expected::of(a.kind, b.kind),
+        words: expect::words(a.kind, b.kind),
         via: if a.kind.ipv6 && b.kind.ipv6 {
             Via::Ipv6
         } else {
@@ -261,37 +281,53 @@ fn regular_pairs<'a>(a_side: &'a [Place], b_side: &'a [Place]) -> Vec<Pair<'a>> 
         .collect()
 }
 
-/// Waits until every pair has the path it should have, both ways, or time is up; how long that took.
-fn wait_for_paths(places: &[Place], pairs: &[Pair<'_>]) -> Duration {
+/// Waits until every pair has the path it should have, both ways, or time is up; how long that took, and who has none.
+fn wait_for_paths(places: &[Place], pairs: &[Pair<'_>]) -> (Duration, Vec<String>) {
     let start = Instant::now();
-    while start.elapsed() < LIMIT {
+    loop {
+        let asked = start.elapsed();
         let views = views(places);
         let arrived = |pair: &Pair<'_>, from: &Place, to: &Place| {
-            seen(&views, from, to).is_some_and(if pair.direct { Peer::is_direct } else { Peer::is_relayed })
+            seen(&views, from, to).is_some_and(|peer| match pair.expected {
+                Expected::Direct => peer.is_direct(),
+                Expected::Relayed => peer.is_relayed(),
+                Expected::Either => peer.is_direct() || peer.is_relayed(),
+            })
         };
-        if pairs
+        let missing = pairs
             .iter()
-            .all(|pair| arrived(pair, pair.a, pair.b) && arrived(pair, pair.b, pair.a))
-        {
-            break;
+            .filter(|pair| !arrived(pair, pair.a, pair.b) || !arrived(pair, pair.b, pair.a));
+        let missing: Vec<String> = missing
+            .map(|pair| format!("{} ↔ {}", pair.a.label, pair.b.label))
+            .collect();
+        // What is there when time is up was there in time: asking takes a while itself.
+        if missing.is_empty() || asked >= LIMIT {
+            return (asked, missing);
         }
     }
-    start.elapsed()
 }
 
-/// Waits until every pair that cannot be direct said why, both ways, or time is up; what was said. An agent tries again now
-/// and then and says so, which does not take back what it said.
+/// Waits until every pair that is relayed said why, both ways, or time is up; what was said. An agent tries again now and then
+/// and says so, which does not take back what it said.
 fn wait_for_reasons(places: &[Place], pairs: &[Pair<'_>]) -> Reasons {
     let start = Instant::now();
-    let relayed = pairs.iter().filter(|pair| !pair.direct);
+    let relayed = pairs.iter().filter(|pair| pair.expected != Expected::Direct);
     let both_ways: Vec<_> = relayed.flat_map(|pair| [(pair.a, pair.b), (pair.b, pair.a)]).collect();
     let mut reasons = Reasons::new();
-    while start.elapsed() < REASON_LIMIT && reasons.len() < both_ways.len() {
+    while start.elapsed() < REASON_LIMIT {
         let views = views(places);
+        let mut open = 0;
         for (from, to) in &both_ways {
-            if let Some(reason) = seen(&views, from, to).and_then(Peer::settled_reason) {
-                reasons.insert((from.label.clone(), to.label.clone()), reason.to_owned());
+            let peer = seen(&views, from, to);
+            let names = (from.label.clone(), to.label.clone());
+            match peer.and_then(Peer::settled_reason) {
+                Some(reason) => drop(reasons.insert(names, reason.to_owned())),
+                None if peer.is_some_and(Peer::is_direct) || reasons.contains_key(&names) => {}
+                None => open += 1,
             }
+        }
+        if open == 0 {
+            break;
         }
     }
     reasons

@@ -2,19 +2,23 @@
 
 use std::collections::BTreeSet;
 
-use super::Matrix;
+use super::{LIMIT, Matrix};
 use crate::lab::kind::Kind;
 
 impl Matrix {
     /// Everything that contradicts the expectation.
     pub fn faults(&self) -> Vec<String> {
+        let late = self
+            .late
+            .iter()
+            .map(|pair| format!("{pair}: took longer than {LIMIT:?}"));
         let all = self.cells.values().flatten().chain(&self.special);
-        all.filter_map(|cell| {
+        let wrong = all.filter_map(|cell| {
             cell.fault
                 .as_ref()
                 .map(|fault| format!("{} ↔ {}: {fault}", cell.a, cell.b))
-        })
-        .collect()
+        });
+        late.chain(wrong).collect()
     }
 
     /// The matrix for people: a mark per cell, then what each mark stands for.
