@@ -85,7 +85,7 @@ pub struct Signal {
 /// the NAT knows, but that may follow a pattern (RFC 5128 §3.5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortGuess {
-    /// Counts the sender's attempts; the receiver answers each once.
+    /// Tells the sender's attempts apart; the receiver answers each once.
     pub attempt: u32,
     /// The NAT's public address.
     pub address: IpAddr,

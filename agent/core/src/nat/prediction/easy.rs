@@ -12,16 +12,18 @@ use super::budget::Budget;
 use super::{ATTEMPT_TIME, HANDFUL, HANDFUL_PAUSE, Out, REPEAT, Transmit};
 use crate::batch::Route;
 
-/// A member's next guess is not tried before this: one that guesses over and over would have us probe whomever it likes.
-const MIN_PAUSE: Duration = Duration::from_secs(20);
+/// Guesses of one member that are tried within [`GUESSES_SPAN`]: one that guesses over and over would have us probe whomever it
+/// likes, and one that has just restarted may guess again.
+const MAX_GUESSES: usize = 4;
+const GUESSES_SPAN: Duration = Duration::from_secs(60);
 /// What routers draw ports from.
 const PORTS: std::ops::RangeInclusive<u16> = 1024..=u16::MAX;
 
 #[derive(Debug, Default)]
 pub(super) struct EasySide {
     answering: BTreeMap<MemberId, Answering>,
-    /// The last guess of each member that was tried, and since when.
-    answered: BTreeMap<MemberId, (u32, Instant)>,
+    /// The guesses of each member that were tried lately, and since when.
+    answered: BTreeMap<MemberId, Vec<(u32, Instant)>>,
 }
 
 #[derive(Debug)]
@@ -34,13 +36,15 @@ struct Answering {
 
 impl EasySide {
     pub(super) fn handle_guess(&mut self, from: MemberId, guess: PortGuess, now: Instant) {
-        let too_soon = |(attempt, began): &(u32, Instant)| *attempt == guess.attempt || now < *began + MIN_PAUSE;
         // One at a time where any port may be the one: more would only share the budget.
         let searching = self.answering.values().any(|other| other.guess.ports.is_none());
-        if self.answered.get(&from).is_some_and(too_soon) || (guess.ports.is_none() && searching) {
+        let answered = self.answered.entry(from).or_default();
+        answered.retain(|(_, began)| now < *began + GUESSES_SPAN);
+        let again = answered.iter().any(|(attempt, _)| *attempt == guess.attempt);
+        if again || answered.len() >= MAX_GUESSES || (guess.ports.is_none() && searching) {
             return;
         }
-        self.answered.insert(from, (guess.attempt, now));
+        answered.push((guess.attempt, now));
         let answering = Answering {
             guess,
             until: now + ATTEMPT_TIME,

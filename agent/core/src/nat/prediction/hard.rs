@@ -37,7 +37,6 @@ pub(super) struct HardSide {
     /// Failures with each peer since the last success, and when the next attempt may begin.
     failures: BTreeMap<MemberId, (u32, Instant)>,
     current: Option<Attempt>,
-    attempts: u32,
     sockets: u32,
 }
 
@@ -133,7 +132,7 @@ impl HardSide {
 
     pub(super) fn handle_timeout(&mut self, budget: &mut Budget, out: &mut Out, rng: &mut dyn RngCore, now: Instant) {
         if self.current.is_none() {
-            self.begin(now);
+            self.begin(rng, now);
         }
         let Some(attempt) = &mut self.current else { return };
         if attempt.until <= now {
@@ -172,7 +171,7 @@ impl HardSide {
     }
 
     /// The peer that waited longest, if any is due.
-    fn begin(&mut self, now: Instant) {
+    fn begin(&mut self, rng: &mut dyn RngCore, now: Instant) {
         if self.server.is_none() {
             return;
         }
@@ -184,11 +183,10 @@ impl HardSide {
         let Some((_, member, target)) = waiting.filter(|(due, ..)| *due <= now).min() else {
             return;
         };
-        self.attempts += 1;
         self.current = Some(Attempt {
             member,
             target,
-            number: self.attempts,
+            number: rng.next_u32(),
             guess: None,
             sockets: Vec::new(),
             stage: Stage::Sounding(0, [Question::default(), Question::default()]),
