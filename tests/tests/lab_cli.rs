@@ -2,7 +2,7 @@
 
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use lanrage_tests::lab::control::Control;
@@ -157,6 +157,18 @@ fn what_an_agent_was_started_for_in_vain_ends_it_again() -> Result<()> {
         &["host", &format!("lanrage://203.0.113.20:1#{pin}")],
         "cannot be reached",
     )?;
+    pc.is_as_before()?;
+    // The system goes on looking such a name up when the agent has given up.
+    let asked = Instant::now();
+    pc.refused(
+        &["host", &format!("lanrage://no-such-host.invalid#{pin}")],
+        "cannot be reached",
+    )?;
+    ensure!(
+        asked.elapsed() < Duration::from_secs(12),
+        "it took {:?}",
+        asked.elapsed()
+    );
     pc.is_as_before()?;
     ensure!(!pc.state.join("party.json").exists(), "half in a party");
     Ok(())
