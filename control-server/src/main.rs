@@ -14,6 +14,7 @@ use lanrage_control::data_dir::DataDir;
 use lanrage_control::relays::{self, OwnRelay, RegisterToken};
 use lanrage_control::server::{Parts, Server};
 use lanrage_control::tls::ServerIdentity;
+use lanrage_relay::cli::mistake;
 use lanrage_relay::stun::{StunConfig, StunServer};
 use lanrage_shared::api::party::StunServer as StunAddress;
 use lanrage_shared::invite::{ServerLink, host_port};
@@ -25,13 +26,31 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
-    let outcome = run(Cli::parse());
-    if let Err(error) = &outcome {
-        // Nothing is left to tell it to when stderr is gone.
-        let _ = writeln!(std::io::stderr(), "lanrage-control: {error:#}");
-        return ExitCode::FAILURE;
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
+    };
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => complain(&format!("{error:#}"), ExitCode::FAILURE),
     }
-    ExitCode::SUCCESS
+}
+
+/// Help and version as `clap` prints them; a mistake as one sentence.
+fn refuse(error: &clap::Error) -> ExitCode {
+    match mistake(error, "lanrage-control help") {
+        Some(sentence) => complain(&sentence, ExitCode::from(2)),
+        None => {
+            let _ = error.print();
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+fn complain(sentence: &str, code: ExitCode) -> ExitCode {
+    // Nothing is left to tell it to when stderr is gone.
+    let _ = writeln!(std::io::stderr(), "lanrage-control: {sentence}");
+    code
 }
 
 fn run(cli: Cli) -> Result<()> {

@@ -6,27 +6,12 @@
     reason = "helpers of tests are tests too"
 )]
 
-use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+mod program;
+
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-fn program() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_lanrage-control"));
-    command.env_remove("LANRAGE_LOG").stdin(Stdio::null());
-    command
-}
-
-fn run(arguments: &[&str]) -> Output {
-    program().args(arguments).output().unwrap()
-}
-
-/// What a command that must succeed prints.
-fn printed(arguments: &[&str]) -> String {
-    let output = run(arguments);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
-}
+use program::{Serving, printed, run};
 
 /// The one sentence of a command that must fail.
 fn complaint(arguments: &[&str]) -> String {
@@ -35,66 +20,6 @@ fn complaint(arguments: &[&str]) -> String {
     let sentence = String::from_utf8(output.stderr).unwrap().trim().to_owned();
     assert!(!sentence.contains('\n'), "{sentence}");
     sentence
-}
-
-/// A running server, killed when the test ends early.
-struct Serving {
-    child: Child,
-    stderr: BufReader<std::process::ChildStderr>,
-    /// What it logs before it listens.
-    before: String,
-    first_line: String,
-}
-
-impl Serving {
-    fn start(dir: &Path, arguments: &[&str]) -> Self {
-        let mut child = program()
-            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
-            .arg(dir)
-            .args(arguments)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut stderr = BufReader::new(child.stderr.take().unwrap());
-        let (mut before, mut first_line) = (String::new(), String::new());
-        while !first_line.contains("listening on") {
-            before += &first_line;
-            first_line.clear();
-            assert_ne!(
-                stderr.read_line(&mut first_line).unwrap(),
-                0,
-                "it ended instead of listening"
-            );
-        }
-        Self {
-            child,
-            stderr,
-            before,
-            first_line,
-        }
-    }
-
-    fn address(&self) -> &str {
-        let (_, rest) = self.first_line.split_once("listening on ").unwrap();
-        rest.split_once(',').unwrap().0
-    }
-
-    /// Sends SIGTERM and waits.
-    fn terminate(mut self) -> std::process::ExitStatus {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").arg(&pid).status().unwrap().success());
-        let mut rest = String::new();
-        std::io::Read::read_to_string(&mut self.stderr, &mut rest).unwrap();
-        self.child.wait().unwrap()
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 #[test]
@@ -176,8 +101,7 @@ fn a_data_directory_has_one_server_at_a_time() {
     let mut first = Serving::start(dir.path(), &[]);
     let second = complaint(&["serve", "--data-dir", data, "--listen", "127.0.0.1:0"]);
     assert!(second.contains("another lanrage-control"), "{second}");
-    first.child.kill().unwrap();
-    first.child.wait().unwrap();
+    first.kill();
     Serving::start(dir.path(), &[]).terminate();
 }
 
@@ -256,5 +180,24 @@ fn what_prevents_a_start_is_said_in_one_sentence() {
     assert!(wrong.contains("control.toml, line 2"), "{wrong}");
     std::fs::write(dir.path().join("identity.pem"), "torn").unwrap();
     assert!(serve(&[]).contains("backup"));
-    assert!(!run(&["serve", "--frobnicate"]).status.success());
+}
+
+#[test]
+fn words_that_are_not_understood_end_with_code_2_and_one_sentence() {
+    for (arguments, part) in [
+        (["serve", "--frobnicate"].as_slice(), "--frobnicate"),
+        (&["srve"], "srve"),
+        (&["link", "now"], "now"),
+        (&["serve", "--listen", "8443"], "like 0.0.0.0:8443"),
+        (&["serve", "--config"], "--config"),
+        (&[], "a command is missing"),
+    ] {
+        let sentence = complaint(arguments);
+        assert!(
+            sentence.starts_with("lanrage-control: ") && sentence.contains(part),
+            "{arguments:?}: {sentence}"
+        );
+        assert_eq!(run(arguments).status.code(), Some(2), "{arguments:?}");
+    }
+    assert!(printed(&["--help"]).contains("relay-token"));
 }

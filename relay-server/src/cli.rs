@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use anyhow::Result;
+use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{RelayConfig, udp_port};
@@ -92,4 +93,21 @@ impl ServeArgs {
         config.log = self.log.unwrap_or(config.log);
         Ok(config)
     }
+}
+
+/// What was not understood on a command line, in one sentence that ends with where to read more; none when help or the
+/// version was asked for.
+pub fn mistake(error: &clap::Error, help: &str) -> Option<String> {
+    let text = error.to_string();
+    let what = match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => return None,
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => "a command is missing",
+        _ => text
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .trim_start_matches("error: ")
+            .trim_end_matches('.'),
+    };
+    Some(format!("{what}; see `{help}`"))
 }

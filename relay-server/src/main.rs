@@ -5,8 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, anyhow};
 use clap::Parser;
-use clap::error::ErrorKind;
-use lanrage_relay::cli::{Cli, Command, ServeArgs};
+use lanrage_relay::cli::{Cli, Command, ServeArgs, mistake};
 use lanrage_relay::serve::serve;
 use tracing_subscriber::EnvFilter;
 
@@ -65,23 +64,13 @@ fn shutdown() -> Result<impl Future<Output = ()>> {
 
 /// Help and version as `clap` prints them; a mistake as one sentence.
 fn refuse(error: &clap::Error) -> ExitCode {
-    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        let _ = error.print();
-        return ExitCode::SUCCESS;
+    match mistake(error, "lanrage-relay serve --help") {
+        Some(sentence) => complain(&sentence, ExitCode::from(2)),
+        None => {
+            let _ = error.print();
+            ExitCode::SUCCESS
+        }
     }
-    let text = error.to_string();
-    let what = text
-        .lines()
-        .next()
-        .unwrap_or_default()
-        .trim_start_matches("error: ")
-        .trim_end_matches('.');
-    let what = if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        "a command is missing"
-    } else {
-        what
-    };
-    complain(&format!("{what}; see `lanrage-relay serve --help`"), ExitCode::from(2))
 }
 
 #[expect(

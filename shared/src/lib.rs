@@ -4,6 +4,11 @@
 //! parser is total: any bytes give a value or an error, never a panic. A value that exists is valid: a [`names::MemberName`]
 //! has been checked, an [`invite::InviteCode`] has its 100 bits.
 
+#![cfg_attr(
+    test,
+    allow(clippy::disallowed_methods, reason = "tests begin their virtual time somewhere")
+)]
+
 pub mod addr;
 pub mod api;
 pub mod backoff;

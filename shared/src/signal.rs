@@ -19,7 +19,8 @@ pub const MAX_CANDIDATES: usize = 16;
 pub const MAX_SIGNAL_TEXT: usize = 4096;
 /// Most relays a signal may name; the rest is dropped when it is read.
 pub const MAX_RELAYS: usize = 4;
-const AAD: &[u8] = b"lanrage signal v1";
+/// What is bound to the box a signal is sealed in ([`seal::seal`]).
+pub const AAD: &[u8] = b"lanrage signal v1";
 
 /// What a signal starts with that travels as a datagram through a relay, while the control server is away.
 const DATAGRAM_MAGIC: [u8; 4] = [0xF5, b'L', b'R', 2];
@@ -162,30 +163,48 @@ impl Signal {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
     use super::*;
     use crate::keys::{DeviceSecret, PartySecret};
 
-    #[test]
-    fn only_the_peer_reads_a_signal_and_a_server_cannot_make_one() {
+    /// The keys of two members, each one's for the other.
+    fn pair() -> (PairKeys, PairKeys) {
         let (a, b) = (DeviceSecret::from_bytes([1; 32]), DeviceSecret::from_bytes([2; 32]));
         let secret = PartySecret::from_bytes([3; 32]);
-        let ab = PairKeys::derive(&secret, &a, &b.public());
-        let ba = PairKeys::derive(&secret, &b, &a.public());
-        let signal = Signal {
+        (
+            PairKeys::derive(&secret, &a, &b.public()),
+            PairKeys::derive(&secret, &b, &a.public()),
+        )
+    }
+
+    fn signal(candidates: usize) -> Signal {
+        let candidate = Candidate {
+            kind: CandidateKind::Mapped,
+            address: "203.0.113.1:5".parse().unwrap(),
+        };
+        Signal {
             generation: 1,
             run: 2,
             wants_answer: true,
             nat: NatSummary::default(),
             relays: vec![],
-            candidates: vec![
-                Candidate {
-                    kind: CandidateKind::Mapped,
-                    address: "203.0.113.1:5".parse().unwrap()
-                };
-                20
-            ],
+            candidates: vec![candidate; candidates],
             guess: None,
-        };
+        }
+    }
+
+    /// What a member that speaks no known language might seal.
+    fn sealed(plain: &[u8], keys: &PairKeys) -> String {
+        BASE64.encode(&seal::seal(&keys.signal_send, [7; NONCE_LEN], AAD, plain))
+    }
+
+    #[test]
+    fn only_the_peer_reads_a_signal_and_a_server_cannot_make_one() {
+        let (a, b) = (DeviceSecret::from_bytes([1; 32]), DeviceSecret::from_bytes([2; 32]));
+        let (ab, ba) = pair();
+        let signal = signal(20);
         let text = signal.seal(&ab, [7; NONCE_LEN]);
         assert_eq!(Signal::open(&text, &ba).unwrap().candidates.len(), MAX_CANDIDATES);
         assert_eq!(Signal::open(&text, &ab), Err(Unreadable));
@@ -202,6 +221,35 @@ mod tests {
         assert_eq!(read("[65504, 65535]").unwrap(), 32);
         for bad in ["[0, 5]", "[9, 8]", "[1, 33]"] {
             assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_member_sealed_is_a_signal_or_refused(plain: Vec<u8>, text: String) {
+            let (ab, ba) = pair();
+            prop_assert!(Signal::open(&text, &ba).is_err());
+            prop_assert!(Signal::open(&sealed(&plain, &ab), &ba).is_err());
+        }
+
+        #[test]
+        fn a_signal_with_any_one_field_is_bounded_or_refused(
+            field in 0..7_usize,
+            value in prop_oneof![
+                any::<i64>().prop_map(|number| json!(number)),
+                any::<f64>().prop_map(|number| json!(number)),
+                any::<String>().prop_map(|text| json!(text)),
+                (0..40_usize).prop_map(|length| json!(signal(length).candidates)),
+                proptest::collection::vec("[a-z0-9-]{0,40}", 0..9).prop_map(|list| json!(list)),
+                Just(json!(null)),
+            ],
+        ) {
+            let (ab, ba) = pair();
+            let mut plain = serde_json::to_value(signal(1)).unwrap();
+            *plain.as_object_mut().unwrap().values_mut().nth(field).unwrap() = value;
+            if let Ok(signal) = Signal::open(&sealed(plain.to_string().as_bytes(), &ab), &ba) {
+                prop_assert!(signal.candidates.len() <= MAX_CANDIDATES && signal.relays.len() <= MAX_RELAYS);
+            }
         }
     }
 }

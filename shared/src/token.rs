@@ -116,9 +116,11 @@ impl TokenVerifier {
 
 #[cfg(test)]
 mod tests {
-    use ed25519_dalek::SigningKey;
+    use data_encoding::BASE64URL_NOPAD;
     use ed25519_dalek::pkcs8::EncodePrivateKey;
+    use ed25519_dalek::{Signer, SigningKey};
     use proptest::prelude::*;
+    use serde_json::{Value, json};
     use uuid::Uuid;
 
     use super::*;
@@ -141,6 +143,26 @@ mod tests {
             iat: 100,
             exp: 200,
         }
+    }
+
+    /// A token of our key whose header and claims are any bytes.
+    fn signed(header: &[u8], claims: &[u8]) -> String {
+        let text = [header, claims].map(|part| BASE64URL_NOPAD.encode(part)).join(".");
+        let signature = SigningKey::from_bytes(&[1; 32]).sign(text.as_bytes());
+        format!("{text}.{}", BASE64URL_NOPAD.encode(&signature.to_bytes()))
+    }
+
+    const HEADER: &[u8] = br#"{"typ":"JWT","alg":"EdDSA"}"#;
+
+    fn any_value() -> impl Strategy<Value = Value> {
+        prop_oneof![
+            any::<u64>().prop_map(|number| json!(number)),
+            any::<i64>().prop_map(|number| json!(number)),
+            any::<f64>().prop_map(|number| json!(number)),
+            any::<String>().prop_map(|text| json!(text)),
+            proptest::collection::vec("[a-z-]{0,20}", 0..4).prop_map(|list| json!(list)),
+            Just(json!(null)),
+        ]
     }
 
     #[test]
@@ -171,6 +193,27 @@ mod tests {
             let (_, verifier) = pair();
             prop_assert!(verifier.verify::<RelayClaims>(&text, 0).is_err());
             prop_assert!(verifier.verify::<RelayClaims>(&dotted, 0).is_err());
+        }
+
+        #[test]
+        fn any_bytes_our_key_signed_are_refused(bytes: Vec<u8>) {
+            let (_, verifier) = pair();
+            let claims = serde_json::to_vec(&relay_claims()).unwrap();
+            prop_assert!(verifier.verify::<RelayClaims>(&signed(HEADER, &claims), 0).is_ok());
+            prop_assert!(verifier.verify::<RelayClaims>(&signed(HEADER, &bytes), 0).is_err());
+            prop_assert!(verifier.verify::<RelayClaims>(&signed(&bytes, &claims), 0).is_err());
+        }
+
+        #[test]
+        fn claims_with_any_one_field_keep_their_promises_or_are_refused(field in 0..9_usize, value in any_value(), now: u64) {
+            let (_, verifier) = pair();
+            let mut claims = serde_json::to_value(relay_claims()).unwrap();
+            *claims.as_object_mut().unwrap().values_mut().nth(field).unwrap() = value;
+            let token = signed(HEADER, claims.to_string().as_bytes());
+            if let Ok(claims) = verifier.verify::<RelayClaims>(&token, now) {
+                prop_assert!(claims.aud == RelayClaims::AUDIENCE && claims.exp > now);
+            }
+            prop_assert!(verifier.verify::<AccessClaims>(&token, now).is_err());
         }
     }
 }

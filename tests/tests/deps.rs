@@ -133,7 +133,14 @@ const NEVER: &[Never] = &[
     },
     Never {
         package: "lanrage",
-        forbidden: &["lanrage-control", "lanrage-store", "sqlx", "axum"],
+        forbidden: &[
+            "lanrage-control",
+            "lanrage-store",
+            "lanrage-relay",
+            "lanrage-relay-core",
+            "sqlx",
+            "axum",
+        ],
         reason: "the agent runs on gaming PCs: no server, no database",
     },
     Never {

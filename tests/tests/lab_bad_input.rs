@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::UdpSocket;
+use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use lanrage_tests::lab::agent::{self, Agent};
@@ -222,22 +222,53 @@ fn a_full_party_refuses_one_more() -> Result<()> {
 fn a_clock_six_hours_off_is_named() -> Result<()> {
     let Some(scene) = Scene::new()? else { return Ok(()) };
     let control = Control::start(&scene.lab.srv, scene.lab.dir())?;
-    let library = clock::moved_by(6 * 3600, scene.lab.dir())?;
-    let state = scene.state("shifted");
-    let mut up = agent::command(&scene.host.netns, &state, &["up", "--foreground"])?;
-    up.env("LD_PRELOAD", &library);
-    let _agent = process::Process::spawn(up, "shifted", scene.lab.dir())?;
-    let ask = |arguments: &[&str]| process::run(agent::command(&scene.host.netns, &state, arguments)?, COMMAND_LIMIT);
-    wait::until("the agent to answer", Duration::from_secs(15), || {
-        ask(&["status"]).ok().filter(|answer| answer.code == 0)
-    })?;
-    let answer = ask(&["host", &control.link])?;
-    check(&answer, &["clock"])?;
-    ensure!(
-        answer.stderr.contains("is 6 h ahead"),
-        "does not say how much: {}",
-        answer.stderr
-    );
+    let host = Agent::up(&scene.lab.srv2, "Host", scene.lab.dir())?;
+    let invite = host.host(&control.link, "party")?.invite.context("no invite")?;
+    for (hours, arguments, said) in [
+        (6, ["host", &control.link], "is 6 h ahead"),
+        (6, ["join", &invite], "is 6 h ahead"),
+        (-6, ["host", &control.link], "is 6 h behind"),
+        (-6, ["join", &invite], "is 6 h behind"),
+    ] {
+        let library = clock::moved_by(hours * 3600, scene.lab.dir())?;
+        let state = scene.state(&format!("shifted{hours}{}", arguments[0]));
+        let mut up = agent::command(&scene.host.netns, &state, &["up", "--foreground"])?;
+        up.env("LD_PRELOAD", &library);
+        let _agent = process::Process::spawn(up, "shifted", scene.lab.dir())?;
+        let ask =
+            |arguments: &[&str]| process::run(agent::command(&scene.host.netns, &state, arguments)?, COMMAND_LIMIT);
+        wait::until("the agent to answer", Duration::from_secs(15), || {
+            ask(&["status"]).ok().filter(|answer| answer.code == 0)
+        })?;
+        let answer = ask(&arguments)?;
+        check(&answer, &["clock"])?;
+        ensure!(answer.stderr.contains(said), "does not say {said:?}: {}", answer.stderr);
+        ensure!(!state.join("party.json").exists(), "half in a party");
+    }
+    ensure!(host.peers()?.is_empty(), "a refused guest is in the party");
+    Ok(())
+}
+
+#[test]
+fn a_server_that_cannot_be_reached_is_given_up_in_time() -> Result<()> {
+    /// The agent gives a connection 5 s, and a name the system goes on looking up ends with it.
+    const IN_TIME: Duration = Duration::from_secs(10);
+    let Some(party) = Party::new()? else { return Ok(()) };
+    let (_, pin) = party.control.link.split_once('#').context("a link has a pin")?;
+    let server = &party.scene.lab.srv2;
+    // Connections are taken by the kernel, and nobody ever answers.
+    let mute = server.within(|| TcpListener::bind("0.0.0.0:9001"))??;
+    server.nft("table ip silent {\nchain in { type filter hook input priority 0; tcp dport 9002 drop\n}\n}\n")?;
+    for (place, words) in [
+        ("203.0.113.20:9001", "no answer within 5 s"),
+        ("203.0.113.20:9002", "no answer within 5 s"),
+        ("no-such-host.invalid:8443", "cannot be reached"),
+    ] {
+        let asked = Instant::now();
+        party.refuses(&["host", &format!("lanrage://{place}#{pin}")], &[words])?;
+        ensure!(asked.elapsed() < IN_TIME, "{place} took {:?}", asked.elapsed());
+    }
+    drop(mute);
     Ok(())
 }
 
@@ -254,19 +285,37 @@ fn a_machine_that_cannot_run_the_agent_is_told_why() -> Result<()> {
     fs::set_permissions(scene.lab.dir(), std::os::unix::fs::PermissionsExt::from_mode(0o711))?;
     let copy = nobody.join("lanrage");
     fs::copy(&program, &copy)?;
-    let mut command = scene.host.netns.command("setpriv");
-    command
-        .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"])
-        .arg(&copy);
-    command
-        .arg("--state-dir")
-        .arg(nobody.join("state"))
-        .args(["up", "--foreground"]);
-    check(&process::run(command, COMMAND_LIMIT)?, &["root", "sudo"]).context("without root")?;
-    ensure!(
-        !nobody.join("state/identity.json").exists(),
-        "an identity was made without root"
+    let as_nobody = |state: &Path, arguments: &[&str]| {
+        let mut command = scene.host.netns.command("setpriv");
+        command
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"])
+            .arg(&copy)
+            .arg("--state-dir")
+            .arg(state)
+            .args(arguments);
+        process::run(command, COMMAND_LIMIT)
+    };
+    let (own, link) = (
+        nobody.join("state"),
+        format!("lanrage://203.0.113.10#{}", "A".repeat(43)),
     );
+    let invite = link.replace('#', "/0123-4567-89AB-CDEF-GHJK#");
+    for arguments in [
+        ["up", "--foreground"].as_slice(),
+        &["up"],
+        &["host", &link],
+        &["join", &invite],
+    ] {
+        check(&as_nobody(&own, arguments)?, &["root", "sudo"])
+            .with_context(|| format!("{arguments:?} without root"))?;
+    }
+    ensure!(!own.join("identity.json").exists(), "an identity was made without root");
+    let roots = Agent::up(&scene.host.netns, "Roots", scene.lab.dir())?;
+    for command in ["status", "peers", "leave", "invite", "down"] {
+        check(&as_nobody(roots.state(), &[command])?, &["sudo"]).with_context(|| format!("{command} without root"))?;
+    }
+    ensure!(roots.status()?.state == "idle", "nobody did something to root's agent");
+    drop(roots);
 
     let mut command = scene.host.netns.command("unshare");
     command

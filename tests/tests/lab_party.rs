@@ -82,7 +82,8 @@ fn the_first_ping_comes_through_within_a_second_of_join() -> Result<()> {
         })?;
     }
     times.sort();
-    let p95 = times[JOINS * 95 / 100 - 1];
+    let (p50, p95) = (times[JOINS / 2 - 1], times[JOINS * 95 / 100 - 1]);
+    println!("join to first ping: p50 {p50:.0?}, p95 {p95:.0?} over {JOINS} joins");
     ensure!(
         p95 <= Duration::from_secs(1),
         "p95 of {JOINS} joins is {p95:?}: {times:?}"

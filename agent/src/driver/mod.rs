@@ -41,6 +41,8 @@ use crate::state::StateDir;
 const COMMAND_QUEUE: usize = 64;
 /// The local API's last answer gets this long to reach its reader.
 const LAST_WORDS: Duration = Duration::from_millis(200);
+/// What cannot be cancelled gets this long: the system looks names up for up to half a minute.
+const LOOSE_ENDS: Duration = Duration::from_secs(1);
 
 /// What `lanrage up` was asked for.
 pub struct UpOptions {
@@ -78,7 +80,9 @@ pub fn run(options: UpOptions) -> Result<(), Failure> {
                 format!("the operating system gives the agent no threads: {error}"),
             )
         })?;
-    runtime.block_on(serve(state, udp, tun, &options.state_dir, options.ready))
+    let outcome = runtime.block_on(serve(state, udp, tun, &options.state_dir, options.ready));
+    runtime.shutdown_timeout(LOOSE_ENDS);
+    outcome
 }
 
 fn bind(port: Option<u16>, last_port: Option<u16>) -> Result<UdpPort, Failure> {

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use lanrage_shared::ids::DeviceId;
 use lanrage_shared::keys::{DeviceSecret, IdentitySecret};
 use rand::TryRngCore;
 use rand::rngs::OsRng;
@@ -13,7 +14,7 @@ use super::sealed::{self, Found};
 
 const FILE: &str = "identity.json";
 const FORMAT: &str = "lanrage identity 1";
-/// Written after the identity. Where it or a party is, an identity has been.
+/// The device's id, written after the identity. Where it or a party is, an identity has been.
 const MARKER: &str = "device";
 
 /// Who this device is.
@@ -32,44 +33,94 @@ struct Body {
     device_secret: DeviceSecret,
 }
 
+impl Body {
+    fn device(&self) -> DeviceId {
+        self.identity_secret.device_id()
+    }
+
+    fn is_same_as(&self, other: &Self) -> bool {
+        self.device() == other.device() && self.device_secret.public() == other.device_secret.public()
+    }
+}
+
+/// What is where an identity should be.
+enum Read {
+    Own(Body),
+    Foreign,
+    Missing,
+    Damaged,
+}
+
 impl Identity {
     /// Loads the identity, mending what can be mended; makes one only where there never was one.
     pub(super) fn load_or_create(dir: &Path, notices: &mut Vec<String>) -> Result<Self, StateError> {
         let [main, last] = sealed::places(dir, FILE);
-        let body = match (sealed::load(&main, FORMAT)?, sealed::load(&last, FORMAT)?) {
-            (Found::Good(body), Found::Good(_)) => body,
-            (Found::Good(body), Found::Missing | Found::Damaged) => {
+        let owner = owner(dir);
+        let body = match (read(&main, owner)?, read(&last, owner)?) {
+            (Read::Own(body), Read::Own(copy)) if body.is_same_as(&copy) => body,
+            (Read::Own(_), Read::Own(_)) => return Err(StateError::IdentitiesDiffer(main)),
+            (Read::Own(body), copy) => {
+                if matches!(copy, Read::Foreign) {
+                    notices.push(set_aside(dir, &last)?);
+                }
                 sealed::copy(&main, &last)?;
                 body
             }
-            (found, Found::Good(body)) => {
-                sealed::copy(&last, &main)?;
-                let what = if matches!(found, Found::Missing) {
-                    "missing"
-                } else {
-                    "damaged"
+            (found, Read::Own(body)) => {
+                let what = match found {
+                    Read::Foreign => {
+                        notices.push(set_aside(dir, &main)?);
+                        "another device's"
+                    }
+                    Read::Missing => "missing",
+                    _ => "damaged",
                 };
+                sealed::copy(&last, &main)?;
                 notices.push(format!(
                     "{} was {what} and has been restored from its copy",
                     main.display()
                 ));
                 body
             }
-            (Found::Missing, Found::Missing) if had_one(dir) => return Err(StateError::IdentityMissing(main)),
-            (Found::Missing, Found::Missing) => create(dir)?,
+            (Read::Foreign, _) => return Err(StateError::IdentityForeign(main)),
+            (_, Read::Foreign) => return Err(StateError::IdentityForeign(last)),
+            (Read::Missing, Read::Missing) if had_one(dir) => return Err(StateError::IdentityMissing(main)),
+            (Read::Missing, Read::Missing) => create(dir)?,
             _ => return Err(StateError::IdentityDamaged(main)),
         };
         keep_private(&[main, last], notices)?;
-        let identity = Self {
+        if owner.is_none() {
+            sealed::write_private(&dir.join(MARKER), body.device().to_string().as_bytes())?;
+        }
+        Ok(Self {
             identity: Arc::new(body.identity_secret),
             device: body.device_secret,
-        };
-        if !dir.join(MARKER).exists() {
-            let id = identity.identity.device_id().to_string();
-            sealed::write_private(&dir.join(MARKER), id.as_bytes())?;
-        }
-        Ok(identity)
+        })
     }
+}
+
+/// Whose directory it is; none before the marker is written, or when it cannot be read.
+fn owner(dir: &Path) -> Option<DeviceId> {
+    std::fs::read_to_string(dir.join(MARKER)).ok()?.trim().parse().ok()
+}
+
+fn read(place: &Path, owner: Option<DeviceId>) -> Result<Read, StateError> {
+    Ok(match sealed::load::<Body>(place, FORMAT)? {
+        Found::Good(body) if owner.is_some_and(|owner| owner != body.device()) => Read::Foreign,
+        Found::Good(body) => Read::Own(body),
+        Found::Missing => Read::Missing,
+        Found::Damaged => Read::Damaged,
+    })
+}
+
+/// Moves another device's keys out of the way, and says so.
+fn set_aside(dir: &Path, place: &Path) -> Result<String, StateError> {
+    let aside = sealed::set_aside(dir, FILE, place)?;
+    Ok(format!(
+        "{} held another device's keys, which are not used; they are now in {}",
+        place.display(),
+        aside.display()
+    ))
 }
 
 fn had_one(dir: &Path) -> bool {
@@ -186,6 +237,66 @@ mod tests {
         }
         assert!(matches!(device_of(dir.path()), Err(StateError::IdentityMissing(_))));
         assert!(!dir.path().join(FILE).exists());
+    }
+
+    /// A directory with a copy of another device's `identity.json` in these places, and whose directory it was.
+    fn with_foreign_keys_at(places: &[usize]) -> (tempfile::TempDir, String) {
+        let theirs = tempfile::tempdir().unwrap();
+        device_of(theirs.path()).unwrap();
+        let mine = tempfile::tempdir().unwrap();
+        let (device, _) = device_of(mine.path()).unwrap();
+        for place in places {
+            let name = &sealed::places(Path::new(""), FILE)[*place];
+            fs::copy(theirs.path().join(FILE), mine.path().join(name)).unwrap();
+        }
+        (mine, device)
+    }
+
+    #[test]
+    fn another_devices_identity_beside_an_own_one_is_set_aside_and_reported() {
+        for place in [0, 1] {
+            let (mine, device) = with_foreign_keys_at(&[place]);
+            let (found, notices) = device_of(mine.path()).unwrap();
+            assert_eq!(found, device);
+            assert!(notices[0].contains("another device's keys"), "{notices:?}");
+            assert!(mine.path().join("identity.json.foreign").exists());
+            assert_eq!(device_of(mine.path()).unwrap(), (device, Vec::new()));
+        }
+    }
+
+    #[test]
+    fn a_directory_with_only_another_devices_identity_is_refused_and_left_alone() {
+        let (mine, _) = with_foreign_keys_at(&[0, 1]);
+        let before = fs::read(mine.path().join(FILE)).unwrap();
+        let error = device_of(mine.path()).unwrap_err();
+        assert!(matches!(error, StateError::IdentityForeign(_)), "{error}");
+        assert_eq!(fs::read(mine.path().join(FILE)).unwrap(), before);
+
+        let (mine, _) = with_foreign_keys_at(&[1]);
+        fs::remove_file(mine.path().join(FILE)).unwrap();
+        assert!(matches!(device_of(mine.path()), Err(StateError::IdentityForeign(_))));
+    }
+
+    #[test]
+    fn two_devices_identities_are_refused_when_nothing_says_whose_directory_it_is() {
+        for marker in [None, Some("")] {
+            let (mine, _) = with_foreign_keys_at(&[0]);
+            let file = mine.path().join(MARKER);
+            fs::remove_file(&file).unwrap();
+            if let Some(text) = marker {
+                fs::write(&file, text).unwrap();
+            }
+            assert!(matches!(device_of(mine.path()), Err(StateError::IdentitiesDiffer(_))));
+        }
+    }
+
+    #[test]
+    fn a_torn_marker_is_written_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (device, _) = device_of(dir.path()).unwrap();
+        fs::write(dir.path().join(MARKER), &device[..9]).unwrap();
+        assert_eq!(device_of(dir.path()).unwrap(), (device.clone(), Vec::new()));
+        assert_eq!(fs::read_to_string(dir.path().join(MARKER)).unwrap(), device);
     }
 
     #[cfg(unix)]

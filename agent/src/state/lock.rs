@@ -1,7 +1,7 @@
 //! One agent per state directory. The lock ends with the process, however it ends, so nothing has to be cleaned up.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::StateError;
@@ -21,6 +21,7 @@ const BETWEEN_TRIES: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub(super) struct Lock {
     _file: File,
+    pid: PathBuf,
 }
 
 impl Lock {
@@ -36,8 +37,16 @@ impl Lock {
                 TryLockError::Error(error) => return Err(StateError::io("lock", &path)(error)),
             }
         }
-        write_private(&dir.join(PID_FILE), std::process::id().to_string().as_bytes())?;
-        Ok(Self { _file: file })
+        let pid = dir.join(PID_FILE);
+        write_private(&pid, std::process::id().to_string().as_bytes())?;
+        Ok(Self { _file: file, pid })
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // While the file is still locked: the next agent's would be another one. Gone already when the directory was removed.
+        let _ = std::fs::remove_file(&self.pid);
     }
 }
 

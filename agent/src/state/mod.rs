@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `lock`, `agent.pid` | one agent per directory: a file lock, and who has it |
 //! | `identity.json` | the device's two private keys; made once, never replaced |
-//! | `device` | the device's id: a directory with this file has had an identity |
+//! | `device` | the device's id: a directory with this file has had an identity, and this one |
 //! | `party.json` | the party as last seen, signed by the device's identity key |
 //! | `farewells.json` | servers that do not know yet that this device has left a party |
 //!
@@ -60,6 +60,12 @@ pub enum StateError {
         "{0} is missing although this device had one; put it back from a backup, or delete the whole directory to start as a new device"
     )]
     IdentityMissing(PathBuf),
+    #[error(
+        "{0} holds another device's keys and this device's own are gone; put them back from a backup, or delete the whole directory to start as a new device"
+    )]
+    IdentityForeign(PathBuf),
+    #[error("{0} and its copy hold the keys of two devices; delete the file that is not this device's")]
+    IdentitiesDiffer(PathBuf),
     #[error("no random numbers from the operating system: {0}")]
     NoRandomness(String),
 }
@@ -81,6 +87,7 @@ impl StateError {
             Self::Io { .. } => "state_unavailable",
             Self::PartyDamaged(_) | Self::IdentityDamaged(_) => "state_damaged",
             Self::IdentityMissing(_) => "identity_missing",
+            Self::IdentityForeign(_) | Self::IdentitiesDiffer(_) => "identity_foreign",
             Self::NoRandomness(_) => "no_randomness",
         }
     }
@@ -209,9 +216,9 @@ mod tests {
         assert!(is_in_use(dir.path()));
         let hold = first.hold();
         drop(first);
-        assert!(is_in_use(dir.path()));
+        assert!(is_in_use(dir.path()) && dir.path().join("agent.pid").exists());
         drop(hold);
-        assert!(!is_in_use(dir.path()));
+        assert!(!is_in_use(dir.path()) && !dir.path().join("agent.pid").exists());
         StateDir::open(dir.path()).unwrap();
     }
 

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use lanrage_shared::api::party::{Party, Services};
 use lanrage_shared::ids::MemberId;
@@ -104,7 +104,7 @@ pub(super) fn load(
     let [main, last] = sealed::places(dir, FILE);
     let mut found = read(&main, identity)?;
     if matches!(found, Read::Foreign) {
-        let aside = set_aside(dir, &main)?;
+        let aside = sealed::set_aside(dir, FILE, &main)?;
         notices.push(format!(
             "{} was written by another device and is not used; it is now {}",
             main.display(),
@@ -128,7 +128,7 @@ pub(super) fn load(
         }
         (Read::Foreign, _) => {
             // The copy of what was set aside.
-            set_aside(dir, &last)?;
+            sealed::set_aside(dir, FILE, &last)?;
             Ok(None)
         }
         (Read::Missing, "missing") => Ok(None),
@@ -150,12 +150,6 @@ fn read(place: &Path, identity: &Identity) -> Result<Read, StateError> {
         return Ok(Read::Foreign);
     }
     Ok(serde_json::from_str(signed.cache.get()).map_or(Read::Damaged, |cache| Read::Good(Box::new(cache))))
-}
-
-fn set_aside(dir: &Path, file: &Path) -> Result<PathBuf, StateError> {
-    let aside = dir.join(format!("{FILE}.foreign"));
-    std::fs::rename(file, &aside).map_err(StateError::io("set aside", file))?;
-    Ok(aside)
 }
 
 fn signed_bytes(cache: &RawValue) -> Vec<u8> {

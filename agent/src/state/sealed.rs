@@ -81,6 +81,13 @@ pub(super) fn copy(from: &Path, to: &Path) -> Result<(), StateError> {
     std::fs::rename(&temporary, to).map_err(StateError::io("replace", to))
 }
 
+/// Moves another device's file of this name out of the way; where it is now.
+pub(super) fn set_aside(dir: &Path, name: &str, place: &Path) -> Result<PathBuf, StateError> {
+    let aside = dir.join(format!("{name}.foreign"));
+    std::fs::rename(place, &aside).map_err(StateError::io("set aside", place))?;
+    Ok(aside)
+}
+
 /// Removes a file and its copy.
 pub(super) fn remove(dir: &Path, name: &str) -> Result<(), StateError> {
     for place in places(dir, name) {

@@ -10,6 +10,7 @@ mod auth;
 mod logs;
 mod observer;
 mod parties;
+mod postgres;
 mod relayed;
 mod relays;
 mod removal;

@@ -59,7 +59,7 @@ async fn host_and_guest_meet_in_a_party() {
     anna.leave(id).await.refused(404, ErrorCode::NotFound);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn two_hundred_devices_race_for_one_place() {
     let server = TestServer::start().await;
     let code = Code::new(1);

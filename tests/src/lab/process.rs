@@ -86,8 +86,17 @@ impl Process {
 
     /// Asks it to end (SIGTERM) and waits for that.
     pub fn terminate(&mut self, limit: Duration) -> Result<ExitStatus> {
-        self.signal(libc::SIGTERM);
-        let what = format!("{} to end after SIGTERM", self.name);
+        self.end_by(libc::SIGTERM, limit)
+    }
+
+    /// As [`Process::terminate`], by what Ctrl-C sends (SIGINT).
+    pub fn interrupt(&mut self, limit: Duration) -> Result<ExitStatus> {
+        self.end_by(libc::SIGINT, limit)
+    }
+
+    fn end_by(&mut self, signal: libc::c_int, limit: Duration) -> Result<ExitStatus> {
+        self.signal(signal);
+        let what = format!("{} to end after signal {signal}", self.name);
         wait::until(&what, limit, || self.exit_status())
     }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::netns::RUN_DIR;
+use super::netns::{Netns, RUN_DIR};
 
 /// Namespaces of a lab begin with this, the process id of their owner and `x`; see [`owned_prefix`].
 const OWNED: &str = "lr";
@@ -57,6 +57,12 @@ pub(super) fn directory_name(prefix: &str) -> String {
 
 fn standing() -> MutexGuard<'static, Vec<String>> {
     STANDING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Processes that run in a namespace, this one excepted.
+pub fn processes_in(netns: &Netns) -> Vec<libc::pid_t> {
+    let handle = fs::metadata(netns.path()).map(|handle| handle.ino());
+    inhabitants(&handle.into_iter().collect())
 }
 
 /// Names of the namespaces that begin with `prefix`.

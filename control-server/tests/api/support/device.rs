@@ -51,10 +51,15 @@ impl Code {
 impl Device {
     /// Device `n`, signed in.
     pub async fn new(server: &TestServer, n: u32) -> Self {
+        Self::at(server.target(), n).await
+    }
+
+    /// Device `n`, signed in to any server.
+    pub async fn at(target: Target, n: u32) -> Self {
         let mut seed = [n.to_be_bytes()[3]; 32];
         seed[..4].copy_from_slice(&n.to_be_bytes());
         let mut device = Self {
-            target: server.target(),
+            target,
             identity: IdentitySecret::from_bytes(seed),
             secret: DeviceSecret::from_bytes(seed.map(|byte| byte ^ 0x55)),
             token: String::new(),

@@ -1,0 +1,152 @@
+//! What `--json` prints is a contract with scripts: these are its names, the reports have them and no others, and the
+//! README tells of every one.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "clippy knows test functions, but not their helpers"
+)]
+
+use std::collections::BTreeSet;
+
+use lanrage::api::{
+    BansReport, DownReport, InviteReport, JoinedReport, LeftReport, PeersReport, PingReport, RelaysReport,
+    RemovedReport, StatusReport,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+fn party() -> Value {
+    json!({
+        "id": "00000000-0000-7000-8000-000000000001", "name": "Friday", "member": 2, "member_name": "Ben",
+        "is_host": false, "host": "Anna", "members": 2, "epoch": 1,
+    })
+}
+
+fn path() -> Value {
+    json!({
+        "kind": "relay", "address": "203.0.113.1:4000", "relay": "fra-1", "rtt_ms": 12.5, "since": 9,
+        "quality": {"score": 90, "jitter_ms": 0.5, "loss_percent": 1.5, "trend": "stable"},
+    })
+}
+
+fn status() -> Value {
+    json!({
+        "state": "connected", "version": "0.1.0",
+        "device": {"id": "00000000000000000000000000000000", "tun": "lanrage0", "port": 4000},
+        "party": party(), "virtual_ip": "10.64.0.2", "virtual_ip6": "fd00::2",
+        "nat": {
+            "mapping": "endpoint-independent", "filtering": "address-and-port-dependent", "kind": "port-restricted",
+            "public_address": "203.0.113.2:4000", "port_mapping": "203.0.113.2:4001",
+        },
+        "server": {"address": "vps.example:8443", "reachable": false, "since": 3, "reason": "it hung up"},
+        "keepalive": {"pause_s": 15, "sent": 2, "lost": 1},
+        "warnings": ["the disk is full"],
+    })
+}
+
+fn peers() -> Value {
+    json!({"party": "Friday", "peers": [{
+        "name": "Anna", "member": 1, "virtual_ip": "10.64.0.1", "virtual_ip6": "fd00::1", "online": true, "path": path(),
+        "rx_bytes": 1, "tx_bytes": 2, "last_handshake_s": 3, "reason": "her router lets nobody in",
+    }]})
+}
+
+fn relays() -> Value {
+    json!({"party": "Friday", "relays": [{
+        "id": "fra-1", "region": "eu-west", "load": 20, "connected": true, "home": true, "rtt_ms": 9.5, "peers": 1,
+        "why": "the nearest",
+    }]})
+}
+
+fn joined() -> Value {
+    json!({"party": party(), "virtual_ip": "10.64.0.2", "virtual_ip6": "fd00::2", "invite": "lanrage://…"})
+}
+
+fn ping() -> Value {
+    json!({"peer": "Anna", "virtual_ip": "10.64.0.1", "rtt_ms": 12.5, "path": path(), "reason": "she is offline"})
+}
+
+/// What the other commands print.
+fn small() -> [Value; 5] {
+    [
+        json!({"invite": "lanrage://…", "expires_in_s": 60, "max_uses": 3}),
+        json!({"party": "Friday", "server_told": true}),
+        json!({"name": "Ben", "banned": true}),
+        json!({"lifted": "Ben", "banned": ["Cleo"]}),
+        json!({"pid": 4}),
+    ]
+}
+
+/// The report reads the example and prints it again, name for name.
+fn check<T: Serialize + DeserializeOwned>(example: &Value) {
+    let report: T = serde_json::from_value(example.clone()).unwrap_or_else(|error| panic!("{error}: {example}"));
+    assert_eq!(&serde_json::to_value(report).unwrap(), example);
+}
+
+#[test]
+fn reports_have_the_names_of_the_contract_and_no_others() {
+    check::<StatusReport>(&status());
+    check::<PeersReport>(&peers());
+    check::<RelaysReport>(&relays());
+    check::<JoinedReport>(&joined());
+    check::<PingReport>(&ping());
+    let [invite, left, removed, bans, down] = small();
+    check::<InviteReport>(&invite);
+    check::<LeftReport>(&left);
+    check::<RemovedReport>(&removed);
+    check::<BansReport>(&bans);
+    check::<DownReport>(&down);
+}
+
+/// Every name in a value, however deep.
+fn names(value: &Value, into: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                into.insert(name.clone());
+                names(value, into);
+            }
+        }
+        Value::Array(values) => values.iter().for_each(|value| names(value, into)),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_readme_tells_of_every_name_and_of_no_other() {
+    const NO_NAMES: [&str; 12] = [
+        "ban", "down", "host", "invite", "join", "kick", "leave", "null", "peers", "ping", "status", "unban",
+    ];
+    let readme = include_str!("../../README.md");
+    let (_, section) = readme.split_once("### JSON for scripts").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    // Every second piece between backticks is quoted; `"a", "b"` quotes two.
+    let quoted = section.split('`').skip(1).step_by(2);
+    let words: BTreeSet<&str> = quoted.clone().collect();
+
+    let mut all = BTreeSet::new();
+    for example in [status(), peers(), relays(), joined(), ping()].iter().chain(&small()) {
+        names(example, &mut all);
+    }
+    for name in &all {
+        let in_an_object = format!("\"{name}\"");
+        assert!(
+            words.contains(name.as_str()) || quoted.clone().any(|text| text.contains(&in_an_object)),
+            "the README does not tell of {name}"
+        );
+    }
+    let like_a_name = |word: &&&str| {
+        !word.is_empty()
+            && word
+                .chars()
+                .all(|letter| letter.is_ascii_lowercase() || letter == '_' || letter.is_ascii_digit())
+    };
+    for word in words.iter().filter(like_a_name) {
+        assert!(
+            all.contains(*word) || NO_NAMES.contains(word),
+            "the README tells of {word}, which no report has"
+        );
+    }
+}
