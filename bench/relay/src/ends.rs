@@ -26,6 +26,7 @@ enum Out {
         /// Dropping it would end the session.
         _events: RelayEvents,
     },
+    Quic(quinn::Connection),
     Udp(UdpSocket),
 }
 
@@ -36,6 +37,7 @@ pub enum Receiver {
         /// Keeps the session as it was opened.
         _sender: RelaySender,
     },
+    Quic(quinn::Connection),
     Udp {
         socket: tokio::net::UdpSocket,
         buffer: Box<[u8; LONGEST]>,
@@ -50,6 +52,10 @@ impl Sender {
             _events: events,
         };
         Self::new(link, &[], size)
+    }
+
+    pub fn quic(connection: quinn::Connection, size: usize) -> Self {
+        Self::new(Out::Quic(connection), &[], size)
     }
 
     /// Sends to where `socket` is connected, `header` before every payload.
@@ -73,6 +79,7 @@ impl Sender {
         self.packet[payload..payload + STAMP_LEN].copy_from_slice(&now_us.to_be_bytes());
         match &self.link {
             Out::Relay { sender, to, .. } => drop(sender.send(*to, &self.packet)),
+            Out::Quic(connection) => drop(connection.send_datagram(self.packet.clone().into())),
             Out::Udp(socket) => drop(socket.send(&self.packet)),
         }
     }
@@ -102,6 +109,7 @@ impl Receiver {
                     Event::Ended(_) | Event::Lost(_) => return None,
                     Event::Undelivered { .. } | Event::Welcome { .. } | Event::Drain { .. } => None,
                 },
+                Self::Quic(connection) => connection.read_datagram().await.ok()?.first_chunk().copied(),
                 Self::Udp { socket, buffer } => {
                     let length = socket.recv(&mut buffer[..]).await.ok()?;
                     buffer[..length].first_chunk().copied()

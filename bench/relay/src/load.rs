@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::RunArgs;
 use crate::ends::{Receiver, Sender};
+use crate::process::own_cpu_s;
 use crate::report::Outcome;
 use crate::subject::{Subject, Way};
 
@@ -54,9 +55,9 @@ pub async fn run(way: Way, core: Option<usize>, pairs: u16, rate: u32, args: &Ru
         thread::spawn(move || send(senders, rate, began, &measured))
     };
     sleep_until(from.into()).await;
-    let cpu_before = cpu_s()?;
+    let (cpu_before, load_before) = (cpu_s()?, own_cpu_s()?);
     sleep_until(to.into()).await;
-    let cpu_s = cpu_s()? - cpu_before;
+    let (cpu_s, load_cpu_s) = (cpu_s()? - cpu_before, own_cpu_s()? - load_before);
     sleep(SETTLE).await;
     over.cancel();
     let mut latency_us = Histogram::new(3)?;
@@ -71,6 +72,7 @@ pub async fn run(way: Way, core: Option<usize>, pairs: u16, rate: u32, args: &Ru
         seconds: args.seconds as f64,
         sent,
         cpu_s,
+        load_cpu_s,
         latency_us,
         kib_per_session,
     })

@@ -51,7 +51,12 @@ enum Command {
 #[derive(Debug, Clone, clap::Args)]
 pub struct RunArgs {
     /// What carries the load, one after the other; every second round goes the other way round
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "straight,quic,coturn")]
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "straight,straight-quic,quic,coturn"
+    )]
     pub ways: Vec<Way>,
     /// Pairs of members, each in a party of its own; several counts are run one after the other
     #[arg(long, value_delimiter = ',', default_value = "1,10,100,1000")]
@@ -110,9 +115,9 @@ async fn run(core: Option<usize>, args: &RunArgs) -> Result<()> {
     Ok(())
 }
 
-/// What is not compared with anything first; the others in turn.
+/// What the others are told from first; the others in turn.
 fn ordered(ways: &[Way], round: u32) -> Vec<Way> {
-    let (mut first, mut others): (Vec<Way>, Vec<Way>) = ways.iter().partition(|way| **way == Way::Straight);
+    let (mut first, mut others): (Vec<Way>, Vec<Way>) = ways.iter().partition(|way| way.straight() == **way);
     if round % 2 == 1 {
         others.reverse();
     }

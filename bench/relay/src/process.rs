@@ -23,11 +23,7 @@ impl Process {
 
     /// CPU time it has used, in seconds: its own and the kernel's on its behalf.
     pub fn cpu_s(&self) -> Result<f64> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0.id()))?;
-        // Field 2 is the name in brackets, which may hold spaces; utime and stime are fields 14 and 15.
-        let (_, fields) = stat.rsplit_once(')').context("a process has a name")?;
-        let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<f64>);
-        Ok(ticks.sum::<Result<f64, _>>()? / TICKS_PER_S)
+        cpu_s_of(self.0.id())
     }
 
     /// Memory it holds, in KiB. What the kernel holds for its sockets is not in it.
@@ -47,4 +43,17 @@ impl Drop for Process {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// CPU time this process has used, in seconds.
+pub fn own_cpu_s() -> Result<f64> {
+    cpu_s_of(std::process::id())
+}
+
+fn cpu_s_of(process: u32) -> Result<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
+    // Field 2 is the name in brackets, which may hold spaces; utime and stime are fields 14 and 15.
+    let (_, fields) = stat.rsplit_once(')').context("a process has a name")?;
+    let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<f64>);
+    Ok(ticks.sum::<Result<f64, _>>()? / TICKS_PER_S)
 }

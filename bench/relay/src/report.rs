@@ -17,6 +17,8 @@ pub struct Outcome {
     pub sent: u64,
     /// CPU time of the process that passed them on.
     pub cpu_s: f64,
+    /// CPU time of both ends of all pairs.
+    pub load_cpu_s: f64,
     /// One value for each payload that came.
     pub latency_us: Histogram<u64>,
     pub kib_per_session: f64,
@@ -25,19 +27,20 @@ pub struct Outcome {
 /// Prints a row for each outcome and, at the end, what the rows say about each other.
 #[derive(Default)]
 pub struct Report {
-    /// Of the run that went straight last, at p50 and p99.
-    straight_ms: Option<[f64; 2]>,
+    /// Of the rows without a server that came last, at p50 and p99.
+    straight_ms: BTreeMap<Way, [f64; 2]>,
     /// Payloads and CPU seconds, all rounds together.
     passed: BTreeMap<(Way, u16, u32), (u64, f64)>,
 }
 
-const COLUMNS: [&str; 14] = [
+const COLUMNS: [&str; 15] = [
     "through",
     "pairs",
     "sent/s",
     "got/s",
     "Gbit/s",
     "lost %",
+    "load",
     "CPU",
     "CPU s/GB",
     "k/s per core",
@@ -47,7 +50,7 @@ const COLUMNS: [&str; 14] = [
     "+p99",
     "KiB/session",
 ];
-const WIDTHS: [usize; COLUMNS.len()] = [12, 5, 7, 7, 6, 6, 5, 8, 12, 7, 7, 6, 6, 11];
+const WIDTHS: [usize; COLUMNS.len()] = [13, 5, 7, 7, 6, 6, 5, 5, 8, 12, 7, 7, 6, 6, 11];
 
 impl Outcome {
     fn got(&self) -> u64 {
@@ -73,9 +76,9 @@ impl Report {
     /// One row.
     pub fn add(&mut self, rate: u32, outcome: &Outcome) -> String {
         let ms = outcome.ms();
-        let straight = outcome.way == Way::Straight;
+        let straight = outcome.way.straight() == outcome.way;
         if straight {
-            self.straight_ms = Some(ms);
+            self.straight_ms.insert(outcome.way, ms);
         }
         let key = (outcome.way, outcome.pairs, rate);
         let (passed, cpu_s) = self.passed.entry(key).or_default();
@@ -84,7 +87,7 @@ impl Report {
 
         // What only a server has.
         let server = |text: String| if straight { "".to_owned() } else { text };
-        let added = |which: usize| match self.straight_ms {
+        let added = |which: usize| match self.straight_ms.get(&outcome.way.straight()) {
             Some(straight_ms) => server(format!("{:.2}", ms[which] - straight_ms[which])),
             None => String::new(),
         };
@@ -96,6 +99,7 @@ impl Report {
             format!("{:.0}", outcome.got() as f64 / outcome.seconds),
             format!("{:.3}", outcome.gigabytes() * 8.0 / outcome.seconds),
             format!("{lost:.2}"),
+            format!("{:.2}", outcome.load_cpu_s / outcome.seconds),
             server(format!("{:.2}", outcome.cpu_s / outcome.seconds)),
             server(format!("{:.2}", outcome.cpu_s / outcome.gigabytes())),
             server(format!("{:.0}", outcome.got() as f64 / outcome.cpu_s / 1000.0)),

@@ -16,6 +16,7 @@ use lanrage_shared::token::{Claims, RelayClaims, TokenSigner};
 use tokio::time::sleep;
 use uuid::Uuid;
 
+use super::KEEP_ALIVE;
 use crate::ends::{Receiver, Sender};
 use crate::process::Process;
 use crate::serve::{NAME, TOKEN_SECRET};
@@ -24,8 +25,6 @@ const SENDER: MemberId = MemberId(1);
 const RECEIVER: MemberId = MemberId(2);
 /// Between two connects: a relay lets one address begin 256 handshakes a second.
 const CONNECT_PAUSE: Duration = Duration::from_millis(5);
-/// How often an idle session is kept alive.
-const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 /// A relay that runs until this is dropped.
 pub struct Relay {

@@ -5,6 +5,8 @@ mod lanrage;
 mod straight;
 mod turn;
 
+use std::time::Duration;
+
 use anyhow::Result;
 use clap::ValueEnum;
 use lanrage_relay_client::Transport;
@@ -16,11 +18,16 @@ use crate::process::Process;
 
 pub use coturn::exec as exec_coturn;
 
+/// How often an idle QUIC connection is kept alive.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+
 /// What may carry the load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum Way {
-    /// Nothing: UDP from one socket to the other. What the others add is told from this
+    /// Nothing: UDP from one socket to the other
     Straight,
+    /// Nothing: the QUIC of our members from one to the other
+    StraightQuic,
     /// Our relay over QUIC
     Quic,
     /// Our relay over TLS on TCP
@@ -32,6 +39,7 @@ pub enum Way {
 /// One of them, running.
 pub enum Subject {
     Straight,
+    StraightQuic(straight::Quic),
     Lanrage { relay: Relay, transport: Transport },
     Coturn(Coturn),
 }
@@ -40,9 +48,18 @@ impl Way {
     pub fn label(self) -> &'static str {
         match self {
             Self::Straight => "straight",
+            Self::StraightQuic => "straight quic",
             Self::Quic => "lanrage quic",
             Self::Tcp => "lanrage tcp",
             Self::Coturn => "coturn",
+        }
+    }
+
+    /// The same without a server, from which is told what a server adds.
+    pub fn straight(self) -> Self {
+        match self {
+            Self::Straight | Self::Tcp | Self::Coturn => Self::Straight,
+            Self::StraightQuic | Self::Quic => Self::StraightQuic,
         }
     }
 }
@@ -52,6 +69,7 @@ impl Subject {
     pub async fn start(way: Way, core: Option<usize>) -> Result<Self> {
         Ok(match way {
             Way::Straight => Self::Straight,
+            Way::StraightQuic => Self::StraightQuic(straight::Quic::new()?),
             Way::Quic => Self::Lanrage {
                 relay: Relay::start(core)?,
                 transport: Transport::Quic,
@@ -67,7 +85,7 @@ impl Subject {
     /// The process that does the work, if any does.
     pub fn process(&self) -> Option<&Process> {
         match self {
-            Self::Straight => None,
+            Self::Straight | Self::StraightQuic(_) => None,
             Self::Lanrage { relay, .. } => Some(&relay.process),
             Self::Coturn(coturn) => Some(&coturn.process),
         }
@@ -77,7 +95,7 @@ impl Subject {
     /// other end needs nothing of the server.
     pub fn sessions_per_pair(&self) -> u32 {
         match self {
-            Self::Straight => 0,
+            Self::Straight | Self::StraightQuic(_) => 0,
             Self::Lanrage { .. } => 2,
             Self::Coturn(_) => 1,
         }
@@ -87,6 +105,7 @@ impl Subject {
     pub async fn connect(&self, pair: u16, size: usize) -> Result<(Sender, Receiver)> {
         match self {
             Self::Straight => straight::connect(size),
+            Self::StraightQuic(straight) => straight.connect(size).await,
             Self::Lanrage { relay, transport } => relay.connect(*transport, pair, size).await,
             Self::Coturn(coturn) => coturn.connect(size).await,
         }
