@@ -45,7 +45,7 @@ pub enum Receiver {
 }
 
 impl Sender {
-    pub fn relay(sender: RelaySender, events: RelayEvents, to: MemberId, size: usize) -> Self {
+    pub fn relay(sender: RelaySender, events: RelayEvents, to: MemberId, size: u16) -> Self {
         let link = Out::Relay {
             sender,
             to,
@@ -54,18 +54,18 @@ impl Sender {
         Self::new(link, &[], size)
     }
 
-    pub fn quic(connection: quinn::Connection, size: usize) -> Self {
+    pub fn quic(connection: quinn::Connection, size: u16) -> Self {
         Self::new(Out::Quic(connection), &[], size)
     }
 
     /// Sends to where `socket` is connected, `header` before every payload.
-    pub fn udp(socket: UdpSocket, header: &[u8], size: usize) -> Self {
+    pub fn udp(socket: UdpSocket, header: &[u8], size: u16) -> Self {
         Self::new(Out::Udp(socket), header, size)
     }
 
-    fn new(link: Out, header: &[u8], size: usize) -> Self {
+    fn new(link: Out, header: &[u8], size: u16) -> Self {
         let mut packet = header.to_vec();
-        packet.resize(header.len() + size.max(STAMP_LEN), 0x5a);
+        packet.resize(header.len() + usize::from(size), 0x5a);
         Self {
             link,
             packet,

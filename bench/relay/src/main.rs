@@ -65,8 +65,8 @@ pub struct RunArgs {
     #[arg(long, value_delimiter = ',', default_value = "20000")]
     pub rate: Vec<u32>,
     /// Bytes of each payload
-    #[arg(long, default_value_t = 1200)]
-    pub size: usize,
+    #[arg(long, default_value_t = 1200, value_parser = clap::value_parser!(u16).range(8..=2048))]
+    pub size: u16,
     /// How long each row is measured
     #[arg(long, default_value_t = 5)]
     pub seconds: u64,

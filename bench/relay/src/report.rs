@@ -11,7 +11,7 @@ pub struct Outcome {
     pub way: Way,
     pub pairs: u16,
     /// Bytes of each payload.
-    pub size: usize,
+    pub size: u16,
     pub seconds: f64,
     /// Payloads sent.
     pub sent: u64,
@@ -58,7 +58,7 @@ impl Outcome {
     }
 
     fn gigabytes(&self) -> f64 {
-        self.got() as f64 * self.size as f64 / 1e9
+        self.got() as f64 * f64::from(self.size) / 1e9
     }
 
     fn ms(&self) -> [f64; 2] {
@@ -136,4 +136,54 @@ fn row<T: AsRef<str>>(cells: &[T; COLUMNS.len()]) -> String {
         .map(|(cell, width)| format!("{:>width$}", cell.as_ref()))
         .collect();
     format!("| {} |", cells.join(" | "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(way: Way, latency_us: u64, cpu_s: f64) -> Outcome {
+        let mut histogram = Histogram::new(3).unwrap();
+        histogram.record_n(latency_us, 1000).unwrap();
+        Outcome {
+            way,
+            pairs: 1,
+            size: 1000,
+            seconds: 1.0,
+            sent: 1000,
+            cpu_s,
+            load_cpu_s: 1.0,
+            latency_us: histogram,
+            kib_per_session: 10.0,
+        }
+    }
+
+    fn cell(row: &str, column: &str) -> String {
+        let at = COLUMNS.iter().position(|name| *name == column).unwrap();
+        row.split('|').nth(at + 1).unwrap().trim().to_owned()
+    }
+
+    #[test]
+    fn what_a_server_adds_is_told_from_the_same_without_it() {
+        let mut report = Report::default();
+        report.add(1, &outcome(Way::Straight, 1000, 0.0));
+        report.add(1, &outcome(Way::StraightQuic, 2000, 0.0));
+        let ours = report.add(1, &outcome(Way::Quic, 2500, 1.0));
+        assert_eq!(cell(&ours, "+p50"), "0.50");
+        let coturn = report.add(1, &outcome(Way::Coturn, 2500, 1.0));
+        assert_eq!(cell(&coturn, "+p50"), "1.50");
+    }
+
+    #[test]
+    fn cpu_time_is_told_by_bytes_and_by_packets() {
+        let mut report = Report::default();
+        let ours = report.add(1, &outcome(Way::Quic, 100, 0.25));
+        assert_eq!(cell(&ours, "CPU s/GB"), "250.00");
+        assert_eq!(cell(&ours, "k/s per core"), "4");
+        report.add(1, &outcome(Way::Coturn, 100, 0.5));
+        assert_eq!(
+            report.ratios(),
+            ["1 pairs, 1/s: lanrage quic has 2.00 times coturn's packets a second and core"]
+        );
+    }
 }

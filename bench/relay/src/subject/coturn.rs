@@ -53,10 +53,10 @@ impl Coturn {
         })
     }
 
-    pub async fn connect(&self, size: usize) -> Result<(Sender, Receiver)> {
+    pub async fn connect(&self, size: u16) -> Result<(Sender, Receiver)> {
         let peer = udp_socket()?;
         let client = Client::new(udp_socket()?, self.address)?;
-        let (socket, header) = client.open_channel(peer.local_addr()?, u16::try_from(size)?).await?;
+        let (socket, header) = client.open_channel(peer.local_addr()?, size).await?;
         Ok((Sender::udp(socket, &header, size), Receiver::udp(peer)?))
     }
 }

@@ -51,7 +51,7 @@ impl Relay {
         Ok(Self { process, target })
     }
 
-    pub async fn connect(&self, transport: Transport, pair: u16, size: usize) -> Result<(Sender, Receiver)> {
+    pub async fn connect(&self, transport: Transport, pair: u16, size: u16) -> Result<(Sender, Receiver)> {
         let from = self.member(transport, pair, SENDER).await?;
         let to = self.member(transport, pair, RECEIVER).await?;
         Ok((

@@ -102,7 +102,7 @@ impl Subject {
     }
 
     /// Both ends of a new pair, for payloads of `size` bytes.
-    pub async fn connect(&self, pair: u16, size: usize) -> Result<(Sender, Receiver)> {
+    pub async fn connect(&self, pair: u16, size: u16) -> Result<(Sender, Receiver)> {
         match self {
             Self::Straight => straight::connect(size),
             Self::StraightQuic(straight) => straight.connect(size).await,

@@ -16,7 +16,7 @@ use super::KEEP_ALIVE;
 use crate::ends::{Receiver, Sender, udp_socket};
 
 /// UDP from socket to socket.
-pub fn connect(size: usize) -> Result<(Sender, Receiver)> {
+pub fn connect(size: u16) -> Result<(Sender, Receiver)> {
     let (from, to) = (udp_socket()?, udp_socket()?);
     from.connect(to.local_addr()?)?;
     Ok((Sender::udp(from, &[], size), Receiver::udp(to)?))
@@ -37,7 +37,7 @@ impl Quic {
         })
     }
 
-    pub async fn connect(&self, size: usize) -> Result<(Sender, Receiver)> {
+    pub async fn connect(&self, size: u16) -> Result<(Sender, Receiver)> {
         let transport = Arc::new(config(Some(KEEP_ALIVE), AGENT_SEND_BUFFER));
         let server = QuicServerConfig::try_from(Arc::new(self.identity.tls(&[ALPN])))?;
         let mut server = ServerConfig::with_crypto(Arc::new(server));
