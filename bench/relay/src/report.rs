@@ -85,8 +85,14 @@ impl Report {
         *passed += outcome.got();
         *cpu_s += outcome.cpu_s;
 
-        // What only a server has.
-        let server = |text: String| if straight { "".to_owned() } else { text };
+        // What only a server has, and only what something got through says anything about.
+        let server = |text: String| {
+            if straight || outcome.got() == 0 {
+                String::new()
+            } else {
+                text
+            }
+        };
         let added = |which: usize| match self.straight_ms.get(&outcome.way.straight()) {
             Some(straight_ms) => server(format!("{:.2}", ms[which] - straight_ms[which])),
             None => String::new(),
