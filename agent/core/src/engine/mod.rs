@@ -35,6 +35,7 @@ pub use self::view::PeerView;
 use crate::batch::{Packet, PathInUse, Route};
 use crate::nat::{Discovery, NatReport, Socket, StunEndpoint};
 use crate::path::{Context, PartyClock};
+use crate::relays::KnownRelay;
 
 /// Signals wait this long for the first answer of a STUN server; without UDP there will be none.
 const PATIENCE: Duration = Duration::from_millis(400);
@@ -108,6 +109,8 @@ pub struct Engine {
     nat: NatReport,
     own: OwnAddresses,
     relays: Vec<OwnRelay>,
+    /// All that are offered.
+    known_relays: Vec<KnownRelay>,
     told_presence: Option<Presence>,
     next_remembered: Instant,
     events: VecDeque<Event>,
@@ -135,6 +138,7 @@ impl Engine {
             nat: NatReport::default(),
             own: OwnAddresses::default(),
             relays: Vec::new(),
+            known_relays: Vec::new(),
             told_presence: None,
             next_remembered: now,
             events: VecDeque::new(),
@@ -206,6 +210,9 @@ impl Engine {
         let Some(member) = self.by_tag.get(&tag).copied() else {
             return false;
         };
+        if self.is_left(packet.peer) {
+            return true;
+        }
         self.with_paths(member, now, |peer, cx| {
             peer.paths.handle_probe(packet.peer, &packet.data, cx)
         })
@@ -221,7 +228,8 @@ impl Engine {
 
     /// An authentic packet came over `route` while the peer had no path: the tunnel answers there until a probe decides.
     pub fn handle_spoke_from(&mut self, member: MemberId, route: Route, now: Instant) {
-        if let Some(peer) = self.peers.get_mut(&member)
+        if !self.is_left(route)
+            && let Some(peer) = self.peers.get_mut(&member)
             && !peer.has_path()
             && route
                 .address()
