@@ -61,6 +61,9 @@ pub struct ServeArgs {
     /// UDP and TCP port of the relay in the same process [default: 4443].
     #[arg(long, env = "LANRAGE_CONTROL_RELAY_PORT", value_name = "PORT", value_parser = udp_port)]
     relay_port: Option<u16>,
+    /// Address of the relay's Prometheus metrics [default: none]. Keep it on loopback.
+    #[arg(long, env = "LANRAGE_CONTROL_RELAY_METRICS_LISTEN", value_name = "ADDR:PORT")]
+    relay_metrics_listen: Option<SocketAddr>,
     /// First UDP port of the relay's STUN service [default: 3478].
     #[arg(long, env = "LANRAGE_CONTROL_STUN_PORT", value_name = "PORT", value_parser = udp_port)]
     stun_port: Option<u16>,
@@ -114,6 +117,7 @@ impl ServeArgs {
         let services = &mut config.services;
         services.with_relay |= self.with_relay;
         services.relay_port = self.relay_port.unwrap_or(services.relay_port);
+        services.relay_metrics_listen = self.relay_metrics_listen.or(services.relay_metrics_listen);
         services.stun_port = self.stun_port.unwrap_or(services.stun_port);
         services.stun_second_port = self.stun_second_port.unwrap_or(services.stun_second_port);
         Ok(config)

@@ -15,6 +15,8 @@ use lanrage_control::relays::{self, OwnRelay, RegisterToken};
 use lanrage_control::server::{Parts, Server};
 use lanrage_control::tls::ServerIdentity;
 use lanrage_relay::cli::mistake;
+use lanrage_relay::metrics::{MetricsServer, Sources};
+use lanrage_relay::relay::RelayServer;
 use lanrage_relay::stun::{StunConfig, StunServer};
 use lanrage_shared::api::party::StunServer as StunAddress;
 use lanrage_shared::invite::{ServerLink, host_port};
@@ -117,6 +119,17 @@ async fn serve(config: &Config) -> Result<()> {
         .with_relay
         .then(|| relays::bind(&config.services, &config.relay_limits, &identity))
         .transpose()?;
+    let metrics = match (config.services.relay_metrics_listen, &stun) {
+        (Some(listen), Some(stun)) => {
+            let sources = Sources {
+                relay: relay.as_ref().map(RelayServer::handle),
+                stun: stun.counters(),
+            };
+            Some(MetricsServer::bind(listen, sources).await?)
+        }
+        (Some(_), None) => bail!("relay metrics need a relay in this process: start with --with-relay"),
+        (None, _) => None,
+    };
     let pin = identity.pin;
     let parts = Parts {
         listen: config.server.listen,
@@ -130,6 +143,9 @@ async fn serve(config: &Config) -> Result<()> {
     let server = Server::bind(parts).await?;
     let shutdown = CancellationToken::new();
     let stun = stun.map(|stun| tokio::spawn(stun.run(shutdown.clone())));
+    if let Some(metrics) = metrics {
+        tokio::spawn(metrics.run(shutdown.clone()));
+    }
     // Members leave the relay while the control server can still tell them of others.
     let stopping = CancellationToken::new();
     let relay = match relay {

@@ -37,6 +37,7 @@ pub fn router(app: AppState) -> Router {
         .route("/v1/parties/{id}/bans/{device}", delete(bans::lift))
         .route("/v1/parties/{id}/secret", put(parties::renew_secret))
         .route("/v1/parties/{id}/relay-tokens", post(relays::tokens))
+        .route("/v1/relays", get(relays::list))
         .route("/v1/parties/{id}/invites", post(invites::create))
         .route("/v1/invites/redeem", post(invites::redeem))
         .route("/v1/stream", get(stream::open))

@@ -8,6 +8,7 @@
 
 mod program;
 
+use std::io::{Read, Write};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -153,6 +154,35 @@ fn the_relay_inside_has_ports_of_its_own_and_their_absence_is_noted() {
     with_relay.terminate();
     let without = Serving::start(dir.path(), &[]);
     assert!(without.before.contains("--with-relay"), "{}", without.before);
+}
+
+#[test]
+fn the_relay_inside_has_metrics_where_the_operator_wants_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let metrics = format!("--relay-metrics-listen={address}");
+    let data = dir.path().to_str().unwrap();
+    let alone = complaint(&["serve", "--data-dir", data, "--listen", "127.0.0.1:0", &metrics]);
+    assert!(alone.contains("--with-relay"), "{alone}");
+    let ports = ["--relay-port=0", "--stun-port=0", "--stun-second-port=0"];
+    let serving = Serving::start(dir.path(), &[&["--with-relay", &metrics], ports.as_slice()].concat());
+    assert!(!serving.before.contains("everybody"), "{}", serving.before);
+    let mut scraper = std::net::TcpStream::connect(address).unwrap();
+    scraper
+        .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    let mut answer = String::new();
+    scraper.read_to_string(&mut answer).unwrap();
+    assert!(
+        answer.contains("lanrage_relay_sessions 0") && answer.contains("lanrage_stun_answered"),
+        "{answer}"
+    );
+    serving.terminate();
+    let everywhere = ["--with-relay", "--relay-metrics-listen=0.0.0.0:0"];
+    let serving = Serving::start(dir.path(), &[everywhere.as_slice(), &ports].concat());
+    assert!(serving.before.contains("everybody who reaches"), "{}", serving.before);
 }
 
 #[test]

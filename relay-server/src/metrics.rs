@@ -48,7 +48,7 @@ pub struct MetricsServer {
 
 /// Why metrics cannot be served.
 #[derive(Debug, thiserror::Error)]
-#[error("metrics cannot listen on {address} ({why}); choose another address with --metrics-listen")]
+#[error("metrics cannot listen on {address} ({why}); choose another address for them")]
 pub struct MetricsError {
     address: SocketAddr,
     why: io::Error,
@@ -62,11 +62,14 @@ pub struct Sources {
 }
 
 impl MetricsServer {
-    /// Takes the port.
+    /// Takes the port. Addresses that others can reach are warned of: some scrape from elsewhere, behind a firewall.
     pub async fn bind(address: SocketAddr, sources: Sources) -> Result<Self, MetricsError> {
         let listener = TcpListener::bind(address)
             .await
             .map_err(|why| MetricsError { address, why })?;
+        if !address.ip().is_loopback() {
+            tracing::warn!(%address, "metrics can be read by everybody who reaches this address");
+        }
         Ok(Self {
             listener,
             registry: Arc::new(registry(sources)),

@@ -268,7 +268,7 @@ pub struct RelayReport {
     pub connected: bool,
     /// The one peers are told to use first.
     pub home: bool,
-    /// Round-trip time from this PC, in ms; none without a session.
+    /// Round-trip time from this PC as last measured, in ms; none when it never answered.
     pub rtt_ms: Option<f64>,
     /// Peers whose packets go through it now.
     pub peers: usize,

@@ -3,7 +3,7 @@ use std::fmt::Write as _;
 use clap::Args;
 
 use super::{Context, agent, output};
-use crate::api::{Failure, PathKind, PathReport, PeerReport, PeersReport, Request};
+use crate::api::{Failure, PathKind, PathReport, PeerReport, PeersReport, QualityReport, Request, TrendReport};
 
 /// Show the other members and how they are reached.
 #[derive(Debug, Args)]
@@ -29,7 +29,7 @@ pub(super) fn in_words(report: &PeersReport) -> String {
             output::SUDO
         );
     }
-    let header = ["NAME", "ADDRESS", "PATH", "RTT", "RECEIVED", "SENT"];
+    let header = ["NAME", "ADDRESS", "PATH", "RTT", "QUALITY", "RECEIVED", "SENT"];
     let mut text = output::table(header, report.peers.iter().map(row));
     for peer in &report.peers {
         if let Some(reason) = &peer.reason {
@@ -39,7 +39,7 @@ pub(super) fn in_words(report: &PeersReport) -> String {
     text
 }
 
-fn row(peer: &PeerReport) -> [String; 6] {
+fn row(peer: &PeerReport) -> [String; 7] {
     let path = match peer.path.kind {
         PathKind::None if !peer.online => "offline".to_owned(),
         _ => path(&peer.path),
@@ -49,9 +49,23 @@ fn row(peer: &PeerReport) -> [String; 6] {
         peer.virtual_ip.to_string(),
         path,
         output::millis(peer.path.rtt_ms),
+        peer.path.quality.as_ref().map_or("–".to_owned(), quality),
         output::bytes(peer.rx_bytes),
         output::bytes(peer.tx_bytes),
     ]
+}
+
+/// `87, 2.1 ms jitter, 0.5 % loss, stable`.
+fn quality(quality: &QualityReport) -> String {
+    let trend = match quality.trend {
+        TrendReport::Improving => "improving",
+        TrendReport::Stable => "stable",
+        TrendReport::Degrading => "degrading",
+    };
+    format!(
+        "{}, {:.1} ms jitter, {:.1} % loss, {trend}",
+        quality.score, quality.jitter_ms, quality.loss_percent
+    )
 }
 
 /// `direct 203.0.113.7:4000`, `relay fra-1`, `none`.
@@ -111,7 +125,12 @@ mod tests {
             relay: None,
             rtt_ms: Some(21.34),
             since: Some(9),
-            quality: None,
+            quality: Some(QualityReport {
+                score: 87,
+                jitter_ms: 2.14,
+                loss_percent: 0.5,
+                trend: TrendReport::Degrading,
+            }),
         };
         let none = PathReport {
             kind: PathKind::None,
@@ -130,9 +149,9 @@ mod tests {
                 party: Some("Friday".parse().unwrap()),
                 peers
             }),
-            "NAME  ADDRESS    PATH                     RTT      RECEIVED  SENT\n\
-             Anna  10.64.0.2  direct 203.0.113.7:4000  21.3 ms  2.0 KiB   7 B\n\
-             Ben   10.64.0.2  none                     –        2.0 KiB   7 B\n\n\
+            "NAME  ADDRESS    PATH                     RTT      QUALITY                                   RECEIVED  SENT\n\
+             Anna  10.64.0.2  direct 203.0.113.7:4000  21.3 ms  87, 2.1 ms jitter, 0.5 % loss, degrading  2.0 KiB   7 B\n\
+             Ben   10.64.0.2  none                     –        –                                         2.0 KiB   7 B\n\n\
              Ben: both routers use symmetric NAT; enable UPnP on one"
         );
     }

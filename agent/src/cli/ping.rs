@@ -3,7 +3,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::{Context, agent, numbers, output, peers};
-use crate::api::{Failure, PingReport, Request};
+use crate::api::{Failure, PathReport, PingReport, Request};
 
 /// How long the first answer may take, in ms: the tunnel may have to be set up for it.
 const FIRST_TIMEOUT_MS: u64 = 2000;
@@ -27,6 +27,7 @@ pub(super) struct Ping {
 impl Ping {
     pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
         let mut tally = Tally::default();
+        let mut path = None;
         let mut tick = tokio::time::interval(INTERVAL);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         for number in 0..self.count {
@@ -39,8 +40,12 @@ impl Ping {
             if context.json {
                 output::json(&report)?;
             } else {
+                if let Some(change) = path.and_then(|before| change(&before, &report.path)) {
+                    output::text(&change)?;
+                }
                 output::text(&in_words(&report))?;
             }
+            path = Some(report.path.clone());
             tally.add(report);
         }
         if !context.json {
@@ -60,6 +65,14 @@ fn in_words(report: &PingReport) -> String {
         Some(rtt) => format!("{who} answered in {rtt:.1} ms, {}", peers::path(&report.path)),
         None => format!("{who}: no answer"),
     }
+}
+
+/// `path: relay fra-1 → direct 203.0.113.7:4000 (12.0 ms)`, when it is another than before.
+fn change(before: &PathReport, now: &PathReport) -> Option<String> {
+    let way = |path: &PathReport| (path.kind, path.address, path.relay.clone());
+    let rtt = now.rtt_ms.map(|rtt| format!(" ({rtt:.1} ms)")).unwrap_or_default();
+    let change = format!("path: {} → {}{rtt}", peers::path(before), peers::path(now));
+    (way(before) != way(now)).then_some(change)
 }
 
 fn reason(report: &PingReport) -> &str {
@@ -114,7 +127,7 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{PathKind, PathReport};
+    use crate::api::PathKind;
 
     fn report(rtt_ms: Option<f64>) -> PingReport {
         PingReport {
@@ -145,6 +158,28 @@ mod tests {
             in_words(&report(Some(20.04))),
             "Anna (10.64.0.2) answered in 20.0 ms, direct 203.0.113.7:4000"
         );
+    }
+
+    #[test]
+    fn another_path_is_told_and_the_same_one_is_not() {
+        let direct = report(Some(12.0)).path;
+        let relayed = PathReport {
+            kind: PathKind::Relay,
+            address: None,
+            relay: Some("fra-1".parse().unwrap()),
+            rtt_ms: Some(40.0),
+            ..direct.clone()
+        };
+        assert_eq!(
+            change(&relayed, &direct).as_deref(),
+            Some("path: relay fra-1 → direct 203.0.113.7:4000 (12.0 ms)")
+        );
+        let slower = PathReport {
+            rtt_ms: Some(50.0),
+            since: Some(9),
+            ..relayed.clone()
+        };
+        assert_eq!(change(&relayed, &slower), None);
     }
 
     #[test]

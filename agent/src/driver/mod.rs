@@ -11,6 +11,7 @@ mod entry;
 mod farewells;
 mod party;
 mod pings;
+mod relay_words;
 mod relays;
 mod report;
 mod requests;

@@ -5,11 +5,10 @@ use std::time::Instant;
 use lanrage_agent_core::batch::Route;
 use lanrage_agent_core::engine::{Engine, PeerView};
 use lanrage_agent_core::path::Trend;
-
-use lanrage_shared::api::relay::Relay;
-use lanrage_shared::ids::RelayId;
+use lanrage_agent_core::relays::KnownRelay;
 
 use super::party::PartySession;
+use super::relay_words;
 use crate::api::{
     AgentState, DeviceReport, KeepaliveReport, NatReport, PartyReport, PathKind, PathReport, PeerReport, PeersReport,
     QualityReport, RelayReport, RelaysReport, ServerReport, StatusReport, TrendReport,
@@ -117,48 +116,33 @@ fn nat(engine: &Engine) -> NatReport {
 }
 
 /// `relays`.
-pub fn relays(session: Option<&PartySession>) -> RelaysReport {
+pub fn relays(session: Option<&PartySession>, now: Instant) -> RelaysReport {
     let Some(session) = session else {
         return RelaysReport {
             party: None,
             relays: Vec::new(),
         };
     };
-    let (own, offered) = (session.engine.relays(), &session.cache.services.relays);
-    let through = |id: &RelayId| {
-        session
-            .engine
-            .peers()
-            .filter(|view| view.relay.as_ref() == Some(id))
-            .count()
-    };
-    let report = |id: &RelayId, offer: Option<&Relay>| {
-        let seat = own.iter().position(|relay| relay.id == *id);
+    let (own, known) = (session.engine.relays(), session.engine.known_relays());
+    let offered = &session.cache.services.relays;
+    let report = |relay: &KnownRelay| {
+        let id = &relay.relay.id;
+        let offer = offered.iter().find(|offer| offer.id == *id);
+        let peers = session.engine.peers().filter(|view| view.relay.as_ref() == Some(id));
         RelayReport {
             id: id.clone(),
             region: offer.map(|relay| relay.region.clone()),
             load: offer.map(|relay| relay.load),
-            connected: seat.is_some(),
-            home: seat == Some(0),
-            rtt_ms: seat.map(|seat| hundredths(own[seat].rtt_ms)),
-            peers: through(id),
-            why: match seat {
-                Some(0) => "home: the best by round-trip time and load; peers reach this PC through it first",
-                Some(_) => "spare: takes over at once when another fails, or leads to peers that are not at home's",
-                None => "not used: others are nearer, or it cannot be reached",
-            }
-            .to_owned(),
+            connected: own.iter().any(|own| own.id == *id),
+            home: own.first().is_some_and(|home| home.id == *id),
+            rtt_ms: relay.rtt.map(|rtt| hundredths(rtt.as_secs_f64() * 1000.0)),
+            peers: peers.count(),
+            why: relay_words::why(relay, known, now),
         }
     };
-    let unlisted = own
-        .iter()
-        .filter(|relay| offered.iter().all(|offer| offer.id != relay.id));
-    let mut relays: Vec<RelayReport> = offered.iter().map(|relay| report(&relay.id, Some(relay))).collect();
-    relays.extend(unlisted.map(|relay| report(&relay.id, None)));
-    relays.sort_by_key(|relay| (!relay.home, !relay.connected));
     RelaysReport {
         party: Some(session.cache.party.name.clone()),
-        relays,
+        relays: known.iter().map(report).collect(),
     }
 }
 

@@ -82,7 +82,7 @@ mod tests {
         let config = toml::from_str::<Config>(&shown).unwrap();
         assert_eq!(config.services.stun.len(), 1);
         assert!(config.server.listen.is_some() && config.server.public_address.is_some());
-        assert!(config.database.url.is_some());
+        assert!(config.database.url.is_some() && config.services.relay_metrics_listen.is_some());
     }
 
     #[test]

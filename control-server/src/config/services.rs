@@ -1,3 +1,5 @@
+use std::net::SocketAddr;
+
 use lanrage_relay::stun::StunConfig;
 use lanrage_shared::api::party::StunServer;
 use lanrage_shared::ids::RelayId;
@@ -27,6 +29,9 @@ pub struct ServicesConfig {
     pub relay_name: RelayId,
     /// Where it is, as people call it: `eu-west`. Default: main.
     pub relay_region: String,
+    /// Address and TCP port of the relay's `/metrics`, for Prometheus. Anybody who reaches it can read it: keep it on loopback.
+    /// Default: none.
+    pub relay_metrics_listen: Option<SocketAddr>,
     /// STUN servers agents are told about: `{ host, port, second_port }`; without a host, this server's. Default: none.
     pub stun: Vec<StunServer>,
 }
@@ -41,6 +46,7 @@ impl Default for ServicesConfig {
             relay_port: RELAY_PORT,
             relay_name: own_relay(),
             relay_region: "main".to_owned(),
+            relay_metrics_listen: None,
             stun: Vec::new(),
         }
     }

@@ -12,7 +12,7 @@ mod revocations;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use lanrage_shared::api::party::{Services, StunServer};
-use lanrage_shared::api::relay::RelayHealth;
+use lanrage_shared::api::relay::{ListedRelay, RelayHealth};
 use lanrage_shared::ids::RelayId;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -118,6 +118,11 @@ impl Relays {
         let mut state = self.lock();
         state.registry.handle_health(&seat.id, seat.link, health, now_ms);
         self.publish(&state);
+    }
+
+    /// All there are, by name, as they last reported.
+    pub fn list(&self, now_ms: u64) -> Vec<ListedRelay> {
+        self.lock().registry.listed(now_ms)
     }
 
     /// A relay has everything up to this revocation in force.

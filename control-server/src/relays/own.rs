@@ -70,6 +70,7 @@ impl OwnRelay {
             host: None,
             port: relay.port(),
             pin,
+            capacity: handle.health().capacity,
         };
         let mut revocations = Revocations::begin(&app, 0).await?;
         // Before the key, so that nobody gets in who is about to be put out.

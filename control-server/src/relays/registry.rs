@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lanrage_shared::api::relay::{RELAY_STALE_S, Relay, RelayHealth, RelayMessage};
+use lanrage_shared::api::relay::{ListedRelay, RELAY_STALE_S, Relay, RelayHealth, RelayMessage};
 use lanrage_shared::ids::{Pin, RelayId};
 use lanrage_shared::invite::host_port;
 use tokio_util::sync::CancellationToken;
@@ -44,6 +44,8 @@ pub struct Registration {
     pub host: Option<String>,
     pub port: u16,
     pub pin: Pin,
+    /// Sessions it takes at most.
+    pub capacity: u32,
 }
 
 /// A registration that no relay of ours makes.
@@ -68,8 +70,8 @@ impl Registration {
             host,
             port,
             pin,
+            capacity,
             since,
-            ..
         } = message
         else {
             return Err(Unsound::NotRegister);
@@ -90,6 +92,7 @@ impl Registration {
             host,
             port,
             pin,
+            capacity,
         };
         Ok((registration, since))
     }
@@ -114,6 +117,8 @@ struct Entry {
     superseded: CancellationToken,
     /// As members were told.
     relay: Relay,
+    /// As it says now.
+    health: RelayHealth,
     heard_ms: u64,
     draining: bool,
     applied: u64,
@@ -141,6 +146,7 @@ impl Registry {
             host,
             port,
             pin,
+            capacity,
         } = registration;
         let relay = Relay {
             id: id.clone(),
@@ -156,6 +162,10 @@ impl Registry {
             link,
             superseded,
             relay,
+            health: RelayHealth {
+                capacity,
+                ..former.as_ref().map(|former| former.health).unwrap_or_default()
+            },
             heard_ms: now_ms,
             draining: false,
             applied: 0,
@@ -167,6 +177,7 @@ impl Registry {
     pub(super) fn handle_health(&mut self, id: &RelayId, link: LinkId, health: &RelayHealth, now_ms: u64) {
         if let Some(entry) = self.of_link(id, link) {
             entry.heard_ms = now_ms;
+            entry.health = *health;
             let load = health.load.min(100);
             if load.abs_diff(entry.relay.load) >= LOAD_STEP {
                 entry.relay.load = load;
@@ -203,6 +214,18 @@ impl Registry {
     pub(super) fn offered(&self) -> Vec<Relay> {
         let there = self.0.values().filter(|entry| !entry.draining);
         there.map(|entry| entry.relay.clone()).collect()
+    }
+
+    /// All there are, by name.
+    pub(super) fn listed(&self, now_ms: u64) -> Vec<ListedRelay> {
+        let listed = self.0.values().map(|entry| ListedRelay {
+            id: entry.relay.id.clone(),
+            region: entry.relay.region.clone(),
+            health: entry.health,
+            draining: entry.draining,
+            seen_s: now_ms.saturating_sub(entry.heard_ms) / 1000,
+        });
+        listed.collect()
     }
 
     pub(super) fn applied(&self, id: &RelayId) -> Option<u64> {
@@ -292,6 +315,33 @@ mod tests {
         assert!(registry.handle_timeout(stale_ms).is_empty());
         assert_eq!(registry.handle_timeout(stale_ms + 1), ["fra-1".parse().unwrap()]);
         assert_eq!(loads(&registry), [("lon-1".into(), 0)]);
+    }
+
+    #[test]
+    fn all_are_listed_with_what_they_last_reported() {
+        let mut registry = Registry::default();
+        register(&mut registry, "fra-1", 1, 1000);
+        let id = "fra-1".parse().unwrap();
+        let listed = |registry: &Registry| registry.listed(9000).swap_remove(0);
+        let fresh = listed(&registry);
+        assert_eq!(
+            (fresh.region.as_str(), fresh.health.capacity, fresh.seen_s),
+            ("eu-west", 1000, 8)
+        );
+        let health = RelayHealth {
+            sessions: 42,
+            capacity: 1000,
+            load: 4,
+            forwarded: 7,
+            dropped: 1,
+        };
+        registry.handle_health(&id, 1, &health, 6000);
+        registry.handle_draining(&id, 1);
+        let reported = listed(&registry);
+        assert_eq!((reported.health, reported.draining, reported.seen_s), (health, true, 3));
+        register(&mut registry, "fra-1", 2, 9000);
+        let again = listed(&registry);
+        assert_eq!((again.health, again.draining, again.seen_s), (health, false, 0));
     }
 
     #[test]

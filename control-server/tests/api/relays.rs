@@ -9,7 +9,7 @@ use lanrage_relay::config::LimitsSection;
 use lanrage_relay::relay::{RelayServer, RelaySettings};
 use lanrage_shared::api::error::ErrorCode;
 use lanrage_shared::api::party::Party;
-use lanrage_shared::api::relay::{RELAY_STALE_S, RELAY_TOKEN_LIFETIME_S, RelayMessage, RelayTokens};
+use lanrage_shared::api::relay::{ListedRelay, RELAY_STALE_S, RELAY_TOKEN_LIFETIME_S, RelayMessage, RelayTokens};
 use lanrage_shared::ids::{MemberId, PartyId};
 use lanrage_shared::stream::ServerMessage;
 use lanrage_shared::token::{RelayClaims, TokenError, TokenVerifier};
@@ -60,6 +60,37 @@ async fn members_hear_of_a_relay_that_comes_fills_up_drains_and_vanishes() {
     assert_eq!(names(&again.relays().await), [("lon-1".into(), 0)]);
     server.clock.advance(Duration::from_secs(RELAY_STALE_S + 1));
     assert!(again.relays().await.is_empty());
+}
+
+#[tokio::test]
+async fn every_device_sees_how_the_relays_are_and_nobody_else_does() {
+    let server = TestServer::start().await;
+    let anna = Device::new(&server, 1).await;
+    let (mut fra, _, _) = Relay::start(&server, "fra-1", 0).await;
+    let (mut lon, _, _) = Relay::start(&server, "lon-1", 0).await;
+    fra.report(5).await;
+    lon.say(&RelayMessage::Draining).await;
+    let id = lon.id.clone();
+    lon.say(&RelayMessage::Applied { seq: 9 }).await;
+    until("it was heard", || server.app.relays.applied(&id) == Some(9)).await;
+    until("the load is known", || server.app.relays.list(0)[0].health.load == 5).await;
+    server.clock.advance(Duration::from_secs(3));
+    let listed: Vec<ListedRelay> = anna.get("/v1/relays").await.ok();
+    let seen: Vec<_> = listed
+        .iter()
+        .map(|relay| (relay.id.as_str(), relay.draining, relay.seen_s))
+        .collect();
+    assert_eq!(seen, [("fra-1", false, 3), ("lon-1", true, 3)]);
+    assert_eq!(
+        (listed[0].region.as_str(), listed[1].health.capacity),
+        ("eu-west", 1000)
+    );
+    server.clock.advance(Duration::from_secs(RELAY_STALE_S));
+    server.app.relays.forget_silent(server.app.clock.uptime_ms());
+    let listed: Vec<ListedRelay> = anna.get("/v1/relays").await.ok();
+    assert!(listed.is_empty(), "{listed:?}");
+    let stranger = server.request(Request::new("GET", "/v1/relays")).await;
+    stranger.refused(401, ErrorCode::Unauthorized);
 }
 
 #[tokio::test]

@@ -32,6 +32,19 @@ pub struct Relay {
     pub load: u8,
 }
 
+/// A relay in the answer to `GET /v1/relays`, also when it is not offered because it is about to stop.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListedRelay {
+    pub id: RelayId,
+    pub region: String,
+    /// As it last reported; all 0 but the capacity until it does.
+    pub health: RelayHealth,
+    /// It takes nobody new and is about to stop.
+    pub draining: bool,
+    /// How long ago it was last heard of, in seconds.
+    pub seen_s: u64,
+}
+
 /// A member's seat at a relay, as it tells its party.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RelaySeat {

@@ -140,14 +140,14 @@ impl Relays {
         let wanted = self.choice.wanted(&self.for_peers, now);
         let mut ended = Vec::new();
         let standing = |id: &RelayId| self.seats.get(id).is_some_and(|seat| seat.up.is_some());
-        if wanted.is_empty() || wanted.iter().any(|relay| standing(&relay.id)) {
-            let is_wanted = |id: &RelayId| wanted.iter().any(|relay| relay.id == *id);
-            let gone = self.seats.iter().filter(|(id, _)| !is_wanted(id));
+        let stands = wanted.used.iter().any(|relay| standing(&relay.id));
+        if wanted.used.is_empty() || stands {
+            let gone = self.seats.iter().filter(|(id, _)| !wanted.contains(id));
             ended.extend(gone.filter_map(|(id, seat)| Some((id.clone(), seat.up?.connection))));
-            self.seats.retain(|id, _| is_wanted(id));
+            self.seats.retain(|id, _| wanted.contains(id));
         }
         let mut begin = Vec::new();
-        for relay in &wanted {
+        for relay in wanted.used.iter().chain(&wanted.held) {
             if !self.seats.contains_key(&relay.id) {
                 let seat = Seat {
                     number: RelayNumber(self.next_number),
@@ -159,11 +159,8 @@ impl Relays {
                 begin.push(relay.id.clone());
             }
         }
-        let ranked = wanted.iter().map(|relay| &relay.id);
-        let others = self
-            .seats
-            .keys()
-            .filter(|id| wanted.iter().all(|relay| relay.id != **id));
+        let ranked = wanted.used.iter().map(|relay| &relay.id);
+        let others = self.seats.keys().filter(|id| !stands && !wanted.is_used(id));
         let own = ranked.chain(others).filter_map(|id| {
             let seat = self.seats.get(id)?;
             Some(OwnRelay {

@@ -128,7 +128,7 @@ impl Scenario {
         let pcs: Vec<usize> = (0..rng.random_range(2..=6))
             .map(|_| rng.random_range(0..homes.len()))
             .collect();
-        let relays = (0..*[0, 1, 1, 2, 2, 2, 3].choose(&mut rng).unwrap_or(&1))
+        let relays = (0..*[0, 1, 1, 2, 2, 2, 3, 5, 7].choose(&mut rng).unwrap_or(&1))
             .map(|_| rng.random_range(3..60))
             .collect();
         // Few kinds at a time: so they meet more often than if all were mixed.

@@ -37,6 +37,7 @@ use crate::batch::{Packet, PathInUse, Route, SideNumber};
 use crate::nat::prediction::PortPrediction;
 use crate::nat::{Discovery, NatReport, Socket, StunEndpoint};
 use crate::path::{Context, PartyClock};
+use crate::relays::KnownRelay;
 
 /// Signals wait this long for the first answer of a STUN server; without UDP there will be none.
 const PATIENCE: Duration = Duration::from_millis(400);
@@ -115,6 +116,8 @@ pub struct Engine {
     nat: NatReport,
     own: OwnAddresses,
     relays: Vec<OwnRelay>,
+    /// All that are offered.
+    known_relays: Vec<KnownRelay>,
     told_presence: Option<Presence>,
     next_remembered: Instant,
     events: VecDeque<Event>,
@@ -144,6 +147,7 @@ impl Engine {
             nat: NatReport::default(),
             own: OwnAddresses::default(),
             relays: Vec::new(),
+            known_relays: Vec::new(),
             told_presence: None,
             next_remembered: now,
             events: VecDeque::new(),
@@ -215,6 +219,9 @@ impl Engine {
         let Some(member) = self.by_tag.get(&tag).copied() else {
             return false;
         };
+        if self.is_left(packet.peer) {
+            return true;
+        }
         self.with_paths(member, now, |peer, cx| {
             peer.paths.handle_probe(packet.peer, &packet.data, cx)
         })
@@ -230,7 +237,8 @@ impl Engine {
 
     /// An authentic packet came over `route` while the peer had no path: the tunnel answers there until a probe decides.
     pub fn handle_spoke_from(&mut self, member: MemberId, route: Route, now: Instant) {
-        if let Some(peer) = self.peers.get_mut(&member)
+        if !self.is_left(route)
+            && let Some(peer) = self.peers.get_mut(&member)
             && !peer.has_path()
             && route
                 .address()

@@ -1,6 +1,6 @@
 //! The relays this agent has sessions with, and which of them lead to whom.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use lanrage_shared::api::relay::RelaySeat;
 use lanrage_shared::ids::{MemberId, RelayId};
@@ -8,10 +8,19 @@ use lanrage_shared::signal::MAX_RELAYS;
 
 use super::{Engine, Peer};
 use crate::batch::{RelayNumber, Route};
+use crate::path::RelayRoute;
+use crate::relays::{KnownRelay, Role, load_cost};
 
 /// A round-trip time is told anew when it changed by this much: by a quarter and more than a few ms.
 const CHANGE: f64 = 0.25;
 const CHANGE_MS: f64 = 5.0;
+/// Of a peer's relays, those that it has for its own sake: home and spare. The others it keeps for peers and may leave.
+const OWN: usize = 2;
+/// A session of its own is begun for a peer when it is nearer by this, there and back, than any relay both have anyway: less is
+/// not worth what the session costs.
+const GAIN_MS: f64 = 20.0;
+/// And kept while it is nearer by this.
+const KEPT_GAIN_MS: f64 = 5.0;
 
 /// A session of this agent's.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,6 +31,25 @@ pub struct OwnRelay {
 }
 
 impl Engine {
+    /// All relays that are offered, as known now. To be told before [`Engine::handle_relays`].
+    pub fn handle_known_relays(&mut self, known: Vec<KnownRelay>, now: Instant) {
+        let loads = |known: &[KnownRelay]| -> Vec<(RelayId, u8)> {
+            let loads = known.iter().map(|known| (known.relay.id.clone(), known.relay.load));
+            loads.collect()
+        };
+        let mut before = loads(&self.known_relays);
+        let mut after = loads(&known);
+        before.sort();
+        after.sort();
+        self.known_relays = known;
+        if before != after {
+            let members: Vec<MemberId> = self.peers.keys().copied().collect();
+            for member in members {
+                self.find_relays(member, now);
+            }
+        }
+    }
+
     /// The sessions there are now, the home relay first.
     pub fn handle_relays(&mut self, mut relays: Vec<OwnRelay>, now: Instant) {
         for relay in &mut relays {
@@ -61,15 +89,20 @@ impl Engine {
     /// Works out which relays lead to a peer.
     pub(super) fn find_relays(&mut self, member: MemberId, now: Instant) {
         let Some(peer) = self.peers.get(&member) else { return };
+        let in_use = peer.paths.selected().map(|path| path.route);
         let shared = self.relays.iter().filter_map(|own| {
             let seat = peer.seats.iter().find(|seat| seat.relay == own.id)?;
             let route = Route::Relay {
                 relay: own.number,
                 member,
             };
-            Some((route, own.rtt_ms + f64::from(seat.rtt_ms)))
+            Some(RelayRoute {
+                route,
+                rtt_ms: own.rtt_ms + f64::from(seat.rtt_ms),
+                load_ms: self.load_ms(&own.id, in_use == Some(route)),
+            })
         });
-        let shared: Vec<(Route, f64)> = shared.collect();
+        let shared: Vec<RelayRoute> = shared.collect();
         self.with_paths(member, now, |peer, cx| peer.paths.handle_relays(&shared, cx.now));
         self.tell_signalling(member, now);
     }
@@ -99,23 +132,77 @@ impl Engine {
         relay.map(|relay| &relay.id)
     }
 
-    /// Relays that peers have seats at and this agent has not, the ones that would help most peers first.
+    /// All relays that are offered, those in use first.
+    pub fn known_relays(&self) -> &[KnownRelay] {
+        &self.known_relays
+    }
+
+    /// Relays that lead to peers which this agent's home and spare do not lead to, or by a detour; the ones that would help most
+    /// peers first. They stay named while that is so, whether there is a session by now or not.
     pub fn missing_relays(&self) -> Vec<RelayId> {
-        let has = |id: &RelayId| self.relays.iter().any(|relay| relay.id == *id);
-        let unreached = self
-            .peers
-            .values()
-            .filter(|peer: &&Peer| !peer.seats.is_empty() && peer.seats.iter().all(|seat| !has(&seat.relay)));
-        let mut missing: Vec<(usize, RelayId)> = Vec::new();
-        for home in unreached.filter_map(|peer| peer.seats.first()) {
-            match missing.iter_mut().find(|(_, id)| *id == home.relay) {
+        let mut missing: Vec<(usize, &RelayId)> = Vec::new();
+        for id in self.peers.values().filter_map(|peer| self.missing_for(peer)) {
+            match missing.iter_mut().find(|(_, known)| *known == id) {
                 Some((count, _)) => *count += 1,
-                None => missing.push((1, home.relay.clone())),
+                None => missing.push((1, id)),
             }
         }
         missing.sort_by(|a, b| b.cmp(a));
-        missing.into_iter().map(|(_, id)| id).collect()
+        missing.into_iter().map(|(_, id)| id.clone()).collect()
     }
+
+    /// The relay of a peer's own that a session should be begun with, or kept, for it.
+    fn missing_for<'a>(&self, peer: &'a Peer) -> Option<&'a RelayId> {
+        let own = self.relays.iter().filter(|own| !self.is_for_peers(&own.id));
+        let theirs = || peer.seats.iter().take(OWN);
+        let shared = own.filter_map(|own| {
+            let seat = theirs().find(|seat| seat.relay == own.id)?;
+            Some(self.cost_ms(seat, own.rtt_ms))
+        });
+        let Some(shared_ms) = shared.min_by(f64::total_cmp) else {
+            return theirs().next().map(|home| &home.relay);
+        };
+        if peer.paths.has_direct_path() {
+            return None;
+        }
+        let better = theirs().filter_map(|seat| {
+            let known = self.known_relays.iter().find(|known| known.relay.id == seat.relay)?;
+            let cost = self.cost_ms(seat, millis(known.rtt.filter(|_| known.failure.is_none())?));
+            let gain = if known.role == Role::ForPeers {
+                KEPT_GAIN_MS
+            } else {
+                GAIN_MS
+            };
+            (cost + gain < shared_ms).then_some((cost, &seat.relay))
+        });
+        better.min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, id)| id)
+    }
+
+    /// There and back through a relay that is `rtt_ms` away, and its load.
+    fn cost_ms(&self, seat: &RelaySeat, rtt_ms: f64) -> f64 {
+        rtt_ms + f64::from(seat.rtt_ms) + self.load_ms(&seat.relay, false)
+    }
+
+    fn load_ms(&self, relay: &RelayId, in_use: bool) -> f64 {
+        let known = self.known_relays.iter().find(|known| known.relay.id == *relay);
+        millis(known.map_or(Duration::ZERO, |known| load_cost(known.relay.load, in_use)))
+    }
+
+    fn is_for_peers(&self, relay: &RelayId) -> bool {
+        let known = self.known_relays.iter().find(|known| known.relay.id == *relay);
+        known.is_some_and(|known| known.role == Role::ForPeers)
+    }
+
+    /// Whether this is a way through a relay that is not in use any more. Its session still stands, for packets that are on their
+    /// way; whoever probes it learns by the silence to take another.
+    pub(super) fn is_left(&self, route: Route) -> bool {
+        let number = route.relay();
+        number.is_some_and(|number| self.relays.iter().all(|relay| relay.number != number))
+    }
+}
+
+fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
 }
 
 fn is_about(told_ms: f64, now_ms: f64) -> bool {

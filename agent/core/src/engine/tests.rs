@@ -7,6 +7,8 @@ use lanrage_shared::ids::{DeviceId, IdentityKey, PartyId};
 use super::*;
 use crate::batch::RelayNumber;
 
+mod relays;
+
 struct World {
     engines: Vec<Engine>,
     addresses: Vec<SocketAddr>,

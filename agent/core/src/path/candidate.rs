@@ -26,6 +26,8 @@ pub struct CandidatePath {
     pub route: Route,
     /// What to expect before it answered; of a relay, both of whose sessions are known, this is enough to use it.
     expected_rtt_ms: Option<f64>,
+    /// What the load of a relay counts as when it is compared with another.
+    pub load_ms: f64,
     meter: Meter,
     /// When it last answered a probe.
     pub last_answer: Option<Instant>,
@@ -47,6 +49,7 @@ impl CandidatePath {
             kind,
             route,
             expected_rtt_ms: None,
+            load_ms: 0.0,
             meter: Meter::default(),
             last_answer: None,
             punch_started: now,

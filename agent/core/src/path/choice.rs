@@ -209,6 +209,7 @@ pub(super) fn is_better(path: &CandidatePath, current: &CandidatePath) -> bool {
         (PathKind::Direct(_), PathKind::Relay) => !is_worse(path, current, RETURN_MARGIN),
         (PathKind::Relay, PathKind::Direct(_)) => is_worse(current, path, LEAVE_MARGIN),
         (kind, current_kind) => {
+            let (rtt, current_rtt) = (rtt + path.load_ms, current_rtt + current.load_ms);
             rtt + HYSTERESIS_MS < current_rtt || (kind < current_kind && rtt <= current_rtt + HYSTERESIS_MS)
         }
     }

@@ -34,7 +34,7 @@ use self::probes::Generation;
 pub use self::probes::ProbeKeys;
 pub use self::quality::{Quality, Trend};
 use self::replay::ReplayFilter;
-pub use self::terms::{Context, PartyClock, PathKind, Selected};
+pub use self::terms::{Context, PartyClock, PathKind, RelayRoute, Selected};
 use crate::batch::{Packet, RelayNumber, Route, SideNumber};
 
 /// A path is trusted this long after a probe or a packet proved it.
@@ -187,22 +187,21 @@ impl PeerPaths {
         self.observe(route, now);
     }
 
-    /// The relays that both sides have a session with, as routes to the peer, each with the round-trip time to expect. What is
-    /// not named, and does not answer, is no way to the peer any more.
-    pub fn handle_relays(&mut self, relays: &[(Route, f64)], now: Instant) {
+    /// The relays that both sides have a session with, as routes to the peer. What is not named, and does not answer, is no way
+    /// to the peer any more.
+    pub fn handle_relays(&mut self, relays: &[RelayRoute], now: Instant) {
         self.paths.retain(|route, path| {
             path.kind != PathKind::Relay
                 || path.answered_within(TRUST, now)
-                || relays.iter().any(|(named, _)| named == route)
+                || relays.iter().any(|named| named.route == *route)
         });
-        for (route, rtt_ms) in relays {
-            match self.paths.get_mut(route) {
-                Some(path) => path.expect(*rtt_ms),
-                None => {
-                    let path = CandidatePath::expected(PathKind::Relay, *route, *rtt_ms, now);
-                    self.paths.insert(*route, path);
-                }
-            }
+        for named in relays {
+            let path = self
+                .paths
+                .entry(named.route)
+                .and_modify(|path| path.expect(named.rtt_ms))
+                .or_insert_with(|| CandidatePath::expected(PathKind::Relay, named.route, named.rtt_ms, now));
+            path.load_ms = named.load_ms;
         }
         self.select(now);
     }

@@ -47,6 +47,16 @@ pub enum PathKind {
     Relay,
 }
 
+/// A relay that both sides have a session with, as a way to the peer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RelayRoute {
+    pub route: Route,
+    /// The round-trip time to expect, in ms.
+    pub rtt_ms: f64,
+    /// What the relay's load counts as when it is compared with another, in ms.
+    pub load_ms: f64,
+}
+
 /// The path in use.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Selected {

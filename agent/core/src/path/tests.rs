@@ -71,6 +71,10 @@ fn relay_to(i: usize) -> Route {
     }
 }
 
+fn through(route: Route, rtt_ms: f64, load_ms: f64) -> RelayRoute {
+    RelayRoute { route, rtt_ms, load_ms }
+}
+
 impl Net {
     fn cx<'a>(rng: &'a mut StdRng, now: Instant, start: Instant) -> Context<'a> {
         Context {
@@ -100,7 +104,7 @@ impl Net {
             let expected = 2.0 * delay.as_secs_f64() * 1000.0;
             self.sides[i]
                 .paths
-                .handle_relays(&[(relay_to(1 - i), expected)], self.now);
+                .handle_relays(&[through(relay_to(1 - i), expected, 0.0)], self.now);
         }
     }
 
@@ -333,6 +337,24 @@ fn packets_flow_over_the_relay_at_once_and_then_directly() {
     assert!(!net.is_direct());
     net.introduce();
     assert!(net.run_until(net.after(250), Net::is_direct));
+}
+
+#[test]
+fn of_two_relays_a_loaded_one_is_left_for_one_that_is_a_little_farther() {
+    let now = Instant::now();
+    let mut paths = PeerPaths::new(probe_keys(0, 3));
+    let route = |relay| Route::Relay {
+        relay: RelayNumber(relay),
+        member: MemberId(2),
+    };
+    let mut in_use = |load_ms| {
+        let relays = [through(route(0), 20.0, load_ms), through(route(1), 40.0, 0.0)];
+        paths.handle_relays(&relays, now);
+        paths.selected().map(|path| path.route)
+    };
+    assert_eq!(in_use(0.0), Some(route(0)));
+    assert_eq!(in_use(15.0), Some(route(0)));
+    assert_eq!(in_use(500.0), Some(route(1)));
 }
 
 #[test]

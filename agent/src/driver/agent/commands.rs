@@ -56,7 +56,7 @@ impl Agent {
                 let _ = reply.send(());
             }
             Command::Relays(reply) => {
-                let _ = reply.send(report::relays(self.session.as_ref()));
+                let _ = reply.send(report::relays(self.session.as_ref(), Instant::now()));
             }
             Command::Leave(reply) => {
                 let owed = self

@@ -150,7 +150,10 @@ impl PartySession {
     pub fn handle_relays(&mut self, event: RelayEvent, data_plane: &DataPlane) {
         let now = Instant::now();
         match event {
-            RelayEvent::Sessions(relays) => self.engine.handle_relays(relays, now),
+            RelayEvent::Sessions { known, own } => {
+                self.engine.handle_known_relays(known, now);
+                self.engine.handle_relays(own, now);
+            }
             RelayEvent::Undelivered { relay, member } => self.engine.handle_undelivered(relay, member, now),
         }
         self.carry_out(data_plane);

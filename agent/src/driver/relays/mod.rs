@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use lanrage_agent_core::batch::RelayNumber;
 use lanrage_agent_core::engine::OwnRelay;
-use lanrage_agent_core::relays::RelayChoice;
+use lanrage_agent_core::relays::{KnownRelay, RelayChoice, Trouble};
 use lanrage_relay_client::{RelayEndpoint, RelaySender, Transport};
 use lanrage_shared::addr::PartyNet;
 use lanrage_shared::api::relay::Relay;
@@ -31,8 +31,8 @@ const QUEUE: usize = 256;
 /// What the agent's loop hears of the relays.
 #[derive(Debug)]
 pub enum RelayEvent {
-    /// The sessions that stand, the home relay first.
-    Sessions(Vec<OwnRelay>),
+    /// All relays that are offered, and of them the sessions that stand, the home relay first.
+    Sessions { known: Vec<KnownRelay>, own: Vec<OwnRelay> },
     /// The relay has no session with this member.
     Undelivered { relay: RelayNumber, member: MemberId },
 }
@@ -74,7 +74,7 @@ impl Relays {
         // Lanes are made here, because a session's task outlives every borrow of the data plane.
         let lanes = data_plane.lanes();
         let manager = Manager {
-            choice: RelayChoice::new(membership.identity.device_id(), Instant::now()),
+            choice: RelayChoice::new(membership.identity.device_id()),
             tokens: Arc::new(Tokens::new(Arc::clone(&membership.client), membership.party)),
             membership: Arc::new(membership),
             network: Arc::clone(&data_plane.network),
@@ -176,6 +176,7 @@ impl Manager {
                         None
                     }
                     Some(Order::AddressLost) => {
+                        self.choice.handle_moved();
                         self.sessions.retain(|_, session| !session.is_over_tcp());
                         None
                     }
@@ -190,7 +191,11 @@ impl Manager {
             };
             let event = match undelivered {
                 Some(event) => event,
-                None => RelayEvent::Sessions(self.adjust()),
+                None => {
+                    let own = self.adjust();
+                    let known = self.choice.known();
+                    RelayEvent::Sessions { known, own }
+                }
             };
             if self.to_loop.send(event).await.is_err() {
                 return;
@@ -217,17 +222,20 @@ impl Manager {
                 tracing::info!(%relay, ?rtt, transport = ?sender.transport(), "connected to a relay");
                 session.up = Some((sender, rtt));
                 session.draining = false;
-                self.choice.handle_rtt(relay, rtt);
+                self.choice.handle_rtt(relay, rtt, now);
             }
             Said::Rtt(rtt) => {
                 if let Some((_, known)) = &mut session.up {
                     *known = rtt;
-                    self.choice.handle_rtt(relay, rtt);
+                    // One that is about to stop still answers.
+                    if !session.draining {
+                        self.choice.handle_rtt(relay, rtt, now);
+                    }
                 }
             }
             Said::Draining => {
                 tracing::info!(%relay, "the relay is about to stop; moving away");
-                self.choice.handle_failure(relay, now);
+                self.choice.handle_failure(relay, Trouble::Draining, now);
                 // It goes on passing packets for a while, so without another it is used to the end.
                 if self
                     .sessions
@@ -240,7 +248,7 @@ impl Manager {
             Said::Down(why) => {
                 tracing::warn!(%relay, reason = %why, "no session with the relay");
                 session.up = None;
-                self.choice.handle_failure(relay, now);
+                self.choice.handle_failure(relay, Trouble::Unreachable(why), now);
                 if self.unlisted.contains(relay) {
                     self.offered.retain(|offered| offered.id != *relay);
                     self.choice.handle_offer(self.offered.clone(), now);
@@ -261,10 +269,11 @@ impl Manager {
         let wanted = self.choice.wanted(&self.for_peers, Instant::now());
         // Two stay until the new ones stand, so that a change of mind leaves nobody without.
         let standing = |id: &RelayId| self.sessions.get(id).is_some_and(Session::is_standing);
-        if wanted.is_empty() || wanted.iter().any(|relay| standing(&relay.id)) {
-            self.sessions.retain(|id, _| wanted.iter().any(|relay| relay.id == *id));
+        let stands = wanted.used.iter().any(|relay| standing(&relay.id));
+        if wanted.used.is_empty() || stands {
+            self.sessions.retain(|id, _| wanted.contains(id));
         }
-        for relay in &wanted {
+        for relay in wanted.used.iter().chain(&wanted.held) {
             // It may have come back elsewhere, or with another key.
             self.sessions
                 .retain(|id, session| *id != relay.id || session.is_at(relay));
@@ -277,11 +286,8 @@ impl Manager {
             Some((session.number, sender.clone()))
         });
         self.network.set_relays(senders.collect::<HashMap<_, _>>());
-        let ranked = wanted.iter().map(|relay| &relay.id);
-        let others = self
-            .sessions
-            .keys()
-            .filter(|id| wanted.iter().all(|relay| relay.id != **id));
+        let ranked = wanted.used.iter().map(|relay| &relay.id);
+        let others = self.sessions.keys().filter(|id| !stands && !wanted.is_used(id));
         let own = ranked.chain(others).filter_map(|id| {
             let session = self.sessions.get(id).filter(|session| session.is_standing())?;
             let (_, rtt) = session.up.as_ref()?;

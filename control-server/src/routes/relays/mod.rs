@@ -1,5 +1,7 @@
-//! `/v1/parties/{id}/relay-tokens`.
+//! `/v1/relays` and `/v1/parties/{id}/relay-tokens`.
 
+mod list;
 mod tokens;
 
+pub use self::list::list;
 pub use self::tokens::tokens;

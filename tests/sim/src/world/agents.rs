@@ -100,7 +100,7 @@ impl World {
             stream_backoff: Backoff::default(),
             connected: None,
             relays: Relays {
-                choice: RelayChoice::new(this.identity.device_id(), now),
+                choice: RelayChoice::new(this.identity.device_id()),
                 seats: BTreeMap::new(),
                 next_number: 0,
                 for_peers: Vec::new(),
@@ -313,6 +313,7 @@ impl World {
         self.pcs[pc].cut_off.get_or_insert(now);
         let Some(agent) = &mut self.pcs[pc].agent else { return };
         agent.engine.handle_interfaces(vec![address], now);
+        agent.relays.choice.handle_moved();
         let stream = agent.stream;
         if let StreamState::Open(stream) = stream {
             let notices = Duration::from_millis(self.rng.random_range(100..3000));
@@ -320,6 +321,7 @@ impl World {
             let server = self.between(2000, 12_000);
             self.after(server, Happening::StreamClosed { stream });
         }
+        self.adjust_relays(pc);
         self.settle(pc);
     }
 

@@ -311,6 +311,7 @@ impl World {
                 ));
             }
             wrong.extend(self.disagreement(index));
+            wrong.extend(self.detour(index));
         }
         if let Some(wrong) = wrong.into_iter().next() {
             self.violate(wrong);

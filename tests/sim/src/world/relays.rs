@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use lanrage_agent_core::relays::{KnownRelay, Trouble};
 use lanrage_shared::api::presence::Mapping;
 use lanrage_shared::api::relay::Revocation;
 use lanrage_shared::ids::RelayId;
@@ -20,6 +21,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const HEAD_START: Duration = Duration::from_secs(1);
 /// How often the round trip is measured.
 const RTT_INTERVAL: Duration = Duration::from_secs(5);
+/// A home relay is left only for one that is nearer by more, there and back.
+const HARDLY_FARTHER: Duration = Duration::from_millis(10);
 /// The server stops offering a relay that has been silent for this long.
 const STALE: Duration = Duration::from_secs(15);
 
@@ -59,6 +62,7 @@ impl World {
         let (now, run) = (self.now, self.pcs[pc].run);
         let Some(agent) = &mut self.pcs[pc].agent else { return };
         let adjusted = agent.relays.adjust(now);
+        agent.engine.handle_known_relays(agent.relays.choice.known(), now);
         agent.engine.handle_relays(adjusted.own, now);
         let next = agent.relays.choice.next_change(now);
         for (id, connection) in adjusted.ended {
@@ -129,13 +133,13 @@ impl World {
                 rtt,
                 tcp: spec.mapping == Mapping::Blocked,
             });
-            agent.relays.choice.handle_rtt(&id, rtt);
+            agent.relays.choice.handle_rtt(&id, rtt, now);
             self.mark();
             self.note(|_| format!("pc {pc} is in {id}"));
             self.after(RTT_INTERVAL, Happening::RelayRtt { pc, run, relay });
         } else {
             let wait = seat.backoff.handle_failure(now, random);
-            agent.relays.choice.handle_failure(&id, now);
+            agent.relays.choice.handle_failure(&id, unreachable(), now);
             self.after(
                 wait.max(Duration::from_millis(50)),
                 Happening::RelayRetry { pc, run, relay },
@@ -189,7 +193,7 @@ impl World {
         let id = id.clone();
         seat.up = None;
         let wait = seat.backoff.handle_failure(now, random);
-        agent.relays.choice.handle_failure(&id, now);
+        agent.relays.choice.handle_failure(&id, unreachable(), now);
         self.mark();
         self.note(|_| format!("pc {pc} lost {id}"));
         self.adjust_relays(pc);
@@ -212,7 +216,7 @@ impl World {
         // Smoothed, as transports do (RFC 6298).
         standing.rtt = (standing.rtt * 7 + rtt) / 8;
         let rtt = standing.rtt;
-        agent.relays.choice.handle_rtt(&id, rtt);
+        agent.relays.choice.handle_rtt(&id, rtt, self.now);
         self.adjust_relays(pc);
         self.settle(pc);
         self.after(RTT_INTERVAL, Happening::RelayRtt { pc, run, relay });
@@ -263,6 +267,20 @@ impl World {
         })
     }
 
+    /// An agent that works with every relay is at home at the nearest, or at one that is hardly farther.
+    pub(super) fn detour(&self, pc: usize) -> Option<String> {
+        let agent = self.pcs[pc].agent.as_ref()?;
+        let known = agent.relays.choice.known();
+        let works = |relay: &KnownRelay| relay.failure.is_none() && self.relay_index(&relay.relay.id).is_some();
+        let home = self.relay_index(&agent.engine.relays().first()?.id)?;
+        let nearest = self.relays.iter().map(|relay| relay.delay).min()?;
+        let jitter = Duration::from_millis(self.net.spec(self.pcs[pc].home).jitter_ms.into());
+        let farther = (self.relays[home].delay - nearest) * 2;
+        let is_detour =
+            known.len() == self.relays.len() && known.iter().all(works) && farther > HARDLY_FARTHER + jitter * 4;
+        is_detour.then(|| format!("pc {pc} is at home {farther:?} farther than at the nearest relay"))
+    }
+
     /// Whether an agent's stream is open and works.
     pub(super) fn hears_server(&self, pc: usize) -> bool {
         let agent = self.pcs[pc].agent.as_ref();
@@ -279,4 +297,8 @@ impl World {
         let there = Duration::from_millis(u64::from(home.delay_ms) + jitter) + self.relays[relay].delay;
         there * 2
     }
+}
+
+fn unreachable() -> Trouble {
+    Trouble::Unreachable("it does not answer".into())
 }
