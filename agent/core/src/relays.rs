@@ -1,5 +1,7 @@
 //! Which relays to have sessions with: a home relay, a warm spare, and those that peers cannot be reached without.
 
+mod remembered;
+
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
@@ -236,6 +238,31 @@ mod tests {
             .collect();
         let at_a = homes.iter().filter(|home| *home == "a").count();
         assert!((30..=70).contains(&at_a), "{at_a} of 100");
+    }
+
+    #[test]
+    fn the_first_choice_goes_by_the_distances_of_before_and_by_what_is_measured_later() {
+        let start = Instant::now();
+        let mut choice = RelayChoice::new(DeviceId([1; 16]), start);
+        let before = [("b", 20), ("gone", 1)].map(|(id, ms)| (id.parse().unwrap(), Duration::from_millis(ms)));
+        choice.handle_remembered(&before.into());
+        choice.handle_offer(vec![relay("a", 0), relay("b", 0)], start);
+        assert_eq!(wanted(&mut choice, start), ["b", "a"]);
+        choice.handle_rtt(&"a".parse().unwrap(), Duration::from_millis(10));
+        choice.handle_rtt(&"b".parse().unwrap(), Duration::from_millis(90));
+        assert_eq!(wanted(&mut choice, start), ["a", "b"]);
+    }
+
+    #[test]
+    fn looking_anew_measures_all_again_and_gives_failed_ones_another_chance() {
+        let start = Instant::now();
+        let later = start + TRIAL;
+        let mut choice = choice(1, &[("a", 10), ("b", 50), ("c", 90)], start);
+        choice.handle_failure(&"a".parse().unwrap(), later);
+        assert_eq!(wanted(&mut choice, later), ["b", "c"]);
+        choice.handle_refresh(later);
+        assert_eq!(wanted(&mut choice, later), ["a", "b", "c"]);
+        assert_eq!(wanted(&mut choice, later + TRIAL), ["a", "b"]);
     }
 
     #[test]

@@ -1,0 +1,24 @@
+//! What is known of relays before the first session, and when it is looked at anew.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use lanrage_shared::ids::RelayId;
+
+use super::{RelayChoice, TRIAL};
+
+impl RelayChoice {
+    /// How far relays were in an earlier run: what to go by until they are measured. Wanted before the first offer.
+    pub fn handle_remembered(&mut self, rtts: &BTreeMap<RelayId, Duration>) {
+        for (relay, rtt) in rtts {
+            let known = self.known.entry(relay.clone()).or_default();
+            known.rtt_ms.get_or_insert(rtt.as_secs_f64() * 1000.0);
+        }
+    }
+
+    /// Every relay may be another distance away by now, and one that failed may be back.
+    pub fn handle_refresh(&mut self, now: Instant) {
+        self.trial_until = now + TRIAL;
+        self.known.values_mut().for_each(|known| known.failed = None);
+    }
+}
