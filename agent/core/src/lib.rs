@@ -11,6 +11,7 @@
 )]
 
 pub mod batch;
+pub mod cache;
 pub mod dataplane;
 pub mod engine;
 pub mod nat;

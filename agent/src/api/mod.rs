@@ -49,6 +49,8 @@ pub enum Request {
     Bans { lift: Option<String> },
     /// Answer: [`RelaysReport`].
     Relays,
+    /// Measures the NAT and the relays and tries every way to every peer anew. Answer: [`RefreshReport`], before it is done.
+    Refresh,
     /// Measures the way to a peer, once. Answer: [`PingReport`].
     Ping { target: String, timeout_ms: u64 },
     /// Ends the agent. Answer: [`DownReport`], sent before it ends.
@@ -274,6 +276,12 @@ pub struct RelayReport {
     pub peers: usize,
     /// Why it is (not) used, in words.
     pub why: String,
+}
+
+/// Result of `refresh`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefreshReport {
+    pub party: PartyName,
 }
 
 /// Result of `kick` and `ban`.

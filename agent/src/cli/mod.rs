@@ -16,6 +16,7 @@ mod numbers;
 mod output;
 mod peers;
 mod ping;
+mod refresh;
 mod relays;
 mod remove;
 mod start;
@@ -57,6 +58,7 @@ enum Command {
     Peers(peers::Peers),
     Ping(ping::Ping),
     Relays(relays::Relays),
+    Refresh(refresh::Refresh),
     Kick(remove::Kick),
     Ban(remove::Ban),
     Unban(remove::Unban),
@@ -117,6 +119,7 @@ async fn ask(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Peers(command) => command.run(context).await,
         Command::Ping(command) => command.run(context).await,
         Command::Relays(command) => command.run(context).await,
+        Command::Refresh(command) => command.run(context).await,
         Command::Kick(command) => command.run(context).await,
         Command::Ban(command) => command.run(context).await,
         Command::Unban(command) => command.run(context).await,
@@ -160,6 +163,7 @@ mod tests {
             "lanrage unban",
             "lanrage unban Ben",
             "lanrage relays --json",
+            "lanrage refresh",
             "lanrage status --json",
             "lanrage status --watch",
             "lanrage --json --state-dir /tmp/x peers",

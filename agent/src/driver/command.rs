@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use lanrage_shared::names::PartyName;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::api::{Failure, JoinedReport, PeersReport, PingReport, RelaysReport, StatusReport};
@@ -36,6 +37,8 @@ pub enum Command {
         reply: oneshot::Sender<()>,
     },
     Relays(oneshot::Sender<RelaysReport>),
+    /// Looks at everything anew; answers with the party's name, if there is one.
+    Refresh(oneshot::Sender<Option<PartyName>>),
     /// Forgets the party.
     Leave(oneshot::Sender<Result<Option<CurrentParty>, Failure>>),
     /// A server has to be told that this device is not in a party any more; kept on disk until it was.

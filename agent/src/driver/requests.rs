@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use data_encoding::BASE64URL_NOPAD;
+use lanrage_agent_core::cache::ConnectionCache;
 use lanrage_shared::api::error::ErrorCode;
 use lanrage_shared::api::invite::{DEFAULT_LIFETIME_S, MAX_LIFETIME_S, NewInvite, RedeemInvite};
 use lanrage_shared::api::party::{Ban, CreateParty, Joined, RemoveMember};
@@ -18,7 +19,9 @@ use super::farewells::Farewells;
 use super::party::remember_invite;
 use super::whom;
 use crate::api::server::Handler;
-use crate::api::{BansReport, DownReport, Failure, InviteReport, JoinedReport, LeftReport, RemovedReport, Request};
+use crate::api::{
+    BansReport, DownReport, Failure, InviteReport, JoinedReport, LeftReport, RefreshReport, RemovedReport, Request,
+};
 use crate::io::control::{ControlClient, ControlError, check_clock};
 use crate::io::netwatch;
 use crate::state::{Farewell, PartyCache};
@@ -59,6 +62,7 @@ impl Handler for Requests {
             Request::Remove { target, ban } => json(&self.remove(&target, ban).await?),
             Request::Bans { lift } => json(&self.bans(lift).await?),
             Request::Relays => json(&self.commands.ask(Command::Relays).await?),
+            Request::Refresh => json(&self.refresh().await?),
             Request::Ping { target, timeout_ms } => {
                 let timeout = Duration::from_millis(timeout_ms).min(MAX_PING_WAIT);
                 json(
@@ -164,7 +168,8 @@ impl Requests {
             services: joined.services,
             clock_offset_ms: client.server_clock().map_or(0, |clock| clock.offset_ms),
             udp_port: self.udp_port,
-            last_good: std::collections::BTreeMap::new(),
+            connections: ConnectionCache::default(),
+            relay_tokens: None,
             party: joined.party,
         };
         if let Some(invite) = invite {
@@ -225,6 +230,13 @@ impl Requests {
             invite,
             expires_in_s,
             max_uses,
+        })
+    }
+
+    async fn refresh(&self) -> Result<RefreshReport, Failure> {
+        let party = self.commands.ask(Command::Refresh).await?;
+        Ok(RefreshReport {
+            party: party.ok_or_else(in_no_party)?,
         })
     }
 

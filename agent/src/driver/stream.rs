@@ -28,6 +28,7 @@ pub enum StreamEvent {
 pub struct Stream {
     outgoing: mpsc::Sender<ClientMessage>,
     moved: Arc<Notify>,
+    hurry: Arc<Notify>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -49,8 +50,10 @@ impl Stream {
         let (outgoing, from_agent) = mpsc::channel(QUEUE);
         let (to_agent, events) = mpsc::channel(QUEUE);
         let moved = Arc::new(Notify::new());
+        let hurry = Arc::new(Notify::new());
         let keeper = Keeper {
             moved: Arc::clone(&moved),
+            hurry: Arc::clone(&hurry),
             client,
             party,
             known,
@@ -62,6 +65,7 @@ impl Stream {
             Self {
                 outgoing,
                 moved,
+                hurry,
                 task: tokio::spawn(keeper.run()),
             },
             events,
@@ -77,10 +81,16 @@ impl Stream {
     pub fn handle_address_lost(&self) {
         self.moved.notify_one();
     }
+
+    /// Ends the pause before the next attempt, if there is one.
+    pub fn hurry(&self) {
+        self.hurry.notify_waiters();
+    }
 }
 
 struct Keeper {
     moved: Arc<Notify>,
+    hurry: Arc<Notify>,
     client: Arc<ControlClient>,
     party: PartyId,
     known: Arc<AtomicU64>,
@@ -127,7 +137,8 @@ impl Keeper {
             if self.to_agent.send(event).await.is_err() {
                 return;
             }
-            tokio::time::sleep(backoff.handle_failure(Instant::now(), rand::random())).await;
+            let pause = backoff.handle_failure(Instant::now(), rand::random());
+            let _ = tokio::time::timeout(pause, self.hurry.notified()).await;
         }
     }
 

@@ -5,7 +5,7 @@
 //! | `lock`, `agent.pid` | one agent per directory: a file lock, and who has it |
 //! | `identity.json` | the device's two private keys; made once, never replaced |
 //! | `device` | the device's id: a directory with this file has had an identity, and this one |
-//! | `party.json` | the party as last seen, signed by the device's identity key |
+//! | `party.json` | the party as last seen, with the ways into it, signed by the device's identity key |
 //! | `farewells.json` | servers that do not know yet that this device has left a party |
 //!
 //! Each `.json` file is sealed with a checksum ([`sealed`]) and kept twice (`….last`), so a torn write is noticed and undone.

@@ -2,11 +2,11 @@
 //!
 //! The body is signed by the device's identity key, so a file copied from another PC, or planted, is not believed.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::Path;
 
+use lanrage_agent_core::cache::ConnectionCache;
 use lanrage_shared::api::party::{Party, Services};
+use lanrage_shared::api::relay::RelayTokens;
 use lanrage_shared::ids::MemberId;
 use lanrage_shared::invite::ServerLink;
 use lanrage_shared::keys::{PartySecret, Signature};
@@ -45,8 +45,12 @@ pub struct PartyCache {
     pub clock_offset_ms: i64,
     /// The UDP port used last: keeping it keeps NAT mappings and friends' memories valid.
     pub udp_port: u16,
-    /// Where each peer was reached last, best first.
-    pub last_good: BTreeMap<MemberId, Vec<SocketAddr>>,
+    /// The ways to peers and relays that were known last.
+    #[serde(default)]
+    pub connections: ConnectionCache,
+    /// What relays let this member in with. Secret, and worth nothing after an hour.
+    #[serde(default)]
+    pub relay_tokens: Option<RelayTokens>,
 }
 
 /// Of a party nobody has left; what is kept by agents before secrets changed.
@@ -173,11 +177,48 @@ pub(super) mod link_text {
 pub(crate) mod tests {
     use std::fs;
 
+    use std::time::Duration;
+
+    use lanrage_agent_core::cache::{Proven, Way};
     use lanrage_shared::addr::PartyNet;
-    use lanrage_shared::ids::{PartyId, Pin};
+    use lanrage_shared::api::relay::{Relay, RelaySeat, RelayToken};
+    use lanrage_shared::ids::{DeviceKey, PartyId, Pin};
+    use lanrage_shared::signal::{Candidate, CandidateKind};
 
     use super::*;
     use crate::state::StateDir;
+
+    fn connections() -> ConnectionCache {
+        const NOW: u64 = 1_800_000_000_000;
+        let relay = Relay {
+            id: "fra-1".parse().unwrap(),
+            region: "eu".to_owned(),
+            host: None,
+            port: 4443,
+            pin: Pin([1; 32]),
+            load: 3,
+        };
+        let way = Way {
+            key: DeviceKey([2; 32]),
+            addresses: vec![Proven {
+                candidate: Candidate {
+                    kind: CandidateKind::Mapped,
+                    address: "203.0.113.7:4000".parse().unwrap(),
+                },
+                rtt_ms: 20,
+                score: 90,
+            }],
+            relays: vec![RelaySeat {
+                relay: relay.id.clone(),
+                rtt_ms: 10,
+            }],
+        };
+        let mut connections = ConnectionCache::default();
+        connections.handle_offer(std::slice::from_ref(&relay), NOW);
+        connections.handle_rtt(&relay.id, Duration::from_millis(12), NOW);
+        connections.handle_way(MemberId(2), way, NOW);
+        connections
+    }
 
     pub(crate) fn cache() -> PartyCache {
         let id = PartyId("00000000-0000-7000-8000-000000000001".parse().unwrap());
@@ -209,7 +250,14 @@ pub(crate) mod tests {
             services: Services::default(),
             clock_offset_ms: -12,
             udp_port: 41_000,
-            last_good: BTreeMap::from([(MemberId(2), vec!["203.0.113.7:4000".parse().unwrap()])]),
+            connections: connections(),
+            relay_tokens: Some(RelayTokens {
+                tokens: vec![RelayToken {
+                    relay: "fra-1".parse().unwrap(),
+                    token: "a token".to_owned(),
+                }],
+                expires_at: 1_800_000_000,
+            }),
         }
     }
 
@@ -226,6 +274,47 @@ pub(crate) mod tests {
         state.clear_party().unwrap();
         assert_eq!(state.load_party().unwrap(), None);
         assert_eq!(state.take_notices(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_party_of_before_connections_were_kept_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::open(dir.path()).unwrap();
+        let mut old = serde_json::to_value(cache()).unwrap();
+        let fields = old.as_object_mut().unwrap();
+        fields.remove("connections").unwrap();
+        fields.remove("relay_tokens").unwrap();
+        fields.insert("last_good".into(), serde_json::json!({"2": ["203.0.113.7:4000"]}));
+        let cache_text = serde_json::value::to_raw_value(&old).unwrap();
+        let signed = Signed {
+            signature: state.identity().identity.sign(&signed_bytes(&cache_text)),
+            cache: cache_text,
+        };
+        sealed::save(dir.path(), FILE, FORMAT, &signed).unwrap();
+
+        let read = state.load_party().unwrap().unwrap();
+        assert!(read.connections.is_empty());
+        assert_eq!(
+            PartyCache {
+                connections: connections(),
+                relay_tokens: cache().relay_tokens,
+                ..read
+            },
+            cache()
+        );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn relay_tokens_are_kept_from_other_users_and_out_of_logs() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::open(dir.path()).unwrap();
+        state.save_party(&cache()).unwrap();
+        for place in sealed::places(dir.path(), FILE) {
+            assert_eq!(fs::metadata(place).unwrap().permissions().mode() & 0o777, 0o600);
+        }
+        assert!(!format!("{:?}", cache()).contains("a token"));
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! token): [`RelayMessage`] up, [`ControlMessage`] down. What was revoked carries a sequence number, so that a relay that was
 //! away asks for what it missed.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::error::ApiError;
@@ -54,7 +56,7 @@ pub struct RelaySeat {
 }
 
 /// Answer to `POST /v1/parties/{id}/relay-tokens`: one token for every relay there is.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RelayTokens {
     pub tokens: Vec<RelayToken>,
     /// When they end, in Unix seconds of the server.
@@ -62,10 +64,18 @@ pub struct RelayTokens {
 }
 
 /// Lets a member use one relay.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RelayToken {
     pub relay: RelayId,
     pub token: String,
+}
+
+impl fmt::Debug for RelayToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RelayToken")
+            .field("relay", &self.relay)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A member that must not be let in any more.
@@ -143,6 +153,16 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_token_is_not_shown() {
+        let token = RelayToken {
+            relay: "fra-1".parse().unwrap(),
+            token: "secret".to_owned(),
+        };
+        let shown = format!("{token:?}");
+        assert!(shown.contains("fra-1") && !shown.contains("secret"), "{shown}");
+    }
 
     proptest! {
         #[test]

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use lanrage_agent_core::batch::{PathInUse, RelayNumber, SideNumber};
+use lanrage_agent_core::cache::ConnectionCache;
 use lanrage_agent_core::engine::{Engine, OwnRelay};
 use lanrage_agent_core::relays::RelayChoice;
 use lanrage_shared::api::party::Party;
@@ -61,7 +62,7 @@ pub struct Cache {
     pub party: Party,
     pub secret: PartySecret,
     pub secret_epoch: u32,
-    pub last_good: BTreeMap<MemberId, Vec<SocketAddr>>,
+    pub connections: ConnectionCache,
     /// The epoch of the relay tokens at hand.
     pub token_epoch: Option<u32>,
 }

@@ -11,12 +11,12 @@ mod peer;
 mod prediction;
 mod reason;
 mod relays;
+mod remembered;
 mod signalling;
 mod telling;
 mod view;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use lanrage_shared::addr::PartyNet;
@@ -24,7 +24,7 @@ use lanrage_shared::api::party::{Member, Party};
 use lanrage_shared::api::presence::{Mapping, NatSummary, Presence};
 use lanrage_shared::ids::{DeviceKey, MemberId};
 use lanrage_shared::keys::{DeviceSecret, PartySecret};
-use lanrage_shared::signal::{self, Candidate, CandidateKind};
+use lanrage_shared::signal::{self, Candidate};
 use lanrage_shared::wire::probe;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -162,6 +162,10 @@ impl Engine {
             return;
         }
         self.server_reachable = Some(reachable);
+        if !reachable {
+            // From now on memory is all there is.
+            self.next_remembered = now;
+        }
         self.told_presence = None;
         let members: Vec<MemberId> = self.peers.keys().copied().collect();
         for member in members {
@@ -173,18 +177,6 @@ impl Engine {
     /// The server's time, measured again.
     pub fn handle_clock(&mut self, clock: PartyClock) {
         self.clock = clock;
-    }
-
-    /// Addresses that reached a peer before this run.
-    pub fn handle_remembered(&mut self, member: MemberId, addresses: &[SocketAddr], now: Instant) {
-        let candidates: Vec<Candidate> = addresses
-            .iter()
-            .map(|address| Candidate {
-                kind: CandidateKind::Mapped,
-                address: *address,
-            })
-            .collect();
-        self.try_addresses(member, candidates, now);
     }
 
     fn try_addresses(&mut self, member: MemberId, candidates: Vec<Candidate>, now: Instant) {
@@ -262,6 +254,9 @@ impl Engine {
                 .filter(|peer| !peer.signalling.is_online() && !peer.paths.has_direct_path())
             {
                 peer.paths.handle_candidates(&peer.named, now);
+                if self.server_reachable == Some(false) && peer.has_failed() {
+                    peer.paths.handle_candidates(&peer.last_resort, now);
+                }
             }
         }
         let members: Vec<MemberId> = self.peers.keys().copied().collect();

@@ -21,6 +21,8 @@ pub(super) struct Peer {
     pub(super) signalling: Signalling,
     /// Addresses the peer named last, or remembered from before.
     pub(super) named: Vec<Candidate>,
+    /// Addresses that it was reached at long ago, for when all else failed.
+    pub(super) last_resort: Vec<Candidate>,
     /// All addresses of its last signal, those that may not be probed included.
     pub(super) heard: Vec<Candidate>,
     pub(super) nat: NatSummary,
@@ -43,6 +45,7 @@ impl Peer {
             paths,
             signalling: Signalling::default(),
             named: Vec::new(),
+            last_resort: Vec::new(),
             heard: Vec::new(),
             nat,
             seats,
@@ -79,6 +82,11 @@ impl Peer {
             Some(_) => Reach::Relayed,
             None => Reach::Not,
         }
+    }
+
+    /// Whether none of its addresses answers, or there is none.
+    pub(super) fn has_failed(&self) -> bool {
+        !self.has_path() && (self.named.is_empty() || !self.paths.is_first_attempt())
     }
 
     pub(super) fn has_path(&self) -> bool {

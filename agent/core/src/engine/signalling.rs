@@ -77,6 +77,14 @@ impl Signalling {
         }
     }
 
+    /// Everything is to be looked at anew.
+    pub fn handle_refresh(&mut self, now: Instant) {
+        if self.online {
+            self.retries = 0;
+            self.schedule(now, true);
+        }
+    }
+
     /// The direct path to the peer came or went.
     pub fn handle_path(&mut self, reach: Reach, now: Instant) {
         if reach == Reach::Direct {

@@ -1,11 +1,16 @@
 //! Two engines, a control server that passes signals on, and the network between them, in virtual time.
 
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
 use bytes::BytesMut;
 use lanrage_shared::api::presence::Filtering;
 use lanrage_shared::ids::{DeviceId, IdentityKey, PartyId};
+use lanrage_shared::signal::CandidateKind;
 
 use super::*;
 use crate::batch::RelayNumber;
+use crate::cache::{ConnectionCache, STALE_MS};
 
 mod relays;
 
@@ -262,26 +267,91 @@ fn paths_outlive_the_control_server() {
     assert!(world.everybody_is_connected());
 }
 
+/// Whose agent the tests restart.
+const RESTARTED: MemberId = MemberId(1);
+
+impl World {
+    /// The first agent ends without a word and starts again, with what it knew of the others `age_ms` ago.
+    fn restart_first(&mut self, members: u16, age_ms: u64) {
+        const NOW_MS: u64 = 1_700_000_000_000;
+        let members: Vec<Member> = (1..=members).map(member).collect();
+        let mut cache = ConnectionCache::default();
+        for (peer, way) in self.engines[0].ways() {
+            cache.handle_way(peer, way, NOW_MS - age_ms);
+        }
+        self.now += Duration::from_secs(1);
+        let party = Party {
+            members: members.clone(),
+            ..world_party()
+        };
+        self.engines[0] = engine(RESTARTED.0, &party, &self.addresses, self.start);
+        self.paths[0].clear();
+        for peer in members {
+            self.engines[0].handle_remembered(peer.id, cache.remembered(&peer, NOW_MS), self.now);
+        }
+    }
+}
+
 #[test]
 fn a_restarted_agent_comes_back_from_memory_while_the_server_is_away() {
     let mut world = world(2);
     world.set_server(true);
     world.run_for(Duration::from_secs(1));
-    let remembered = world.engines[0].proven_addresses();
     world.set_server(false);
-    let party = Party {
-        members: vec![member(1), member(2)],
-        ..world_party()
-    };
-    world.now += Duration::from_secs(1);
-    world.engines[0] = engine(1, &party, &world.addresses.clone(), world.start);
-    world.paths[0].clear();
-    let now = world.now;
-    for (peer, addresses) in remembered {
-        world.engines[0].handle_remembered(peer, &addresses, now);
-    }
+    world.restart_first(2, 0);
     world.run_for(Duration::from_secs(2));
     assert!(world.everybody_is_connected());
+}
+
+#[test]
+fn what_is_remembered_for_too_long_is_tried_once_the_server_turns_out_to_be_away() {
+    let mut world = world(2);
+    world.set_server(true);
+    world.run_for(Duration::from_secs(1));
+    world.server_up = false;
+    world.restart_first(2, STALE_MS);
+    world.engines.truncate(1);
+    world.destinations.clear();
+    world.run_for(Duration::from_secs(30));
+    assert!(world.destinations.is_empty(), "{:?}", world.destinations);
+
+    world.engines[0].handle_server(false, world.now);
+    world.run_for(Duration::from_millis(1));
+    assert_eq!(world.destinations, [world.addresses[1]]);
+}
+
+#[test]
+fn a_restarted_agent_comes_back_through_the_relay_that_led_to_its_peers() {
+    let mut world = world(2);
+    world.direct_cut = true;
+    world.set_server(true);
+    world.connect_relay();
+    world.run_for(Duration::from_secs(1));
+    world.set_server(false);
+    world.run_for(Duration::from_secs(1));
+    world.restart_first(2, 0);
+    world.engines[0].handle_server(false, world.now);
+    world.connect_relay();
+    world.run_for(Duration::from_secs(2));
+    assert!(world.all_paths_are(|route| route.relay().is_some()));
+}
+
+#[test]
+fn looking_anew_tells_and_asks_everybody_and_breaks_nothing() {
+    let mut world = world(3);
+    world.set_server(true);
+    world.run_for(Duration::from_secs(20));
+    let paths = world.paths.clone();
+    world.destinations.clear();
+    let now = world.now;
+    world.engines[0].handle_refresh(now);
+    world.engines[0].handle_timeout(now);
+    world.carry(0);
+    let asked: BTreeSet<SocketAddr> = world.destinations.iter().copied().collect();
+    assert_eq!(asked, world.addresses[1..].iter().copied().collect());
+    assert_eq!((world.mail.len(), world.presences.len()), (2, 1));
+    world.run_for(Duration::from_secs(5));
+    assert_eq!(world.paths, paths);
 }
 
 fn world_party() -> Party {

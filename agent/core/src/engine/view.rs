@@ -1,12 +1,11 @@
 //! What people and the cache get to see of the peers.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use lanrage_shared::api::party::Member;
 use lanrage_shared::api::presence::{Mapping, NatSummary};
-use lanrage_shared::ids::{MemberId, RelayId};
+use lanrage_shared::ids::RelayId;
 use lanrage_shared::signal::CandidateKind;
 
 use super::Engine;
@@ -111,11 +110,5 @@ impl Engine {
                 relay: relay.cloned(),
             }
         })
-    }
-
-    /// Addresses worth remembering for the next run, best first.
-    pub fn proven_addresses(&self) -> BTreeMap<MemberId, Vec<SocketAddr>> {
-        let proven = self.peers.iter().map(|(member, peer)| (*member, peer.paths.proven()));
-        proven.filter(|(_, addresses)| !addresses.is_empty()).collect()
     }
 }

@@ -3,9 +3,12 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use lanrage_shared::signal::Candidate;
+
 use super::PathKind;
 use super::quality::{Meter, Quality};
 use crate::batch::Route;
+use crate::cache::Proven;
 
 /// No more probes than this to one address within a second.
 const MAX_PROBES_PER_SECOND: usize = 5;
@@ -89,6 +92,25 @@ impl CandidatePath {
     /// How good it is, once it answered.
     pub fn quality(&self) -> Option<Quality> {
         self.meter.quality()
+    }
+
+    /// What to remember of it, if it is an address that answered.
+    pub fn proven(&self) -> Option<Proven> {
+        let (PathKind::Direct(kind), Some(address)) = (self.kind, self.route.address()) else {
+            return None;
+        };
+        let quality = self.quality()?;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a float is cast with saturation, which is what is meant"
+        )]
+        let rtt_ms = quality.rtt_ms.round() as u16;
+        Some(Proven {
+            candidate: Candidate { kind, address },
+            rtt_ms,
+            score: quality.score,
+        })
     }
 
     /// How many probes its quality rests on.

@@ -20,7 +20,6 @@ mod replay;
 mod terms;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use lanrage_shared::signal::{Candidate, CandidateKind, MAX_CANDIDATES};
@@ -36,6 +35,7 @@ pub use self::quality::{Quality, Trend};
 use self::replay::ReplayFilter;
 pub use self::terms::{Context, PartyClock, PathKind, RelayRoute, Selected};
 use crate::batch::{Packet, RelayNumber, Route, SideNumber};
+use crate::cache::Proven;
 
 /// A path is trusted this long after a probe or a packet proved it.
 pub const TRUST: Duration = Duration::from_secs(3);
@@ -120,12 +120,12 @@ impl PeerPaths {
     }
 
     /// Addresses that answered, the one in use first: worth trying first after a restart.
-    pub fn proven(&self) -> Vec<SocketAddr> {
+    pub fn proven(&self) -> Vec<Proven> {
         let mut proven: Vec<&CandidatePath> = self.paths.values().filter(|path| path.last_answer.is_some()).collect();
         proven.sort_by_key(|path| (self.selected.is_none_or(|(route, _)| route != path.route), path.kind));
         // A side socket is gone with this run, and with it the way through its NAT.
         let lasting = proven.iter().filter(|path| path.route.side().is_none());
-        lasting.filter_map(|path| path.route.address()).collect()
+        lasting.filter_map(|path| path.proven()).collect()
     }
 
     /// Whether a way to the peer that answered begins at this socket.

@@ -1,6 +1,7 @@
 //! Two machines and the network between them, in virtual time.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 
 use lanrage_shared::api::presence::NatSummary;
 use lanrage_shared::ids::MemberId;

@@ -7,6 +7,7 @@
 
 mod known;
 mod rank;
+mod remembered;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -84,7 +85,7 @@ impl RelayChoice {
 
     /// What the control server offers now.
     pub fn handle_offer(&mut self, offered: Vec<Relay>, now: Instant) {
-        if self.known.is_empty() {
+        if self.offered.is_empty() {
             self.settling_until = Some(now + SETTLING);
         }
         for relay in &offered {

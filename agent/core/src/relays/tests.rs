@@ -271,3 +271,26 @@ fn a_relay_that_peers_need_is_wanted_too() {
     let roles: Vec<Role> = choice.known().iter().map(|known| known.role).collect();
     assert_eq!(roles, [Role::Home, Role::Spare, Role::ForPeers]);
 }
+
+#[test]
+fn the_first_choice_goes_by_the_distances_of_before_and_by_what_is_measured_later() {
+    let start = Instant::now();
+    let mut choice = RelayChoice::new(DeviceId([1; 16]));
+    choice.handle_remembered(&[("b", 20), ("gone", 1)].map(|(name, rtt)| (id(name), ms(rtt))).into());
+    choice.handle_offer(vec![relay("a", "", 0), relay("b", "", 0)], start);
+    assert_eq!(used(&mut choice, start), ["b", "a"]);
+    choice.handle_rtt(&id("a"), ms(10), start);
+    choice.handle_rtt(&id("b"), ms(90), start);
+    assert_eq!(used(&mut choice, start), ["a", "b"]);
+}
+
+#[test]
+fn looking_anew_measures_all_again_and_gives_failed_ones_another_chance() {
+    let start = Instant::now();
+    let mut choice = choice(1, &[("a", 10), ("b", 50), ("c", 90)], start);
+    choice.handle_failure(&id("a"), broken(), start);
+    assert_eq!(used(&mut choice, start), ["b", "c"]);
+    choice.handle_refresh(start);
+    assert_eq!(used(&mut choice, start), ["a", "b"]);
+    assert_eq!(names(&choice.wanted(&[], start).held), ["c"]);
+}

@@ -58,6 +58,11 @@ impl Agent {
             Command::Relays(reply) => {
                 let _ = reply.send(report::relays(self.session.as_ref(), Instant::now()));
             }
+            Command::Refresh(reply) => {
+                self.with_session(|session, _, now| session.refresh(now));
+                let name = self.session.as_ref().map(|session| session.cache.party.name.clone());
+                let _ = reply.send(name);
+            }
             Command::Leave(reply) => {
                 let owed = self
                     .current()

@@ -23,6 +23,7 @@ impl PartySession {
                     tracing::warn!(reason = %why, "the control server is not reachable; running tunnels go on");
                     self.server_since = now;
                 }
+                self.offer_all_relays();
                 self.server_reachable = false;
                 self.server_problem = Some(why);
                 self.engine.handle_server(false, now);
@@ -69,6 +70,7 @@ impl PartySession {
                     self.relays.handle_epoch();
                 }
                 self.cache.party = party;
+                self.cache.connections.handle_members(&self.cache.party.members);
                 self.handle_secrets(secrets);
                 self.save_soon(now);
                 if self.me().is_none() {
@@ -107,10 +109,9 @@ impl PartySession {
 
     fn set_services(&mut self, services: Services) {
         self.services_changed |= self.cache.services.stun != services.stun;
-        if self.cache.services.relays != services.relays {
-            self.relays.offer(services.relays.clone());
-        }
+        self.offer_relays(services.relays.clone());
         self.cache.services = services;
+        self.remember_relays();
     }
 
     fn check_snapshot(&self, party: &Party) -> Result<(), Implausible> {
@@ -133,12 +134,13 @@ impl PartySession {
                 members.retain(|known| known.id != member.id);
                 self.engine.handle_joined(&member, now);
                 members.push(member);
+                self.cache.connections.handle_members(&self.cache.party.members);
             }
             PartyEvent::MemberLeft { member, how } => {
                 tracing::info!(peer = %member, ?how, "a member left");
                 self.cache.party.members.retain(|known| known.id != member);
                 self.engine.handle_left(member);
-                self.cache.last_good.remove(&member);
+                self.cache.connections.handle_members(&self.cache.party.members);
                 if member == self.cache.me {
                     return Outcome::Over(departure_in_words(how).to_owned());
                 }

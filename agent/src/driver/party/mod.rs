@@ -1,5 +1,6 @@
 //! The party this agent is in: the engine, its stream, and what is kept on disk.
 
+mod memory;
 mod messages;
 mod secrets;
 
@@ -14,6 +15,7 @@ use lanrage_agent_core::dataplane::PeerLink;
 use lanrage_agent_core::engine::{Config, Engine, Event};
 use lanrage_agent_core::path::PartyClock;
 use lanrage_shared::api::party::Member;
+use lanrage_shared::api::relay::Relay;
 use lanrage_shared::ids::{MemberId, RelayId};
 use lanrage_shared::keys::DeviceSecret;
 use lanrage_shared::signal;
@@ -61,6 +63,8 @@ pub struct PartySession {
     links: BTreeMap<MemberId, Arc<PeerLink>>,
     stream: Stream,
     relays: Relays,
+    /// Relays last offered to them.
+    offered: Vec<Relay>,
     /// Relays last asked for on behalf of peers.
     for_peers: Vec<RelayId>,
     known: Arc<AtomicU64>,
@@ -68,12 +72,15 @@ pub struct PartySession {
     renewal: Renewal,
     device: DeviceSecret,
     save_at: Option<Instant>,
+    saved: Instant,
+    /// When everything was looked at anew.
+    looked_anew: Instant,
 }
 
 impl PartySession {
     /// Enters the party in `cache`: opens tunnels to everybody known and starts the stream.
     pub fn start(
-        cache: PartyCache,
+        mut cache: PartyCache,
         client: Arc<ControlClient>,
         identity: &Identity,
         interfaces: Vec<SocketAddr>,
@@ -91,9 +98,7 @@ impl PartySession {
         };
         let mut engine = Engine::new(config, now);
         engine.handle_interfaces(interfaces, now);
-        for (member, addresses) in &cache.last_good {
-            engine.handle_remembered(*member, addresses, now);
-        }
+        let remembered = memory::begin(&mut cache, &mut engine, now);
         // The snapshot at the first connection is what the cache may have missed.
         let known = Arc::new(AtomicU64::new(cache.seq));
         let known_secret = Arc::new(AtomicU32::new(cache.secret_epoch));
@@ -108,9 +113,11 @@ impl PartySession {
             identity: Arc::clone(&identity.identity),
             party: cache.party.id,
             net: cache.party.net,
+            tokens: cache.relay_tokens.clone(),
+            clock_offset_ms: cache.clock_offset_ms,
+            rtts: remembered.rtts,
         };
         let (relays, relay_events) = Relays::start(membership, data_plane);
-        relays.offer(cache.services.relays.clone());
         let mut session = Self {
             cache,
             client,
@@ -122,13 +129,17 @@ impl PartySession {
             links: BTreeMap::new(),
             stream,
             relays,
+            offered: Vec::new(),
             for_peers: Vec::new(),
             known,
             known_secret,
             renewal: Renewal::default(),
             device: identity.device.clone(),
             save_at: None,
+            saved: now,
+            looked_anew: now,
         };
+        session.offer_relays(remembered.relays);
         session.carry_out(data_plane);
         let events = Events {
             stream: stream_events,
@@ -153,8 +164,13 @@ impl PartySession {
             RelayEvent::Sessions { known, own } => {
                 self.engine.handle_known_relays(known, now);
                 self.engine.handle_relays(own, now);
+                self.remember_relays();
             }
             RelayEvent::Undelivered { relay, member } => self.engine.handle_undelivered(relay, member, now),
+            RelayEvent::Tokens(tokens) => {
+                self.cache.relay_tokens = tokens;
+                self.save_at = Some(now);
+            }
         }
         self.carry_out(data_plane);
     }
@@ -184,21 +200,8 @@ impl PartySession {
             }
         }
         self.remember_paths(now);
+        self.refresh_if_stale(now);
         self.renew_secret_if_due();
-    }
-
-    /// Keeps the addresses that work: where an agent that restarts without its server begins. At once, so that a path
-    /// anybody has been told of outlives a crash.
-    fn remember_paths(&mut self, now: Instant) {
-        let proven = self.engine.proven_addresses();
-        let known = &self.cache.last_good;
-        if proven
-            .iter()
-            .any(|(member, addresses)| known.get(member) != Some(addresses))
-        {
-            self.cache.last_good.extend(proven);
-            self.save_at = Some(now);
-        }
     }
 
     /// Does what the engine decided.
@@ -295,6 +298,7 @@ impl PartySession {
     /// The cache is saved, or will not be.
     pub fn saved(&mut self) {
         self.save_at = None;
+        self.saved = Instant::now();
     }
 }
 

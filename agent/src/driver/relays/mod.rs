@@ -12,7 +12,7 @@ use lanrage_agent_core::engine::OwnRelay;
 use lanrage_agent_core::relays::{KnownRelay, RelayChoice, Trouble};
 use lanrage_relay_client::{RelayEndpoint, RelaySender, Transport};
 use lanrage_shared::addr::PartyNet;
-use lanrage_shared::api::relay::Relay;
+use lanrage_shared::api::relay::{Relay, RelayTokens};
 use lanrage_shared::ids::{MemberId, PartyId, RelayId};
 use lanrage_shared::keys::IdentitySecret;
 use tokio::sync::mpsc;
@@ -35,6 +35,8 @@ pub enum RelayEvent {
     Sessions { known: Vec<KnownRelay>, own: Vec<OwnRelay> },
     /// The relay has no session with this member.
     Undelivered { relay: RelayNumber, member: MemberId },
+    /// The tokens at hand are these now.
+    Tokens(Option<RelayTokens>),
 }
 
 /// What the agent's loop says.
@@ -43,6 +45,7 @@ enum Order {
     ForPeers(Vec<RelayId>),
     Epoch,
     AddressLost,
+    Refresh,
 }
 
 /// The sessions of one party. Dropping it ends them.
@@ -63,6 +66,12 @@ pub struct Membership {
     pub identity: Arc<IdentitySecret>,
     pub party: PartyId,
     pub net: PartyNet,
+    /// Tokens of the run before.
+    pub tokens: Option<RelayTokens>,
+    /// What to add to this PC's clock to get the server's, in ms, until it is measured.
+    pub clock_offset_ms: i64,
+    /// How far relays were in the run before.
+    pub rtts: BTreeMap<RelayId, Duration>,
 }
 
 impl Relays {
@@ -73,9 +82,11 @@ impl Relays {
         let (from_sessions, said) = mpsc::channel(QUEUE);
         // Lanes are made here, because a session's task outlives every borrow of the data plane.
         let lanes = data_plane.lanes();
+        let mut choice = RelayChoice::new(membership.identity.device_id());
+        choice.handle_remembered(&membership.rtts);
         let manager = Manager {
-            choice: RelayChoice::new(membership.identity.device_id()),
-            tokens: Arc::new(Tokens::new(Arc::clone(&membership.client), membership.party)),
+            choice,
+            tokens: Arc::new(Tokens::new(&membership, to_loop.clone())),
             membership: Arc::new(membership),
             network: Arc::clone(&data_plane.network),
             lanes,
@@ -105,6 +116,11 @@ impl Relays {
     /// This PC has lost an address. QUIC sessions move to another by themselves; over TCP they are dead, and nobody says so.
     pub fn handle_address_lost(&self) {
         let _ = self.orders.try_send(Order::AddressLost);
+    }
+
+    /// Everything is to be looked at anew.
+    pub fn refresh(&self) {
+        let _ = self.orders.try_send(Order::Refresh);
     }
 
     /// Relays that lead to peers nothing else leads to.
@@ -178,6 +194,12 @@ impl Manager {
                     Some(Order::AddressLost) => {
                         self.choice.handle_moved();
                         self.sessions.retain(|_, session| !session.is_over_tcp());
+                        None
+                    }
+                    Some(Order::Refresh) => {
+                        // Those that wait before they try again do so now.
+                        self.sessions.retain(|_, session| session.up.is_some());
+                        self.choice.handle_refresh(now);
                         None
                     }
                     Some(Order::Epoch) => {

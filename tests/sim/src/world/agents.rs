@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use lanrage_agent_core::batch::{PathInUse, Route};
+use lanrage_agent_core::cache::ConnectionCache;
 use lanrage_agent_core::engine::{Config, Engine, Event};
 use lanrage_agent_core::path::PartyClock;
 use lanrage_agent_core::relays::RelayChoice;
@@ -49,7 +50,7 @@ impl World {
             party: self.control.party.clone(),
             secret,
             secret_epoch,
-            last_good: BTreeMap::new(),
+            connections: ConnectionCache::default(),
             token_epoch: None,
         });
         let run = self.pcs[pc].run;
@@ -65,7 +66,8 @@ impl World {
         let now = self.now;
         let mut seed = [0; 32];
         self.rng.fill_bytes(&mut seed);
-        let clock = PartyClock::new(now, self.unix_ms());
+        let now_ms = self.unix_ms();
+        let clock = PartyClock::new(now, now_ms);
         let (home, place) = (self.pcs[pc].home, self.pcs[pc].place);
         let ip = self.net.address(home, place);
         let this = &mut self.pcs[pc];
@@ -85,8 +87,8 @@ impl World {
         };
         let mut engine = Engine::new(config, now);
         engine.handle_interfaces(vec![SocketAddr::new(ip.into(), this.port)], now);
-        for (member, addresses) in &cache.last_good {
-            engine.handle_remembered(*member, addresses, now);
+        for member in &cache.party.members {
+            engine.handle_remembered(member.id, cache.connections.remembered(member, now_ms), now);
         }
         let members = cache.party.members.iter();
         this.run += 1;
@@ -243,9 +245,12 @@ impl World {
     }
 
     fn remember_paths(&mut self, pc: usize) {
+        let now_ms = self.unix_ms();
         let this = &mut self.pcs[pc];
         if let (Some(agent), Some(cache)) = (&this.agent, &mut this.cache) {
-            cache.last_good.extend(agent.engine.proven_addresses());
+            for (member, way) in agent.engine.ways() {
+                cache.connections.handle_way(member, way, now_ms);
+            }
         }
     }
 

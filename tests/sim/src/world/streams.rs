@@ -170,7 +170,7 @@ impl World {
         agent.told.remove(&member);
         agent.engine.handle_left(member);
         cache.party.members.retain(|known| known.id != member);
-        cache.last_good.remove(&member);
+        cache.connections.handle_members(&cache.party.members);
     }
 
     fn adopt(&mut self, pc: usize, epoch: u32, secret: PartySecret) {
