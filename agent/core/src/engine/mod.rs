@@ -149,10 +149,6 @@ impl Engine {
             return;
         }
         self.server_reachable = Some(reachable);
-        if !reachable {
-            // From now on memory is all there is.
-            self.next_remembered = now;
-        }
         self.told_presence = None;
         let members: Vec<MemberId> = self.peers.keys().copied().collect();
         for member in members {
@@ -237,9 +233,6 @@ impl Engine {
                 .filter(|peer| !peer.signalling.is_online() && !peer.paths.has_direct_path())
             {
                 peer.paths.handle_candidates(&peer.named, now);
-                if self.server_reachable == Some(false) && peer.has_failed() {
-                    peer.paths.handle_candidates(&peer.last_resort, now);
-                }
             }
         }
         let members: Vec<MemberId> = self.peers.keys().copied().collect();
@@ -247,6 +240,7 @@ impl Engine {
             self.with_paths(member, now, |peer, cx| peer.paths.handle_timeout(cx));
             self.signal_if_due(member, now);
         }
+        self.try_last_resort(now);
     }
 
     /// When [`Engine::handle_timeout`] wants to run next, and why.
