@@ -39,6 +39,7 @@ fn without_an_agent_every_question_says_how_to_start_one() {
     for args in [
         ["status"].as_slice(),
         &["peers"],
+        &["refresh"],
         &["leave"],
         &["invite"],
         &["down"],

@@ -162,10 +162,6 @@ impl Engine {
             return;
         }
         self.server_reachable = Some(reachable);
-        if !reachable {
-            // From now on memory is all there is.
-            self.next_remembered = now;
-        }
         self.told_presence = None;
         let members: Vec<MemberId> = self.peers.keys().copied().collect();
         for member in members {
@@ -254,9 +250,6 @@ impl Engine {
                 .filter(|peer| !peer.signalling.is_online() && !peer.paths.has_direct_path())
             {
                 peer.paths.handle_candidates(&peer.named, now);
-                if self.server_reachable == Some(false) && peer.has_failed() {
-                    peer.paths.handle_candidates(&peer.last_resort, now);
-                }
             }
         }
         let members: Vec<MemberId> = self.peers.keys().copied().collect();
@@ -267,6 +260,7 @@ impl Engine {
         for member in members {
             self.signal_if_due(member, now);
         }
+        self.try_last_resort(now);
     }
 
     /// When [`Engine::handle_timeout`] wants to run next, and why.

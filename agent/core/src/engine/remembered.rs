@@ -23,6 +23,18 @@ impl Engine {
         self.try_addresses(member, remembered.addresses, now);
     }
 
+    /// Without a server to ask, and with no fresh address that answers, those of long ago are all there is.
+    pub(super) fn try_last_resort(&mut self, now: Instant) {
+        if self.server_reachable != Some(false) {
+            return;
+        }
+        let failed = self.peers.values_mut().filter(|peer| peer.has_failed());
+        for peer in failed.filter(|peer| !peer.last_resort.is_empty()) {
+            peer.named.append(&mut peer.last_resort);
+            peer.paths.handle_candidates(&peer.named, now);
+        }
+    }
+
     /// How peers are reached now: what the next run begins with.
     pub fn ways(&self) -> impl Iterator<Item = (MemberId, Way)> + '_ {
         self.peers.iter().filter_map(|(member, peer)| {
@@ -53,7 +65,6 @@ impl Engine {
             peer.signalling.handle_refresh(now);
             peer.paths.handle_candidates(&peer.named, now);
         }
-        self.next_remembered = now;
         self.told_presence = None;
         self.tell_presence();
     }

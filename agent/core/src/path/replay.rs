@@ -5,8 +5,7 @@
 
 /// Numbers behind the highest that are still told apart.
 const WINDOW: u64 = 64;
-/// Runs of a peer remembered. A run is over when the agent restarts; more than four restarts within the time window of a
-/// probe do not happen outside an attack.
+/// Runs of a peer remembered. A run is over when the agent restarts, and a newer one takes the place of the oldest.
 const MAX_RUNS: usize = 4;
 /// How far a probe's time may be from ours, in ms.
 pub const TIME_WINDOW_MS: u64 = 60_000;
@@ -22,7 +21,12 @@ struct Run {
 
 /// Replay protection for one peer.
 #[derive(Debug, Default)]
-pub struct ReplayFilter(Vec<Run>);
+pub struct ReplayFilter {
+    runs: Vec<Run>,
+    /// The newest run that had to make room, and when. What was seen of it and of those before it is not known any more, so
+    /// nothing of theirs is accepted until it would be too old in any case.
+    forgotten: Option<(u64, u64)>,
+}
 
 impl ReplayFilter {
     /// Whether this probe is new and of our time; remembers it if so. All times in ms of party time.
@@ -30,16 +34,26 @@ impl ReplayFilter {
         if sent_ms.abs_diff(now_ms) > TIME_WINDOW_MS {
             return false;
         }
-        if let Some(known) = self.0.iter_mut().find(|known| known.id == run) {
+        if let Some(known) = self.runs.iter_mut().find(|known| known.id == run) {
             known.last_used_ms = now_ms;
             return known.accept(counter);
         }
         // A run not used for two windows can only be named by probes that are too old by now.
-        self.0.retain(|known| known.last_used_ms + 2 * TIME_WINDOW_MS > now_ms);
-        if self.0.len() == MAX_RUNS {
+        self.runs
+            .retain(|known| known.last_used_ms + 2 * TIME_WINDOW_MS > now_ms);
+        self.forgotten.take_if(|(_, at)| *at + 2 * TIME_WINDOW_MS <= now_ms);
+        if self.forgotten.is_some_and(|(newest, _)| run <= newest) {
             return false;
         }
-        self.0.push(Run {
+        if self.runs.len() == MAX_RUNS {
+            let oldest = self.runs.iter().map(|known| known.id).min();
+            let Some(oldest) = oldest.filter(|oldest| *oldest < run) else {
+                return false;
+            };
+            self.runs.retain(|known| known.id != oldest);
+            self.forgotten = Some((oldest, now_ms));
+        }
+        self.runs.push(Run {
             id: run,
             highest: counter,
             seen: 1,
@@ -76,10 +90,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_probe_is_accepted_twice(probes in proptest::collection::vec((0u64..3, 0u64..200), 0..300)) {
+        fn no_probe_is_accepted_twice(
+            probes in proptest::collection::vec((0u64..9, 0u64..200, 0u64..1000), 0..300),
+        ) {
             let (mut filter, mut accepted) = (ReplayFilter::default(), BTreeSet::new());
-            for (run, counter) in probes {
-                if filter.accept(run, counter, 1000, 1000) {
+            let mut now = 0;
+            for (run, counter, later) in probes {
+                now += later;
+                // Each was sent once, however often it arrives.
+                let sent = run * 10_000 + counter * 50;
+                if filter.accept(run, counter, sent, now) {
                     prop_assert!(accepted.insert((run, counter)));
                 }
             }
@@ -103,13 +123,17 @@ mod tests {
     }
 
     #[test]
-    fn a_restarted_peer_is_heard_and_its_old_run_can_be_forgotten() {
+    fn a_peer_that_restarts_over_and_over_is_heard_and_its_old_runs_are_not() {
         let mut filter = ReplayFilter::default();
-        for run in 0..MAX_RUNS as u64 {
-            assert!(filter.accept(run, 0, 1000, 1000));
+        let runs = 3 * MAX_RUNS as u64;
+        for run in 1..=runs {
+            assert!(filter.accept(run, 0, 1000, 1000), "run {run}");
         }
-        assert!(!filter.accept(99, 0, 1000, 1000));
+        for run in 0..=runs {
+            assert!(!filter.accept(run, 0, 1000, 1000), "run {run} again");
+        }
+        // A clock that was set back starts runs that look old; nothing of before can be replayed by then.
         let later = 1001 + 2 * TIME_WINDOW_MS;
-        assert!(filter.accept(99, 0, later, later));
+        assert!(filter.accept(1, 0, later, later));
     }
 }

@@ -100,3 +100,75 @@ fn find(tokens: &RelayTokens, relay: &RelayId) -> Option<Token> {
         expires_at: tokens.expires_at,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use lanrage_shared::addr::PartyNet;
+    use lanrage_shared::api::relay::RelayToken;
+    use lanrage_shared::ids::Pin;
+    use lanrage_shared::invite::ServerLink;
+    use lanrage_shared::keys::{DeviceSecret, IdentitySecret};
+
+    use super::*;
+
+    /// Tokens of the run before, good for `left_s` by the server's clock, which is an hour ahead. The server is away.
+    fn kept(left_s: i64) -> (Tokens, mpsc::Receiver<RelayEvent>) {
+        const AHEAD_MS: i64 = 3_600_000;
+        let (to_loop, events) = mpsc::channel(4);
+        let server = ServerLink {
+            host: "127.0.0.1".into(),
+            // Nobody listens there.
+            port: 1,
+            pin: Pin([9; 32]),
+        };
+        let identity = Arc::new(IdentitySecret::from_bytes([1; 32]));
+        let device = DeviceSecret::from_bytes([2; 32]);
+        let party = PartyId("00000000-0000-7000-8000-000000000001".parse().unwrap());
+        let membership = Membership {
+            client: Arc::new(ControlClient::new(server, Arc::clone(&identity), device.public())),
+            identity,
+            party,
+            net: PartyNet::at(7, party),
+            tokens: Some(RelayTokens {
+                tokens: vec![RelayToken {
+                    relay: relay(),
+                    token: "kept".to_owned(),
+                }],
+                expires_at: u64::try_from((wall_ms() + AHEAD_MS) / 1000 + left_s).unwrap(),
+            }),
+            clock_offset_ms: AHEAD_MS,
+            rtts: BTreeMap::new(),
+        };
+        (Tokens::new(&membership, to_loop), events)
+    }
+
+    fn relay() -> RelayId {
+        "fra-1".parse().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_token_of_before_lets_in_without_the_server_unless_it_was_refused() {
+        let (tokens, _events) = kept(600);
+        let token = tokens.get(&relay(), None).await.unwrap().unwrap();
+        assert_eq!(token.text, "kept");
+        assert!((590..=600).contains(&tokens.time_left(token.expires_at).as_secs()));
+        assert!(tokens.get(&relay(), Some("kept")).await.is_err());
+        assert!(tokens.get(&"other".parse().unwrap(), None).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_token_that_has_expired_is_not_tried() {
+        let (tokens, _events) = kept(0);
+        assert!(tokens.get(&relay(), None).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn what_is_forgotten_is_not_kept_for_the_next_run_either() {
+        let (tokens, mut events) = kept(600);
+        tokens.forget().await;
+        assert!(matches!(events.recv().await, Some(RelayEvent::Tokens(None))));
+        assert!(tokens.get(&relay(), None).await.is_err());
+    }
+}

@@ -74,8 +74,6 @@ impl World {
         let (Some(cache), Some(me)) = (&mut this.cache, this.role.number()) else {
             return;
         };
-        // Tokens are not kept on disk.
-        cache.token_epoch = None;
         let config = Config {
             me,
             device: this.device.clone(),
@@ -90,6 +88,9 @@ impl World {
         for member in &cache.party.members {
             engine.handle_remembered(member.id, cache.connections.remembered(member, now_ms), now);
         }
+        let mut choice = RelayChoice::new(this.identity.device_id());
+        choice.handle_remembered(&cache.connections.rtts(now_ms));
+        choice.handle_offer(cache.connections.relays(now_ms), now);
         let members = cache.party.members.iter();
         this.run += 1;
         this.cut_off = Some(now);
@@ -102,7 +103,7 @@ impl World {
             stream_backoff: Backoff::default(),
             connected: None,
             relays: Relays {
-                choice: RelayChoice::new(this.identity.device_id()),
+                choice,
                 seats: BTreeMap::new(),
                 next_number: 0,
                 for_peers: Vec::new(),
@@ -117,6 +118,7 @@ impl World {
         });
         self.note(|_| format!("pc {pc} starts as {me}"));
         self.settle(pc);
+        self.adjust_relays(pc);
         self.after(Duration::ZERO, Happening::Connect { pc, run });
         let first = self.between(0, 250);
         self.after(first, Happening::Tick { pc, run });

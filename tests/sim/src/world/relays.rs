@@ -59,10 +59,17 @@ impl World {
 
     /// The sessions there should be are begun, the others ended, and the engine told.
     pub(super) fn adjust_relays(&mut self, pc: usize) {
-        let (now, run) = (self.now, self.pcs[pc].run);
-        let Some(agent) = &mut self.pcs[pc].agent else { return };
+        let (now, unix_ms, run) = (self.now, self.unix_ms(), self.pcs[pc].run);
+        let this = &mut self.pcs[pc];
+        let (Some(agent), Some(cache)) = (&mut this.agent, &mut this.cache) else {
+            return;
+        };
         let adjusted = agent.relays.adjust(now);
         agent.engine.handle_known_relays(agent.relays.choice.known(), now);
+        for own in &adjusted.own {
+            let rtt = Duration::from_secs_f64(own.rtt_ms / 1000.0);
+            cache.connections.handle_rtt(&own.id, rtt, unix_ms);
+        }
         agent.engine.handle_relays(adjusted.own, now);
         let next = agent.relays.choice.next_change(now);
         for (id, connection) in adjusted.ended {

@@ -120,8 +120,10 @@ impl World {
                 this.cut_off = None;
                 agent.told = party.members.iter().map(|known| (known.id, known.device_key)).collect();
                 agent.engine.handle_members(&party.members, now);
+                cache.connections.handle_offer(&relays, unix_ms);
                 agent.relays.choice.handle_offer(relays, now);
                 cache.party = *party;
+                cache.connections.handle_members(&cache.party.members);
                 self.mark();
                 self.hear_stun(pc);
                 for (epoch, secret) in secrets {
@@ -155,6 +157,7 @@ impl World {
             }
             Down::Signal { from, sealed } => agent.engine.handle_signal(from, &sealed, now),
             Down::Offer(relays) => {
+                cache.connections.handle_offer(&relays, unix_ms);
                 agent.relays.choice.handle_offer(relays, now);
                 self.adjust_relays(pc);
             }
