@@ -93,6 +93,7 @@ impl Engine {
             let reason = (!peer.paths.has_direct_path()).then(|| {
                 reason::explain(Circumstances {
                     relay: relay.map(RelayId::as_str),
+                    left_for_relay: peer.paths.left_for_relay(),
                     peer_name: peer.member.name.as_str(),
                     peer_online: peer.signalling.is_online(),
                     server_reachable: self.server_reachable,

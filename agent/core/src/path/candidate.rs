@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use lanrage_shared::signal::CandidateKind;
+
 use super::PathKind;
 use super::quality::{Meter, Quality};
 use crate::batch::Route;
@@ -16,8 +18,13 @@ pub const PUNCH_TIME: Duration = Duration::from_secs(10);
 /// answering the peer's first probe with one of ours.
 const PUNCH_SCHEDULE_MS: [u64; 4] = [0, 100, 300, 600];
 const PUNCH_INTERVAL: Duration = Duration::from_millis(300);
+/// Probes closer together than this repeat a question: how many of them are lost says how often it was repeated, not how much
+/// the path loses.
+const REPEATED_WITHIN: Duration = Duration::from_millis(900);
 /// An answer later than this is taken for lost.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
+/// Where a peer was seen, and answered, is of no use any more after this.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
 
 /// A route under test or in use.
 #[derive(Debug)]
@@ -31,13 +38,26 @@ pub struct CandidatePath {
     pub last_answer: Option<Instant>,
     punch_started: Instant,
     punch_sent: usize,
+    /// When it last answered in its life, however it has behaved since.
+    worked_at: Option<Instant>,
+    /// The relay said last that the peer has no session with it.
+    refused: bool,
     /// Sent and not answered yet, oldest first.
-    outstanding: VecDeque<(u64, Instant)>,
+    outstanding: VecDeque<Sent>,
     /// Times of the latest probes, oldest first.
     recent: VecDeque<Instant>,
     /// When it was first probed since its last answer.
     asked_since: Option<Instant>,
     next_probe: Option<Instant>,
+}
+
+/// A probe under way.
+#[derive(Debug, Clone, Copy)]
+struct Sent {
+    transaction: u64,
+    at: Instant,
+    /// Whether what becomes of it counts for loss.
+    counts: bool,
 }
 
 impl CandidatePath {
@@ -51,6 +71,8 @@ impl CandidatePath {
             last_answer: None,
             punch_started: now,
             punch_sent: 0,
+            worked_at: None,
+            refused: false,
             outstanding: VecDeque::new(),
             recent: VecDeque::new(),
             asked_since: None,
@@ -66,9 +88,9 @@ impl CandidatePath {
         }
     }
 
-    /// What is expected of it changed.
+    /// What is expected of it changed. One that fell silent has to answer first.
     pub fn expect(&mut self, rtt_ms: f64) {
-        if self.expected_rtt_ms.is_some() {
+        if self.expected_rtt_ms.is_some() || self.last_answer.is_some() {
             self.expected_rtt_ms = Some(rtt_ms);
         }
     }
@@ -119,13 +141,17 @@ impl CandidatePath {
     /// Notes that a probe with this transaction id was sent. What comes next depends on whether the address ever answered:
     /// while punching the schedule goes on, afterwards the caller sets the pace.
     pub fn sent(&mut self, transaction: u64, now: Instant) {
-        let before = self.outstanding.len();
-        self.outstanding
-            .retain(|(_, at)| now.saturating_duration_since(*at) < ANSWER_TIMEOUT);
-        if self.last_answer.is_some() {
-            (self.outstanding.len()..before).for_each(|_| self.meter.lost());
+        let is_late = |sent: &Sent| now.saturating_duration_since(sent.at) >= ANSWER_TIMEOUT;
+        while let Some(sent) = self.outstanding.pop_front_if(|sent| is_late(sent)) {
+            if self.last_answer.is_some() && sent.counts {
+                self.meter.lost();
+            }
         }
-        self.outstanding.push_back((transaction, now));
+        self.outstanding.push_back(Sent {
+            transaction,
+            at: now,
+            counts: self.last_probe().is_none_or(|last| now >= last + REPEATED_WITHIN),
+        });
         self.recent.push_back(now);
         if self.recent.len() > MAX_PROBES_PER_SECOND {
             self.recent.pop_front();
@@ -145,14 +171,21 @@ impl CandidatePath {
 
     /// Takes an answer. Gives whether it answered a probe of ours to this address.
     pub fn answered(&mut self, transaction: u64, now: Instant) -> bool {
-        let Some(at) = self.outstanding.iter().position(|(id, _)| *id == transaction) else {
+        let Some(at) = self.outstanding.iter().position(|sent| sent.transaction == transaction) else {
             return false;
         };
-        let Some((_, sent)) = self.outstanding.remove(at) else {
+        let Some(sent) = self.outstanding.remove(at) else {
             return false;
         };
-        self.meter.answered(now.saturating_duration_since(sent));
+        let rtt = now.saturating_duration_since(sent.at);
+        if sent.counts {
+            self.meter.answered(rtt);
+        } else {
+            self.meter.timed(rtt);
+        }
         self.last_answer = Some(now);
+        self.worked_at = Some(now);
+        self.refused = false;
         self.asked_since = None;
         self.next_probe = None;
         true
@@ -169,6 +202,28 @@ impl CandidatePath {
         self.next_probe.is_none()
             && !self.answered_within(ANSWER_TIMEOUT * 20, now)
             && now.saturating_duration_since(self.punch_started) > PUNCH_TIME
+    }
+
+    /// Whether it is worth being asked now and then when there is no way to the peer at all: the peer named it, or it answered
+    /// not long ago. Where a peer was only seen is not, since each of its probes may be seen somewhere else.
+    pub fn is_worth_seeking(&self, now: Instant) -> bool {
+        let worked = |at: Instant| now.saturating_duration_since(at) < FORGOTTEN_AFTER;
+        self.kind != PathKind::Direct(CandidateKind::Observed) || self.worked_at.is_some_and(worked)
+    }
+
+    /// When it last answered in its life.
+    pub fn worked_at(&self) -> Option<Instant> {
+        self.worked_at
+    }
+
+    /// The relay says that the peer has no session with it.
+    pub fn refuse(&mut self) {
+        self.refused = true;
+    }
+
+    /// Whether the relay said so last.
+    pub fn is_refused(&self) -> bool {
+        self.refused
     }
 
     /// Probes on their way that may still be answered.
@@ -203,8 +258,6 @@ impl CandidatePath {
 #[cfg(test)]
 mod tests {
     use std::net::SocketAddr;
-
-    use lanrage_shared::signal::CandidateKind;
 
     use super::*;
 

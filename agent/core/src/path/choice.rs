@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::candidate::CandidatePath;
-use super::{PathKind, PeerPaths, TRUST};
+use super::{PathKind, PeerPaths, Quality, TRUST};
 use crate::batch::Route;
 
 /// Time between probes of the path in use while traffic flows.
@@ -15,7 +15,7 @@ const REPEAT_SPARE_INTERVAL: Duration = Duration::from_millis(500);
 /// Time between probes of proven paths that are not in use, kept as a fallback.
 const SPARE_INTERVAL: Duration = Duration::from_secs(20);
 /// The same through a relay, whose session is watched anyway.
-const RELAY_SPARE_INTERVAL: Duration = Duration::from_secs(30);
+pub(super) const RELAY_SPARE_INTERVAL: Duration = Duration::from_secs(30);
 /// Traffic counts as flowing this long after the last packet.
 const ACTIVE_AFTER_PACKET: Duration = Duration::from_secs(5);
 /// A path must be this many ms faster than the one in use to replace it: above the jitter of a home network, below what
@@ -50,17 +50,27 @@ impl PeerPaths {
         if path.due().is_some() {
             return None;
         }
+        if self.selected.is_none() {
+            return self.next_attempt(path, now);
+        }
+        let is_doubtful = self.doubt_at().is_some_and(|at| at <= now);
         let Some(last) = path.last_answer else {
             // A relay stays a way to the peer for as long as both have a session with it.
             let asked = path.last_probe().filter(|_| path.kind == PathKind::Relay);
-            return asked.map(|at| at + RELAY_SPARE_INTERVAL);
+            let is_needed = is_doubtful && !path.is_refused();
+            let interval = if is_needed {
+                REPEAT_SPARE_INTERVAL
+            } else {
+                RELAY_SPARE_INTERVAL
+            };
+            return asked.map(|at| at + interval);
         };
         let in_use = self.selected.is_some_and(|(route, _)| route == path.route);
         let interval = match (in_use, self.is_active(now)) {
             (true, true) => ACTIVE_INTERVAL,
             (true, false) if path.kind == PathKind::Relay => RELAY_SPARE_INTERVAL,
             (true, false) => self.keepalive.pause(),
-            (false, _) if self.doubt_at().is_some_and(|at| at <= now) => REPEAT_SPARE_INTERVAL,
+            (false, _) if is_doubtful => REPEAT_SPARE_INTERVAL,
             // Worth comparing when the direct path is bad to play on.
             (false, true) if path.kind == PathKind::Relay && self.is_poor() => ACTIVE_INTERVAL,
             (false, _) if path.kind == PathKind::Relay => RELAY_SPARE_INTERVAL,
@@ -108,6 +118,19 @@ impl PeerPaths {
         let (route, since) = self.selected?;
         let path = self.paths.get(&route)?;
         Some(path.asked_since()?.max(path.last_answer.unwrap_or(since)))
+    }
+
+    /// How good the direct path and the relay in use are, when a direct path that works is left for the relay.
+    pub fn left_for_relay(&self) -> Option<(Quality, Quality)> {
+        let relay = self.paths.get(&self.selected?.0)?;
+        let answers = |path: &&CandidatePath| {
+            let unanswered = path.asked_since().zip(path.last_probe());
+            path.last_answer.is_some() && unanswered.is_none_or(|(since, last)| last < since + TRUST)
+        };
+        let direct = self.paths.values().filter(|path| path.kind != PathKind::Relay);
+        let best = direct.filter(answers).filter_map(CandidatePath::quality);
+        let best = best.max_by_key(|quality| quality.score)?;
+        Some((best, relay.quality().filter(|_| relay.kind == PathKind::Relay)?))
     }
 
     /// Chooses the path to use among those that answered, or are expected to.

@@ -1,5 +1,7 @@
 //! Probes: sealed, opened, answered, with the keys of the party's secret and, for a while, of the one before.
 
+use std::time::Instant;
+
 use lanrage_shared::pair::{PairKeys, ProbeKey};
 use lanrage_shared::seal::NONCE_LEN;
 use lanrage_shared::signal::CandidateKind;
@@ -69,7 +71,9 @@ impl PeerPaths {
         }
         match probe.kind {
             ProbeKind::Ping => {
-                self.transmit(ProbeKind::Pong, from, probe.transaction, generation, cx);
+                if self.may_answer(from, cx.now) {
+                    self.transmit(ProbeKind::Pong, from, probe.transaction, generation, cx);
+                }
                 self.observe(from, cx.now);
                 if self.selected.is_some_and(|(route, _)| route == from) {
                     self.last_received = Some(cx.now);
@@ -94,6 +98,12 @@ impl PeerPaths {
             }
         }
         true
+    }
+
+    /// Whether a probe's source may be answered to: always where the peer is known to be, else not too often.
+    fn may_answer(&mut self, from: Route, now: Instant) -> bool {
+        let is_proven = self.paths.get(&from).is_some_and(|path| path.last_answer.is_some());
+        is_proven || from.address().is_none_or(|address| self.pongs.allow(address, now))
     }
 
     fn open(&self, datagram: &[u8]) -> Option<(Probe, Generation)> {

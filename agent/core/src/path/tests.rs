@@ -1,5 +1,7 @@
 //! Two machines and the network between them, in virtual time.
 
+mod outages;
+
 use std::collections::BTreeSet;
 
 use lanrage_shared::api::presence::NatSummary;
@@ -245,17 +247,6 @@ fn a_peer_said_to_be_gone_is_given_up_within_seconds_even_while_idle() {
     let now = net.now;
     net.sides[0].paths.handle_doubt(now);
     assert!(net.run_until(net.after(3500), |net| net.sides[0].paths.selected().is_none()));
-}
-
-#[test]
-fn a_silent_address_is_left_alone_after_ten_seconds() {
-    let mut net = net(false);
-    net.cut = true;
-    net.introduce();
-    net.run_until(net.after(12_000), |_| false);
-    net.sent = 0;
-    net.run_until(net.after(60_000), |_| false);
-    assert_eq!(net.sent, 0);
 }
 
 #[test]
