@@ -98,8 +98,9 @@ pub struct Link {
     pub path: Option<PathInUse>,
     pub last_sent: Option<Instant>,
     pub last_received: Option<Instant>,
-    /// Changes of path it may make for the worse before it flaps.
-    pub credit: u32,
+    /// Changes of path since the last fault, for the worse and altogether.
+    pub worse: u32,
+    pub changes: u32,
 }
 
 /// The sessions with relays, as the driver keeps them.

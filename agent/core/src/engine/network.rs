@@ -29,6 +29,9 @@ impl Engine {
         if let Some(discovery) = &mut self.discovery {
             discovery.handle_network_change(interfaces, now);
         }
+        self.peers
+            .values_mut()
+            .for_each(|peer| peer.paths.handle_network_change());
         self.candidates_changed(now);
     }
 

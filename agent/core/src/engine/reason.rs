@@ -2,7 +2,7 @@
 
 use lanrage_shared::api::presence::{Filtering, Mapping, NatSummary};
 
-use crate::path::Quality;
+use crate::path::LeftForRelay;
 
 /// A round-trip time or its jitter is told when it is worse by this much, in ms.
 const TOLD_MS: f64 = 3.0;
@@ -13,8 +13,8 @@ pub struct Circumstances<'a> {
     pub peer_name: &'a str,
     /// The relay its packets go through.
     pub relay: Option<&'a str>,
-    /// How good the direct path and the relay are, when a direct path that works is left for the relay.
-    pub left_for_relay: Option<(Quality, Quality)>,
+    /// When a direct path that works is left for the relay.
+    pub left_for_relay: Option<LeftForRelay>,
     /// The peer's agent is connected to the control server.
     pub peer_online: bool,
     /// None until it was tried for the first time.
@@ -38,8 +38,8 @@ pub fn explain(c: Circumstances<'_>) -> String {
 }
 
 fn relayed(relay: &str, c: Circumstances<'_>) -> String {
-    if let Some((direct, through)) = c.left_for_relay {
-        let how = how_worse(direct, through);
+    if let Some(left) = c.left_for_relay {
+        let how = how_worse(left);
         return format!("relayed through {relay}: the direct path {how}, so the relay is better at the moment");
     }
     if c.mine.mapping == Mapping::Unknown || c.theirs.mapping == Mapping::Unknown || c.first_attempt {
@@ -49,7 +49,7 @@ fn relayed(relay: &str, c: Circumstances<'_>) -> String {
 }
 
 /// In what the direct path is worse.
-fn how_worse(direct: Quality, relay: Quality) -> String {
+fn how_worse(LeftForRelay { direct, relay }: LeftForRelay) -> String {
     let mut how = Vec::new();
     if direct.loss_percent >= relay.loss_percent + 1.0 {
         how.push(format!("loses {:.0} % of its packets", direct.loss_percent));
@@ -60,8 +60,11 @@ fn how_worse(direct: Quality, relay: Quality) -> String {
             direct.rtt_ms, relay.rtt_ms
         ));
     }
-    if how.is_empty() || direct.jitter_ms >= relay.jitter_ms + TOLD_MS {
+    if direct.jitter_ms >= relay.jitter_ms + TOLD_MS {
         how.push("answers unevenly".to_owned());
+    }
+    if how.is_empty() {
+        how.push("fell silent again and again".to_owned());
     }
     how.join(" and ")
 }
@@ -149,7 +152,7 @@ pub fn incompatible(a: NatSummary, b: NatSummary) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::path::Trend;
+    use crate::path::{Quality, Trend};
 
     fn nat(mapping: Mapping, filtering: Filtering) -> NatSummary {
         NatSummary {
@@ -189,7 +192,7 @@ mod tests {
         let told = |direct| {
             explain(Circumstances {
                 relay: Some("fra-1"),
-                left_for_relay: Some((direct, relay)),
+                left_for_relay: Some(LeftForRelay { direct, relay }),
                 ..circumstances()
             })
         };

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use lanrage_shared::signal::CandidateKind;
 
 use super::PathKind;
+use super::failures::Failures;
 use super::quality::{Meter, Quality};
 use crate::batch::Route;
 
@@ -26,6 +27,14 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 /// Where a peer was seen, and answered, is of no use any more after this.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
 
+/// Punches in a row that may bring no answer before an address is let be for a while: the peer's side of the first may have come
+/// too late.
+const FREE_PUNCHES: u32 = 1;
+/// Let be until so long before the pause is over: both sides of a pair begin theirs at about the same time, not at the same.
+const PUNCH_SLACK: Duration = Duration::from_secs(5);
+/// Times a path in use may fall silent before others are preferred to it for a while.
+const FREE_SILENCES: u32 = 2;
+
 /// A route under test or in use.
 #[derive(Debug)]
 pub struct CandidatePath {
@@ -38,6 +47,11 @@ pub struct CandidatePath {
     pub last_answer: Option<Instant>,
     punch_started: Instant,
     punch_sent: usize,
+    /// Since when it is punched, until that comes to its end: naming it again in the middle makes it one long punch.
+    punched_since: Option<Instant>,
+    /// Punches that brought no answer, and times it fell silent while in use.
+    in_vain: Failures,
+    silences: Failures,
     /// When it last answered in its life, however it has behaved since.
     worked_at: Option<Instant>,
     /// The relay said last that the peer has no session with it.
@@ -71,6 +85,9 @@ impl CandidatePath {
             last_answer: None,
             punch_started: now,
             punch_sent: 0,
+            punched_since: Some(now),
+            in_vain: Failures::default(),
+            silences: Failures::default(),
             worked_at: None,
             refused: false,
             outstanding: VecDeque::new(),
@@ -119,6 +136,7 @@ impl CandidatePath {
     pub fn punch_again(&mut self, now: Instant) {
         self.punch_started = now;
         self.punch_sent = 0;
+        self.punched_since.get_or_insert(now);
         self.next_probe = Some(now);
     }
 
@@ -167,6 +185,11 @@ impl CandidatePath {
             };
             (next < self.punch_started + PUNCH_TIME).then_some(next.max(now))
         };
+        let is_over = |since: Instant| self.next_probe.is_none() || now >= since + 2 * PUNCH_TIME;
+        if self.punched_since.is_some_and(is_over) {
+            self.in_vain.handle_failure(now);
+            self.punched_since = self.next_probe.map(|_| now);
+        }
     }
 
     /// Takes an answer. Gives whether it answered a probe of ours to this address.
@@ -186,6 +209,8 @@ impl CandidatePath {
         self.last_answer = Some(now);
         self.worked_at = Some(now);
         self.refused = false;
+        self.punched_since = None;
+        self.in_vain.clear();
         self.asked_since = None;
         self.next_probe = None;
         true
@@ -209,6 +234,30 @@ impl CandidatePath {
     pub fn is_worth_seeking(&self, now: Instant) -> bool {
         let worked = |at: Instant| now.saturating_duration_since(at) < FORGOTTEN_AFTER;
         self.kind != PathKind::Direct(CandidateKind::Observed) || self.worked_at.is_some_and(worked)
+    }
+
+    /// Whether it was punched in vain so often that naming it again is no reason for another attempt yet.
+    pub fn is_let_be(&self, now: Instant) -> bool {
+        let until = self.in_vain.closed_until(FREE_PUNCHES);
+        until.is_some_and(|until| now + PUNCH_SLACK < until)
+    }
+
+    /// Whether it was punched in vain not long ago.
+    pub fn is_failing(&self, now: Instant) -> bool {
+        self.in_vain.are_remembered(now)
+    }
+
+    /// Whether it fell silent in use so often that any other way is preferred for now.
+    pub fn is_unsteady(&self, now: Instant) -> bool {
+        self.silences
+            .closed_until(FREE_SILENCES)
+            .is_some_and(|until| now < until)
+    }
+
+    /// The network changed, or the peer's did: how it failed before says nothing any more.
+    pub fn forgive(&mut self) {
+        self.in_vain.clear();
+        self.silences.clear();
     }
 
     /// When it last answered in its life.
@@ -247,6 +296,7 @@ impl CandidatePath {
         self.expected_rtt_ms = None;
         self.meter = Meter::default();
         self.asked_since = None;
+        self.silences.handle_failure(now);
         self.punch_again(now);
     }
 

@@ -2,12 +2,18 @@
 
 use std::time::{Duration, Instant};
 
+use lanrage_shared::signal::CandidateKind;
+
 use super::candidate::CandidatePath;
-use super::{PathKind, PeerPaths, Quality, TRUST};
+use super::keepalive::Keepalive;
+use super::{LeftForRelay, PathKind, PeerPaths, TRUST};
 use crate::batch::Route;
 
 /// Time between probes of the path in use while traffic flows.
 const ACTIVE_INTERVAL: Duration = Duration::from_secs(1);
+/// Time between probes of an idle path in use that nothing on the way would forget: in the local network, and to the internet.
+const LOCAL_INTERVAL: Duration = Duration::from_secs(300);
+const OPEN_INTERVAL: Duration = Duration::from_secs(120);
 /// Time between probes of the path in use while it does not answer: three seconds decide, so a dozen are sent.
 const REPEAT_INTERVAL: Duration = Duration::from_millis(250);
 /// The same of its spares, of which some may be as dead as it is: the first that answers takes packets as well.
@@ -68,8 +74,7 @@ impl PeerPaths {
         let in_use = self.selected.is_some_and(|(route, _)| route == path.route);
         let interval = match (in_use, self.is_active(now)) {
             (true, true) => ACTIVE_INTERVAL,
-            (true, false) if path.kind == PathKind::Relay => RELAY_SPARE_INTERVAL,
-            (true, false) => self.keepalive.pause(),
+            (true, false) => self.idle_interval(path.kind),
             (false, _) if is_doubtful => REPEAT_SPARE_INTERVAL,
             // Worth comparing when the direct path is bad to play on.
             (false, true) if path.kind == PathKind::Relay && self.is_poor() => ACTIVE_INTERVAL,
@@ -84,6 +89,17 @@ impl PeerPaths {
         })
     }
 
+    /// Time between probes of the path in use while it is idle.
+    fn idle_interval(&self, kind: PathKind) -> Duration {
+        match kind {
+            PathKind::Relay => RELAY_SPARE_INTERVAL,
+            // The peer shows with its next answer that it knows the new secret.
+            PathKind::Direct(_) if is_kept_open(&self.keepalive, kind) || !self.is_rekeyed() => self.keepalive.pause(),
+            PathKind::Direct(CandidateKind::Lan) => LOCAL_INTERVAL,
+            PathKind::Direct(_) => OPEN_INTERVAL,
+        }
+    }
+
     pub(super) fn keep_up(&mut self, now: Instant) {
         let due: Vec<Route> = self
             .paths
@@ -94,7 +110,7 @@ impl PeerPaths {
         for route in due {
             let keeps = self.selected.is_some_and(|(selected, _)| selected == route) && !self.is_active(now);
             if let Some(path) = self.paths.get_mut(&route) {
-                if keeps && path.asked_since().is_none() && path.kind != PathKind::Relay {
+                if keeps && path.asked_since().is_none() && is_kept_open(&self.keepalive, path.kind) {
                     self.keepalive.handle_sent();
                 }
                 path.probe_by(now);
@@ -121,7 +137,7 @@ impl PeerPaths {
     }
 
     /// How good the direct path and the relay in use are, when a direct path that works is left for the relay.
-    pub fn left_for_relay(&self) -> Option<(Quality, Quality)> {
+    pub fn left_for_relay(&self) -> Option<LeftForRelay> {
         let relay = self.paths.get(&self.selected?.0)?;
         let answers = |path: &&CandidatePath| {
             let unanswered = path.asked_since().zip(path.last_probe());
@@ -129,8 +145,10 @@ impl PeerPaths {
         };
         let direct = self.paths.values().filter(|path| path.kind != PathKind::Relay);
         let best = direct.filter(answers).filter_map(CandidatePath::quality);
-        let best = best.max_by_key(|quality| quality.score)?;
-        Some((best, relay.quality().filter(|_| relay.kind == PathKind::Relay)?))
+        Some(LeftForRelay {
+            direct: best.max_by_key(|quality| quality.score)?,
+            relay: relay.quality().filter(|_| relay.kind == PathKind::Relay)?,
+        })
     }
 
     /// Chooses the path to use among those that answered, or are expected to.
@@ -145,8 +163,8 @@ impl PeerPaths {
             .filter(|_| silent)
             .and_then(|(route, _)| self.paths.get_mut(&route));
         if let Some(path) = gone {
-            if !active && !self.doubted && path.kind != PathKind::Relay {
-                self.keepalive.handle_lost();
+            if !active && !self.doubted && is_kept_open(&self.keepalive, path.kind) {
+                self.keepalive.handle_silence(now);
             }
             path.distrust(now);
         }
@@ -166,11 +184,15 @@ impl PeerPaths {
     /// the two: what is better within a kind and what is between kinds are different questions, and asked in one row they can
     /// lead round in a circle.
     fn best(&self, current: Option<Route>, except: Option<Route>, now: Instant) -> Option<Route> {
+        let is_other = |path: &&CandidatePath| is_usable(path, now) && Some(path.route) != except;
+        let has_steady = self.paths.values().filter(is_other).any(|path| !path.is_unsteady(now));
         let among = |relays: bool| {
             let fits = |path: &&CandidatePath| (path.kind == PathKind::Relay) == relays;
             let in_use = current.and_then(|route| self.paths.get(&route)).filter(fits);
             let paths = self.paths.values().filter(fits);
-            let others = paths.filter(|path| is_usable(path, now) && Some(path.route) != except);
+            let others = paths
+                .filter(is_other)
+                .filter(|path| !has_steady || !path.is_unsteady(now));
             in_use
                 .into_iter()
                 .chain(others)
@@ -190,6 +212,11 @@ impl PeerPaths {
         };
         Some(best.route)
     }
+}
+
+/// Whether a NAT or firewall would forget a path of this kind.
+pub(super) fn is_kept_open(keepalive: &Keepalive, kind: PathKind) -> bool {
+    matches!(kind, PathKind::Direct(kind) if keepalive.is_needed(kind))
 }
 
 /// Whether packets may go there.

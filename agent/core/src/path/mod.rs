@@ -14,6 +14,7 @@
 
 mod candidate;
 mod choice;
+mod failures;
 mod keepalive;
 mod pongs;
 mod probes;
@@ -38,7 +39,7 @@ use self::probes::Generation;
 pub use self::probes::ProbeKeys;
 pub use self::quality::{Quality, Trend};
 use self::replay::ReplayFilter;
-pub use self::terms::{Context, PartyClock, PathKind, Selected};
+pub use self::terms::{Context, LeftForRelay, PartyClock, PathKind, Selected};
 use crate::batch::{Packet, RelayNumber, Route};
 
 /// A path is trusted this long after a probe or a packet proved it.
@@ -151,6 +152,12 @@ impl PeerPaths {
     pub fn search_afresh(&mut self) {
         self.search = Search::Fresh;
         self.doubted = false;
+        self.handle_network_change();
+    }
+
+    /// Another network on one of the two sides: every path gets another chance.
+    pub fn handle_network_change(&mut self) {
+        self.paths.values_mut().for_each(CandidatePath::forgive);
     }
 
     /// A game asks for keepalives with a pause of its own (none: no more).
@@ -158,8 +165,8 @@ impl PeerPaths {
         self.keepalive.handle_game(pause);
     }
 
-    /// What keeping the path open costs: the pause between keepalives, and how many there were.
-    pub fn keepalive(&self) -> (Duration, KeepaliveCounts) {
+    /// What keeping the path open costs: the pause between keepalives, and how many there were behind each kind of NAT.
+    pub fn keepalive(&self) -> (Duration, &BTreeMap<&'static str, KeepaliveCounts>) {
         (self.keepalive.pause(), self.keepalive.counts())
     }
 
@@ -181,7 +188,8 @@ impl PeerPaths {
             match self.paths.get_mut(&route) {
                 Some(path) => {
                     path.kind = path.kind.min(kind);
-                    if !path.answered_within(TRUST, now) {
+                    let is_let_be = self.selected.is_some() && path.is_let_be(now);
+                    if !path.answered_within(TRUST, now) && !is_let_be {
                         path.punch_again(now);
                     }
                 }
@@ -334,8 +342,8 @@ impl PeerPaths {
         }
         let selected = self.selected.map(|(route, _)| route);
         self.paths.retain(|route, path| {
-            let is_sought = selected.is_none() && path.is_worth_seeking(cx.now);
-            Some(*route) == selected || path.kind == PathKind::Relay || is_sought || !path.is_spent(cx.now)
+            let is_kept = (selected.is_none() || path.is_failing(cx.now)) && path.is_worth_seeking(cx.now);
+            Some(*route) == selected || path.kind == PathKind::Relay || is_kept || !path.is_spent(cx.now)
         });
         self.select(cx.now);
         match self.search {

@@ -8,6 +8,7 @@ use lanrage_shared::signal::CandidateKind;
 use lanrage_shared::wire::probe::{Probe, ProbeKind};
 use rand::RngCore;
 
+use super::choice::is_kept_open;
 use super::{Context, PathKind, PeerPaths};
 use crate::batch::{Packet, Route};
 
@@ -89,8 +90,13 @@ impl PeerPaths {
                     if kind == Some(PathKind::Direct(CandidateKind::Observed)) {
                         self.in_vain.clear();
                     }
+                    if from.address().is_some() {
+                        self.keepalive.handle_answer(cx.now);
+                    }
                     if !self.is_active(cx.now) && self.selected.is_some_and(|(route, _)| route == from) {
-                        self.keepalive.handle_kept();
+                        if kind.is_some_and(|kind| is_kept_open(&self.keepalive, kind)) {
+                            self.keepalive.handle_kept();
+                        }
                         self.doubted = false;
                     }
                     self.select(cx.now);

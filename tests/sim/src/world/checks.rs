@@ -12,16 +12,17 @@ use super::agents::in_words;
 use super::{ARRIVES_WITHIN, Canary, Finale, Happening, RECOVERY, World};
 use crate::pc::Role;
 
-/// Probes to one address in a second: five questions, and an answer to each of the peer's five to each of our addresses.
-const MAX_PROBES: usize = 25;
+/// Probes to one address in a second: five questions, and an answer to each of the peer's five.
+const MAX_PROBES: usize = 10;
 /// Probes of an idle agent in a second for each peer, on average: a path is asked every few seconds and answers as often. A peer
 /// that is reached through a relay only is sought for ten seconds at a time, at half a dozen addresses; after a path was lost
 /// that is five times in the first minute, and ever less often.
 const MAX_IDLE_PROBES: f64 = 8.0;
 /// Timer runs of an idle agent in a second for each peer.
 const MAX_IDLE_RUNS: f64 = 8.0;
-/// Changes of path for the worse that faults can earn in advance.
-const MAX_CREDIT: u32 = 4;
+/// Changes of path a fault may cost a pair: for the worse, and altogether. Being found is none.
+const MAX_WORSE: u32 = 2;
+const MAX_CHANGES: u32 = 6;
 
 /// A scenario in which something did not hold.
 #[derive(Debug)]
@@ -48,6 +49,9 @@ pub struct Summary {
     /// Per peer and second while idle.
     pub idle_probes: f64,
     pub idle_runs: f64,
+    /// The most changes of path of a pair after one fault, those for the worse and all.
+    pub worse_peak: u32,
+    pub changes_peak: u32,
     pub(super) ended: bool,
 }
 
@@ -63,6 +67,8 @@ impl Summary {
         self.probes_peak = self.probes_peak.max(other.probes_peak);
         self.idle_probes = self.idle_probes.max(other.idle_probes);
         self.idle_runs = self.idle_runs.max(other.idle_runs);
+        self.worse_peak = self.worse_peak.max(other.worse_peak);
+        self.changes_peak = self.changes_peak.max(other.changes_peak);
     }
 }
 
@@ -89,11 +95,18 @@ impl World {
         self.after(RECOVERY, Happening::Check { mark });
     }
 
-    /// A fault may cost every pair one change of path.
+    /// A fault may cost every pair a few changes of path.
     pub(super) fn forgive(&mut self) {
-        for agent in self.pcs.iter_mut().filter_map(|pc| pc.agent.as_mut()) {
-            for link in agent.links.values_mut() {
-                link.credit = (link.credit + 1).min(MAX_CREDIT);
+        (0..self.pcs.len()).for_each(|pc| self.forgive_peers_of(pc));
+    }
+
+    /// The same of the pairs one PC is in.
+    pub(super) fn forgive_peers_of(&mut self, pc: usize) {
+        let number = self.pcs[pc].role.number();
+        for (index, other) in self.pcs.iter_mut().enumerate() {
+            let links = other.agent.iter_mut().flat_map(|agent| &mut agent.links);
+            for (_, link) in links.filter(|(member, _)| index == pc || Some(**member) == number) {
+                (link.worse, link.changes) = (0, 0);
             }
         }
     }
@@ -222,21 +235,30 @@ impl World {
             _ => false,
         };
         // Whoever is not there is looked for everywhere.
-        let there = self.pc_of(member).is_some_and(|pc| self.pcs[pc].agent.is_some());
-        let is_worse = is_worse && there;
-        let link = self.pcs[pc]
-            .agent
-            .as_mut()
-            .and_then(|agent| agent.links.get_mut(&member));
-        let Some(link) = link.filter(|_| is_worse) else { return };
-        match link.credit.checked_sub(1) {
-            Some(left) => link.credit = left,
-            None => {
-                let (before, after) = (in_words(before), in_words(after));
-                self.violate(format!(
-                    "pc {pc}'s path to {member} flaps: from {before} to {after}, and no fault"
-                ));
-            }
+        let Some(other) = self.pc_of(member).filter(|other| self.pcs[*other].agent.is_some()) else {
+            return;
+        };
+        // A line that loses a lot is a fault that goes on.
+        if [pc, other]
+            .iter()
+            .any(|pc| self.net.has_burst(self.pcs[*pc].home, self.now))
+        {
+            return;
+        }
+        let agent = self.pcs[pc].agent.as_mut();
+        let Some(link) = agent.and_then(|agent| agent.links.get_mut(&member)) else {
+            return;
+        };
+        link.worse += u32::from(is_worse);
+        link.changes += u32::from(before.is_some());
+        let (worse, changes) = (link.worse, link.changes);
+        self.summary.worse_peak = self.summary.worse_peak.max(worse);
+        self.summary.changes_peak = self.summary.changes_peak.max(changes);
+        if worse > MAX_WORSE || changes > MAX_CHANGES {
+            let (before, after) = (in_words(before), in_words(after));
+            self.violate(format!(
+                "pc {pc}'s path to {member} flaps: from {before} to {after}, change {changes} after the last fault"
+            ));
         }
     }
 

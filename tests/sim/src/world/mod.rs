@@ -3,6 +3,7 @@
 mod agents;
 mod checks;
 mod faults;
+mod idling;
 mod relays;
 mod streams;
 mod wires;
@@ -17,6 +18,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, RngCore, SeedableRng};
 
 pub use self::checks::{Summary, Violation};
+pub use self::idling::Idled;
 use crate::control::{Control, Down, Up};
 use crate::net::{Arrival, Net};
 use crate::pc::{Pc, Role};
@@ -83,6 +85,12 @@ enum Happening {
     },
     RelayLost {
         port: Port,
+    },
+    /// Neither end of a connection has heard the other for as long as QUIC waits.
+    RelaySilent {
+        port: Port,
+        home: usize,
+        relay: usize,
     },
     RelayRtt {
         pc: usize,
@@ -291,6 +299,7 @@ impl World {
             Happening::RelayConnect { pc, run, relay, late } => self.enter_relay(pc, run, relay, late),
             Happening::RelayRetry { pc, run, relay } => self.try_relay(pc, run, relay),
             Happening::RelayLost { port } => self.lose_relay(port),
+            Happening::RelaySilent { port, home, relay } => self.give_up_relay(port, home, relay),
             Happening::RelayRtt { pc, run, relay } => self.measure_relay(pc, run, relay),
             Happening::RelayChoice { pc, run } => self.choose_relays(pc, run),
             Happening::RelayUp { relay, start } => self.relay_up(relay, start),
@@ -298,7 +307,10 @@ impl World {
             Happening::Tick { pc, run } => self.tick(pc, run),
             Happening::StartAgent { pc, run } => self.start_agent(pc, run),
             Happening::Fault(transition) => self.fault(transition),
-            Happening::FaultOver => self.mark(),
+            Happening::FaultOver => {
+                self.mark();
+                self.forgive();
+            }
             Happening::Check { mark } => self.check(mark),
             Happening::Verdict { mark } => self.judge(mark),
             Happening::Finale(finale) => self.finish(finale),

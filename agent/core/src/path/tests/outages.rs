@@ -139,9 +139,102 @@ fn a_peer_that_comes_back_finds_what_was_learned() {
     let paths = &mut net.sides[0].paths;
     paths.handle_game(Some(3 * SECOND));
     net.run_until(net.after(60_000), |_| false);
-    let paths = &mut net.sides[0].paths;
-    let before = paths.keepalive();
+    let before = kept(&net);
     assert!(before.1.sent > 10);
-    paths.search_afresh();
-    assert_eq!(paths.keepalive(), before);
+    net.sides[0].paths.search_afresh();
+    assert_eq!(kept(&net), before);
+}
+
+/// Names the other's address every three seconds, as signals do while a relay is in use, and counts what is sent directly.
+fn named_for(net: &mut Net, duration: Duration) -> usize {
+    let (end, mut direct) = (net.now + duration, 0);
+    let probes = |net: &Net| net.sent_directly;
+    while net.now < end {
+        let before = probes(net);
+        net.introduce();
+        net.play(3 * SECOND, |_| ());
+        direct += probes(net) - before;
+    }
+    direct
+}
+
+#[test]
+fn an_address_that_fails_again_and_again_is_let_be_for_longer_and_longer() {
+    let mut net = net(false);
+    net.cut = true;
+    net.relay(Duration::from_millis(15));
+    let (first, later) = (named_for(&mut net, 120 * SECOND), named_for(&mut net, 1200 * SECOND));
+    assert!(first > 100, "{first}");
+    assert!(later < 4 * first, "{later} probes in ten times as long as {first}");
+
+    net.sides.iter_mut().for_each(|side| side.paths.handle_network_change());
+    net.cut = false;
+    net.introduce();
+    assert!(
+        net.run_until(net.after(1000), Net::is_direct),
+        "another network, another chance"
+    );
+}
+
+#[test]
+fn an_address_that_fails_is_the_only_way_without_a_relay_and_tried_on() {
+    let mut net = net(false);
+    net.cut = true;
+    net.relay(Duration::from_millis(15));
+    named_for(&mut net, 600 * SECOND);
+    net.cut = false;
+    let now = net.now;
+    for side in &mut net.sides {
+        side.paths.handle_relay_lost(RelayNumber(0), now);
+    }
+    net.introduce();
+    assert!(net.run_until(net.after(2000), Net::is_direct));
+}
+
+#[test]
+fn a_direct_path_that_falls_silent_again_and_again_is_left_for_the_relay_for_a_while() {
+    let mut net = net(false);
+    net.relay(Duration::from_millis(15));
+    net.introduce();
+    net.play(5 * SECOND, |_| ());
+    for _ in 0..3 {
+        assert!(net.is_direct());
+        net.cut = true;
+        net.play(5 * SECOND, |_| ());
+        net.cut = false;
+        net.introduce();
+        net.play(5 * SECOND, |net| assert!(net.connected()));
+    }
+    assert!(!net.is_direct(), "the third time was one too many");
+    let left = net.sides[0].paths.left_for_relay();
+    assert!(left.is_some_and(|left| left.direct.loss_percent < 5.0), "{left:?}");
+    net.play(30 * SECOND, |_| ());
+    assert!(net.is_direct());
+}
+
+#[test]
+fn a_path_in_the_local_network_is_asked_seldom_while_idle_and_found_dead_when_packets_flow() {
+    let mut net = net(false);
+    for i in 0..2 {
+        let address = net.sides[1 - i].address;
+        let candidate = Candidate {
+            kind: CandidateKind::Lan,
+            address,
+        };
+        net.sides[i].paths.handle_candidates(&[candidate], net.now);
+    }
+    net.run_until(net.after(10_000), |_| false);
+    assert!(net.is_direct());
+    net.sent = 0;
+    net.run_until(net.after(3_600_000), |_| false);
+    // Twelve an hour from each side, and the answers.
+    assert!((44..=48).contains(&net.sent), "{}", net.sent);
+    net.relay(Duration::from_millis(15));
+    net.cut = true;
+    net.run_until(net.after(20_000), |_| false);
+    net.play(Duration::from_millis(1500), |_| ());
+    assert!(
+        net.delivers(0) && net.delivers(1),
+        "within two seconds of the first packet"
+    );
 }
