@@ -9,7 +9,7 @@
 //! - 5 s after the last fault a packet between any two members that could have a path arrives;
 //! - nothing a non-member sent is accepted, and no relay admits it;
 //! - no more probes to an address than there may be, and few when idle;
-//! - a fault costs a pair few changes of path, two of them for the worse at most;
+//! - a fault costs a pair few changes of path;
 //! - engines come to rest.
 //!
 //! A failure is reduced ([`shrink`]) to the shortest list of faults that still shows it; its file goes into `regressions/`.

@@ -75,8 +75,8 @@ pub struct Agent {
     pub wake: Option<Instant>,
     /// When the engine wanted to run lately.
     pub wakes: VecDeque<Instant>,
-    /// Probes sent lately, by address.
-    pub probes: BTreeMap<SocketAddr, VecDeque<Instant>>,
+    /// Probes sent lately, by address, and whether each asked.
+    pub probes: BTreeMap<SocketAddr, VecDeque<(Instant, bool)>>,
     pub sent_probes: u64,
     pub timer_runs: u64,
 }

@@ -32,8 +32,8 @@ const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
 const FREE_PUNCHES: u32 = 1;
 /// Let be until so long before the pause is over: both sides of a pair begin theirs at about the same time, not at the same.
 const PUNCH_SLACK: Duration = Duration::from_secs(5);
-/// Times a path in use may fall silent before others are preferred to it for a while.
-const FREE_SILENCES: u32 = 2;
+/// Times a path in use may fall silent, or be left for a relay, before others are preferred to it for a while.
+const FREE_FAILINGS: u32 = 2;
 
 /// A route under test or in use.
 #[derive(Debug)]
@@ -49,9 +49,9 @@ pub struct CandidatePath {
     punch_sent: usize,
     /// Since when it is punched, until that comes to its end: naming it again in the middle makes it one long punch.
     punched_since: Option<Instant>,
-    /// Punches that brought no answer, and times it fell silent while in use.
+    /// Punches that brought no answer, and times it was not good enough in use.
     in_vain: Failures,
-    silences: Failures,
+    failings: Failures,
     /// When it last answered in its life, however it has behaved since.
     worked_at: Option<Instant>,
     /// The relay said last that the peer has no session with it.
@@ -87,7 +87,7 @@ impl CandidatePath {
             punch_sent: 0,
             punched_since: Some(now),
             in_vain: Failures::default(),
-            silences: Failures::default(),
+            failings: Failures::default(),
             worked_at: None,
             refused: false,
             outstanding: VecDeque::new(),
@@ -222,9 +222,10 @@ impl CandidatePath {
             .is_some_and(|at| now.saturating_duration_since(at) <= window)
     }
 
-    /// Whether nothing more is to be expected of it.
+    /// Whether nothing more is to be expected of it. For as long as its last probes count for how many there may be, it is not.
     pub fn is_spent(&self, now: Instant) -> bool {
         self.next_probe.is_none()
+            && self.last_probe().is_none_or(|at| now >= at + Duration::from_secs(1))
             && !self.answered_within(ANSWER_TIMEOUT * 20, now)
             && now.saturating_duration_since(self.punch_started) > PUNCH_TIME
     }
@@ -247,17 +248,22 @@ impl CandidatePath {
         self.in_vain.are_remembered(now)
     }
 
-    /// Whether it fell silent in use so often that any other way is preferred for now.
+    /// It works, and yet a relay is better.
+    pub fn handle_left(&mut self, now: Instant) {
+        self.failings.handle_failure(now);
+    }
+
+    /// Whether it was left in use so often that any other way is preferred for now.
     pub fn is_unsteady(&self, now: Instant) -> bool {
-        self.silences
-            .closed_until(FREE_SILENCES)
+        self.failings
+            .closed_until(FREE_FAILINGS)
             .is_some_and(|until| now < until)
     }
 
     /// The network changed, or the peer's did: how it failed before says nothing any more.
     pub fn forgive(&mut self) {
         self.in_vain.clear();
-        self.silences.clear();
+        self.failings.clear();
     }
 
     /// When it last answered in its life.
@@ -296,7 +302,7 @@ impl CandidatePath {
         self.expected_rtt_ms = None;
         self.meter = Meter::default();
         self.asked_since = None;
-        self.silences.handle_failure(now);
+        self.failings.handle_failure(now);
         self.punch_again(now);
     }
 

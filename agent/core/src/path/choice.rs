@@ -2,10 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use lanrage_shared::signal::CandidateKind;
-
 use super::candidate::CandidatePath;
-use super::keepalive::Keepalive;
+use super::keepalive::{Keepalive, is_local};
 use super::{LeftForRelay, PathKind, PeerPaths, TRUST};
 use crate::batch::Route;
 
@@ -14,6 +12,8 @@ const ACTIVE_INTERVAL: Duration = Duration::from_secs(1);
 /// Time between probes of an idle path in use that nothing on the way would forget: in the local network, and to the internet.
 const LOCAL_INTERVAL: Duration = Duration::from_secs(300);
 const OPEN_INTERVAL: Duration = Duration::from_secs(120);
+/// Keepalives come by up to this part of their pause early.
+const SPREAD: f64 = 0.2;
 /// Time between probes of the path in use while it does not answer: three seconds decide, so a dozen are sent.
 const REPEAT_INTERVAL: Duration = Duration::from_millis(250);
 /// The same of its spares, of which some may be as dead as it is: the first that answers takes packets as well.
@@ -74,7 +74,7 @@ impl PeerPaths {
         let in_use = self.selected.is_some_and(|(route, _)| route == path.route);
         let interval = match (in_use, self.is_active(now)) {
             (true, true) => ACTIVE_INTERVAL,
-            (true, false) => self.idle_interval(path.kind),
+            (true, false) => self.idle_interval(path.route),
             (false, _) if is_doubtful => REPEAT_SPARE_INTERVAL,
             // Worth comparing when the direct path is bad to play on.
             (false, true) if path.kind == PathKind::Relay && self.is_poor() => ACTIVE_INTERVAL,
@@ -90,14 +90,24 @@ impl PeerPaths {
     }
 
     /// Time between probes of the path in use while it is idle.
-    fn idle_interval(&self, kind: PathKind) -> Duration {
-        match kind {
-            PathKind::Relay => RELAY_SPARE_INTERVAL,
+    fn idle_interval(&self, route: Route) -> Duration {
+        match route {
+            Route::Relay { .. } => RELAY_SPARE_INTERVAL,
             // The peer shows with its next answer that it knows the new secret.
-            PathKind::Direct(_) if is_kept_open(&self.keepalive, kind) || !self.is_rekeyed() => self.keepalive.pause(),
-            PathKind::Direct(CandidateKind::Lan) => LOCAL_INTERVAL,
-            PathKind::Direct(_) => OPEN_INTERVAL,
+            Route::Direct(_) if is_kept_open(&self.keepalive, route) || !self.is_rekeyed() => {
+                self.spread(self.keepalive.pause())
+            }
+            Route::Direct(address) if is_local(address) => LOCAL_INTERVAL,
+            Route::Direct(_) => OPEN_INTERVAL,
         }
+    }
+
+    /// A little less than the pause, every time by another part. If the keepalives of both sides went out at the same moment every
+    /// time, each would pass through the hole the other has just opened, and nobody would see that it had closed meanwhile.
+    fn spread(&self, pause: Duration) -> Duration {
+        let side = u64::from(u32::from_be_bytes(self.keys.send.tag));
+        let part = (self.counter ^ side).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56;
+        pause.mul_f64(1.0 - SPREAD * part as f64 / 256.0)
     }
 
     pub(super) fn keep_up(&mut self, now: Instant) {
@@ -110,7 +120,7 @@ impl PeerPaths {
         for route in due {
             let keeps = self.selected.is_some_and(|(selected, _)| selected == route) && !self.is_active(now);
             if let Some(path) = self.paths.get_mut(&route) {
-                if keeps && path.asked_since().is_none() && is_kept_open(&self.keepalive, path.kind) {
+                if keeps && path.asked_since().is_none() && is_kept_open(&self.keepalive, path.route) {
                     self.keepalive.handle_sent();
                 }
                 path.probe_by(now);
@@ -163,12 +173,17 @@ impl PeerPaths {
             .filter(|_| silent)
             .and_then(|(route, _)| self.paths.get_mut(&route));
         if let Some(path) = gone {
-            if !active && !self.doubted && is_kept_open(&self.keepalive, path.kind) {
+            if !active && !self.doubted && is_kept_open(&self.keepalive, path.route) {
                 self.keepalive.handle_silence(now);
             }
             path.distrust(now);
         }
         let best = self.best(current.map(|(route, _)| route), None, now);
+        if let (Some(Route::Relay { .. }), Some((route, _))) = (best, current)
+            && let Some(direct) = self.paths.get_mut(&route).filter(|path| path.kind != PathKind::Relay)
+        {
+            direct.handle_left(now);
+        }
         self.selected = match (best, current) {
             (Some(best), Some((route, since))) if best == route => Some((route, since)),
             (Some(best), _) => Some((best, now)),
@@ -214,9 +229,9 @@ impl PeerPaths {
     }
 }
 
-/// Whether a NAT or firewall would forget a path of this kind.
-pub(super) fn is_kept_open(keepalive: &Keepalive, kind: PathKind) -> bool {
-    matches!(kind, PathKind::Direct(kind) if keepalive.is_needed(kind))
+/// Whether a NAT or firewall would forget a path.
+pub(super) fn is_kept_open(keepalive: &Keepalive, route: Route) -> bool {
+    route.address().is_some_and(|address| keepalive.is_needed(address))
 }
 
 /// Whether packets may go there.
@@ -245,7 +260,7 @@ fn patience(path: &CandidatePath) -> Duration {
 }
 
 /// Whether it was asked and should have answered by now.
-fn is_in_doubt(path: &CandidatePath, now: Instant) -> bool {
+pub(super) fn is_in_doubt(path: &CandidatePath, now: Instant) -> bool {
     path.asked_since().is_some_and(|at| at + patience(path) <= now)
 }
 

@@ -5,10 +5,10 @@
 //! gets as long again. A path that stays silent had another reason, and teaches nothing.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use lanrage_shared::api::presence::{Filtering, Mapping, NatSummary};
-use lanrage_shared::signal::CandidateKind;
 
 /// After a path was lost, until it is known what holds.
 const AFTER_LOSS: Duration = Duration::from_secs(5);
@@ -115,11 +115,11 @@ impl Keepalive {
         self.ceiling.map_or(pause, |ceiling| pause.min(ceiling))
     }
 
-    /// Whether something on the way would forget a direct path of this kind: not in a local network, and not where nothing
-    /// stands between this PC and the internet. What the peer's NAT forgets is the peer's to keep.
-    pub fn is_needed(&self, kind: CandidateKind) -> bool {
+    /// Whether something on the way to this address would forget a direct path: not where nothing stands between this PC and the
+    /// internet, nor in the local network. What the peer's NAT forgets is the peer's to keep.
+    pub fn is_needed(&self, address: SocketAddr) -> bool {
         let is_open = (self.nat.mapping, self.nat.filtering) == (Mapping::None, Filtering::EndpointIndependent);
-        kind != CandidateKind::Lan && (!is_open || kind == CandidateKind::Ipv6)
+        !is_local(address) && (!is_open || address.is_ipv6())
     }
 
     /// One was sent.
@@ -164,6 +164,14 @@ impl Keepalive {
 
     fn counted(&mut self) -> &mut Counts {
         self.counts.entry(self.nat.common_name()).or_default()
+    }
+}
+
+/// Whether an address is one of a local network: an interface may have a public one as well.
+pub fn is_local(address: SocketAddr) -> bool {
+    match address.ip() {
+        IpAddr::V4(ip) => ip.is_private() || ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_unicast_link_local(),
     }
 }
 
@@ -250,9 +258,10 @@ mod tests {
     fn where_nothing_forgets_nothing_is_kept_open() {
         let mut keepalive = Keepalive::default();
         keepalive.handle_nat(nat(SYMMETRIC, Filtering::AddressAndPortDependent));
-        assert!(!keepalive.is_needed(CandidateKind::Lan) && keepalive.is_needed(CandidateKind::Mapped));
+        let needed = |keepalive: &Keepalive, address: &str| keepalive.is_needed(address.parse().unwrap());
+        assert!(!needed(&keepalive, "192.168.1.7:1") && needed(&keepalive, "203.0.113.7:1"));
         keepalive.handle_nat(nat(Mapping::None, Filtering::EndpointIndependent));
-        assert!(!keepalive.is_needed(CandidateKind::Mapped) && keepalive.is_needed(CandidateKind::Ipv6));
+        assert!(!needed(&keepalive, "203.0.113.7:1") && needed(&keepalive, "[2001:db8::7]:1"));
     }
 
     proptest! {

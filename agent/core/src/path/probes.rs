@@ -8,7 +8,7 @@ use lanrage_shared::signal::CandidateKind;
 use lanrage_shared::wire::probe::{Probe, ProbeKind};
 use rand::RngCore;
 
-use super::choice::is_kept_open;
+use super::choice::{is_in_doubt, is_kept_open};
 use super::{Context, PathKind, PeerPaths};
 use crate::batch::{Packet, Route};
 
@@ -81,6 +81,7 @@ impl PeerPaths {
                 }
             }
             ProbeKind::Pong => {
+                let at_once = !self.paths.get(&from).is_some_and(|path| is_in_doubt(path, cx.now));
                 let answered = self
                     .paths
                     .get_mut(&from)
@@ -94,7 +95,7 @@ impl PeerPaths {
                         self.keepalive.handle_answer(cx.now);
                     }
                     if !self.is_active(cx.now) && self.selected.is_some_and(|(route, _)| route == from) {
-                        if kind.is_some_and(|kind| is_kept_open(&self.keepalive, kind)) {
+                        if at_once && is_kept_open(&self.keepalive, from) {
                             self.keepalive.handle_kept();
                         }
                         self.doubted = false;

@@ -12,8 +12,10 @@ use super::agents::in_words;
 use super::{ARRIVES_WITHIN, Canary, Finale, Happening, RECOVERY, World};
 use crate::pc::Role;
 
-/// Probes to one address in a second: five questions, and an answer to each of the peer's five.
-const MAX_PROBES: usize = 10;
+/// Questions to one address in a second.
+const MAX_QUESTIONS: usize = 5;
+/// Probes to one address in a second: the questions, and an answer to each of the peer's five to each of our addresses.
+const MAX_PROBES: usize = 25;
 /// Probes of an idle agent in a second for each peer, on average: a path is asked every few seconds and answers as often. A peer
 /// that is reached through a relay only is sought for ten seconds at a time, at half a dozen addresses; after a path was lost
 /// that is five times in the first minute, and ever less often.
@@ -21,8 +23,8 @@ const MAX_IDLE_PROBES: f64 = 8.0;
 /// Timer runs of an idle agent in a second for each peer.
 const MAX_IDLE_RUNS: f64 = 8.0;
 /// Changes of path a fault may cost a pair: for the worse, and altogether. Being found is none.
-const MAX_WORSE: u32 = 2;
-const MAX_CHANGES: u32 = 6;
+const MAX_WORSE: u32 = 4;
+const MAX_CHANGES: u32 = 10;
 
 /// A scenario in which something did not hold.
 #[derive(Debug)]
@@ -262,20 +264,23 @@ impl World {
         }
     }
 
-    pub(super) fn count_probe(&mut self, pc: usize, to: SocketAddr) {
+    pub(super) fn count_probe(&mut self, pc: usize, to: SocketAddr, asks: bool) {
         let now = self.now;
         let Some(agent) = &mut self.pcs[pc].agent else { return };
         agent.sent_probes += 1;
         let lately = agent.probes.entry(to).or_default();
-        lately.push_back(now);
-        lately.retain(|at| *at + Duration::from_secs(1) > now);
+        lately.push_back((now, asks));
+        lately.retain(|(at, _)| *at + Duration::from_secs(1) > now);
         let count = lately.len();
+        let questions = lately.iter().filter(|(_, asks)| *asks).count();
         if self.counting {
             self.note(|_| format!("pc {pc} probes {to}"));
         }
         self.summary.probes_peak = self.summary.probes_peak.max(count);
-        if count > MAX_PROBES {
-            self.violate(format!("pc {pc} sends {count} probes to {to} within a second"));
+        if count > MAX_PROBES || questions > MAX_QUESTIONS {
+            self.violate(format!(
+                "pc {pc} sends {count} probes to {to} within a second, of which {questions} ask"
+            ));
         }
     }
 

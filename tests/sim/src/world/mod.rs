@@ -4,6 +4,7 @@ mod agents;
 mod checks;
 mod faults;
 mod idling;
+mod questions;
 mod relays;
 mod streams;
 mod wires;
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use lanrage_shared::ids::{DeviceKey, MemberId};
 use lanrage_shared::keys::PartySecret;
+use lanrage_shared::pair::ProbeKey;
 use rand::rngs::StdRng;
 use rand::{Rng, RngCore, SeedableRng};
 
@@ -177,6 +179,8 @@ pub struct World {
     stream_clock: HashMap<(u64, bool), Instant>,
     packets: HashMap<u64, Packet>,
     next_packet: u64,
+    /// By the tag that probes sealed with it begin with.
+    probe_keys: BTreeMap<[u8; 4], ProbeKey>,
     busy_percent: u8,
     everybody_plays: Option<bool>,
     mark: u64,
@@ -215,6 +219,7 @@ impl World {
             stream_clock: HashMap::new(),
             packets: HashMap::new(),
             next_packet: 0,
+            probe_keys: BTreeMap::new(),
             busy_percent: scenario.busy_percent,
             everybody_plays: None,
             mark: 0,

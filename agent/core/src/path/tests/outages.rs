@@ -216,6 +216,7 @@ fn a_direct_path_that_falls_silent_again_and_again_is_left_for_the_relay_for_a_w
 fn a_path_in_the_local_network_is_asked_seldom_while_idle_and_found_dead_when_packets_flow() {
     let mut net = net(false);
     for i in 0..2 {
+        net.sides[1 - i].address = SocketAddr::from(([192, 168, 1, 8 - i as u8], 4000));
         let address = net.sides[1 - i].address;
         let candidate = Candidate {
             kind: CandidateKind::Lan,
