@@ -9,6 +9,7 @@
 pub mod client;
 pub mod server;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use lanrage_shared::api::presence::{Filtering, Mapping};
@@ -109,13 +110,25 @@ pub struct StatusReport {
 }
 
 /// What keeping idle direct paths open costs, in this run and party.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeepaliveReport {
     /// Seconds between two on the path that needs them most; none without a direct path.
     pub pause_s: Option<u64>,
     pub sent: u64,
     /// Mappings that a router dropped all the same.
     pub lost: u64,
+    /// The same behind each kind of NAT this PC was behind, as [`NatReport::kind`] names it.
+    #[serde(default)]
+    pub by_nat: BTreeMap<String, NatKeepaliveReport>,
+}
+
+/// What keeping paths open behind one kind of NAT costs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NatKeepaliveReport {
+    pub sent: u64,
+    pub lost: u64,
+    /// What one every 25 s would have been in the same time.
+    pub fixed_25_s: u64,
 }
 
 /// What the agent is doing.

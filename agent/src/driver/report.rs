@@ -10,8 +10,8 @@ use lanrage_agent_core::relays::KnownRelay;
 use super::party::PartySession;
 use super::relay_words;
 use crate::api::{
-    AgentState, DeviceReport, KeepaliveReport, NatReport, PartyReport, PathKind, PathReport, PeerReport, PeersReport,
-    QualityReport, RelayReport, RelaysReport, ServerReport, StatusReport, TrendReport,
+    AgentState, DeviceReport, KeepaliveReport, NatKeepaliveReport, NatReport, PartyReport, PathKind, PathReport,
+    PeerReport, PeersReport, QualityReport, RelayReport, RelaysReport, ServerReport, StatusReport, TrendReport,
 };
 
 /// A clock further off than this is worth a warning, in ms: WireGuard and tokens stand more, people's patience less.
@@ -80,10 +80,19 @@ pub fn status(device: DeviceReport, session: Option<&PartySession>, notices: &[S
 
 fn keepalive(engine: &Engine) -> KeepaliveReport {
     let (pause, counts) = engine.keepalives();
+    let by_nat = counts.iter().map(|(nat, counts)| {
+        let report = NatKeepaliveReport {
+            sent: counts.sent,
+            lost: counts.lost,
+            fixed_25_s: counts.fixed(),
+        };
+        ((*nat).to_owned(), report)
+    });
     KeepaliveReport {
         pause_s: pause.map(|pause| pause.as_secs()),
-        sent: counts.sent,
-        lost: counts.lost,
+        sent: counts.values().map(|counts| counts.sent).sum(),
+        lost: counts.values().map(|counts| counts.lost).sum(),
+        by_nat: by_nat.collect(),
     }
 }
 

@@ -9,7 +9,7 @@
 //! - 5 s after the last fault a packet between any two members that could have a path arrives;
 //! - nothing a non-member sent is accepted, and no relay admits it;
 //! - no more probes to an address than there may be, and few when idle;
-//! - a path gets worse at most once for each fault;
+//! - a fault costs a pair few changes of path;
 //! - engines come to rest.
 //!
 //! A failure is reduced ([`shrink`]) to the shortest list of faults that still shows it; its file goes into `regressions/`.
@@ -22,9 +22,11 @@ pub mod scenario;
 mod shrink;
 mod world;
 
+use std::time::Duration;
+
 pub use scenario::Scenario;
 pub use shrink::shrink;
-pub use world::{Summary, Violation, World};
+pub use world::{Idled, Summary, Violation, World};
 
 /// Runs a scenario.
 pub fn run(scenario: &Scenario) -> Result<Summary, Violation> {
@@ -34,4 +36,9 @@ pub fn run(scenario: &Scenario) -> Result<Summary, Violation> {
 /// Runs a scenario and keeps what happened, in words, for a violation's [`Violation::log`].
 pub fn run_noting(scenario: &Scenario) -> Result<Summary, Violation> {
     World::new(scenario, true).run()
+}
+
+/// Lets a scenario's party idle for so long, in which nothing else happens.
+pub fn idle(scenario: &Scenario, time: Duration) -> Idled {
+    World::new(scenario, false).idle(time)
 }

@@ -81,8 +81,8 @@ pub struct Agent {
     pub wake: Option<Instant>,
     /// When the engine wanted to run lately.
     pub wakes: VecDeque<Instant>,
-    /// Probes sent lately, by address.
-    pub probes: BTreeMap<SocketAddr, VecDeque<Instant>>,
+    /// Probes sent lately, by address, and whether each asked.
+    pub probes: BTreeMap<SocketAddr, VecDeque<(Instant, bool)>>,
     /// The ports of side sockets that are open.
     pub sides: BTreeMap<SideNumber, u16>,
     /// When a probe first went from a side socket to an address, lately.
@@ -108,8 +108,9 @@ pub struct Link {
     pub path: Option<PathInUse>,
     pub last_sent: Option<Instant>,
     pub last_received: Option<Instant>,
-    /// Changes of path it may make for the worse before it flaps.
-    pub credit: u32,
+    /// Changes of path since the last fault, for the worse and altogether.
+    pub worse: u32,
+    pub changes: u32,
 }
 
 /// The sessions with relays, as the driver keeps them.

@@ -209,7 +209,7 @@ impl Step {
             10 => Transition::ExpireNat { home },
             _ => Transition::Burst {
                 home,
-                ms: rng.random_range(500..8000),
+                ms: rng.random_range(500..40_000),
                 percent: *[30, 60, 100].choose(rng).unwrap_or(&100),
             },
         };

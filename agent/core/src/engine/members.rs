@@ -115,6 +115,7 @@ impl Engine {
         if let Some(peer) = self.peers.get_mut(&member) {
             let reached = served && peer.member.online || peer.reach() == Reach::Relayed;
             peer.signalling.handle_online(reached, now);
+            peer.paths.handle_away(served && !peer.member.online);
         }
     }
 }

@@ -41,8 +41,6 @@ use crate::relays::KnownRelay;
 
 /// Signals wait this long for the first answer of a STUN server; without UDP there will be none.
 const PATIENCE: Duration = Duration::from_millis(400);
-/// Remembered addresses of a peer that cannot be asked for new ones are tried again this often.
-const REMEMBERED_RETRY: Duration = Duration::from_secs(12);
 /// A path needs no probe of ours when a packet said the same; the answer still has to come, this often at least.
 const TRAFFIC_TICK: Duration = Duration::from_millis(500);
 
@@ -119,7 +117,6 @@ pub struct Engine {
     /// All that are offered.
     known_relays: Vec<KnownRelay>,
     told_presence: Option<Presence>,
-    next_remembered: Instant,
     events: VecDeque<Event>,
 }
 
@@ -149,7 +146,6 @@ impl Engine {
             relays: Vec::new(),
             known_relays: Vec::new(),
             told_presence: None,
-            next_remembered: now,
             events: VecDeque::new(),
         };
         engine.handle_members(&config.party.members, now);
@@ -242,16 +238,6 @@ impl Engine {
             discovery.handle_timeout(now);
         }
         self.drain_discovery(now);
-        if self.next_remembered <= now {
-            self.next_remembered = now + REMEMBERED_RETRY;
-            for peer in self
-                .peers
-                .values_mut()
-                .filter(|peer| !peer.signalling.is_online() && !peer.paths.has_direct_path())
-            {
-                peer.paths.handle_candidates(&peer.named, now);
-            }
-        }
         let members: Vec<MemberId> = self.peers.keys().copied().collect();
         for &member in &members {
             self.with_paths(member, now, |peer, cx| peer.paths.handle_timeout(cx));
@@ -272,9 +258,8 @@ impl Engine {
             [peer.paths.poll_timeout(now), signal]
         });
         let discovery = self.discovery.as_ref().and_then(Discovery::poll_timeout);
-        let remembered = (!self.peers.is_empty()).then_some((self.next_remembered, "remembered addresses"));
         let prediction = self.prediction.poll_timeout();
-        peers.chain([discovery, remembered, prediction]).flatten().min()
+        peers.chain([discovery, prediction]).flatten().min()
     }
 
     /// How often the driver should report traffic ([`Engine::handle_traffic`]).
@@ -354,6 +339,12 @@ impl Engine {
                 {
                     discovery.handle_doubt(now);
                 }
+            }
+            if peer.told.is_none() != path.is_none() {
+                peer.signalling.try_anew();
+            }
+            if path.is_none() {
+                peer.paths.handle_candidates(&peer.named, now);
             }
             peer.told = path;
             self.events.push_back(Event::Path { member, path });

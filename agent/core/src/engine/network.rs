@@ -30,7 +30,8 @@ impl Engine {
         if let Some(discovery) = &mut self.discovery {
             discovery.handle_network_change(interfaces, now);
         }
-        for member in self.peers.keys() {
+        for (member, peer) in &mut self.peers {
+            peer.paths.handle_network_change();
             self.prediction.handle_moved(*member);
         }
         self.candidates_changed(now);

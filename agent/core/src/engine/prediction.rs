@@ -49,7 +49,8 @@ impl Engine {
             let packet = match transmit {
                 Transmit::Question(packet) => Some(packet),
                 Transmit::Probe { member, route } => {
-                    self.with_paths(member, now, |peer, cx| peer.paths.probe_for(route, cx))
+                    let probe = self.with_paths(member, now, |peer, cx| peer.paths.probe_for(route, cx));
+                    probe.flatten()
                 }
             };
             self.guessing.extend(packet);

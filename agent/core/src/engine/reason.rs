@@ -2,12 +2,19 @@
 
 use lanrage_shared::api::presence::{Filtering, Mapping, NatSummary};
 
+use crate::path::LeftForRelay;
+
+/// A round-trip time or its jitter is told when it is worse by this much, in ms.
+const TOLD_MS: f64 = 3.0;
+
 /// What is known when a peer has no direct path.
 #[derive(Debug, Clone, Copy)]
 pub struct Circumstances<'a> {
     pub peer_name: &'a str,
     /// The relay its packets go through.
     pub relay: Option<&'a str>,
+    /// When a direct path that works is left for the relay.
+    pub left_for_relay: Option<LeftForRelay>,
     /// The peer's agent is connected to the control server.
     pub peer_online: bool,
     /// None until it was tried for the first time.
@@ -31,10 +38,35 @@ pub fn explain(c: Circumstances<'_>) -> String {
 }
 
 fn relayed(relay: &str, c: Circumstances<'_>) -> String {
+    if let Some(left) = c.left_for_relay {
+        let how = how_worse(left);
+        return format!("relayed through {relay}: the direct path {how}, so the relay is better at the moment");
+    }
     if c.mine.mapping == Mapping::Unknown || c.theirs.mapping == Mapping::Unknown || c.first_attempt {
         return format!("relayed through {relay} while a direct path is looked for");
     }
     format!("relayed through {relay}: {}", no_path(c))
+}
+
+/// In what the direct path is worse.
+fn how_worse(LeftForRelay { direct, relay }: LeftForRelay) -> String {
+    let mut how = Vec::new();
+    if direct.loss_percent >= relay.loss_percent + 1.0 {
+        how.push(format!("loses {:.0} % of its packets", direct.loss_percent));
+    }
+    if direct.rtt_ms >= relay.rtt_ms + TOLD_MS {
+        how.push(format!(
+            "answers after {:.0} ms instead of {:.0}",
+            direct.rtt_ms, relay.rtt_ms
+        ));
+    }
+    if direct.jitter_ms >= relay.jitter_ms + TOLD_MS {
+        how.push("answers unevenly".to_owned());
+    }
+    if how.is_empty() {
+        how.push("fell silent again and again".to_owned());
+    }
+    how.join(" and ")
 }
 
 fn no_path(c: Circumstances<'_>) -> String {
@@ -122,6 +154,7 @@ pub fn is_symmetric(nat: NatSummary) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::path::{Quality, Trend};
 
     fn nat(mapping: Mapping, filtering: Filtering) -> NatSummary {
         NatSummary {
@@ -137,6 +170,7 @@ mod tests {
     fn circumstances() -> Circumstances<'static> {
         Circumstances {
             relay: None,
+            left_for_relay: None,
             peer_name: "Ben",
             peer_online: true,
             server_reachable: Some(true),
@@ -146,6 +180,43 @@ mod tests {
             mine: nat(SYMMETRIC.0, SYMMETRIC.1),
             theirs: nat(PORT_RESTRICTED.0, PORT_RESTRICTED.1),
         }
+    }
+
+    #[test]
+    fn a_direct_path_that_works_but_badly_is_not_blamed_on_a_firewall() {
+        let relay = Quality {
+            rtt_ms: 30.0,
+            jitter_ms: 1.0,
+            loss_percent: 0.0,
+            score: 92,
+            trend: Trend::Stable,
+        };
+        let told = |direct| {
+            explain(Circumstances {
+                relay: Some("fra-1"),
+                left_for_relay: Some(LeftForRelay { direct, relay }),
+                ..circumstances()
+            })
+        };
+        let lossy = Quality {
+            rtt_ms: 81.0,
+            loss_percent: 12.0,
+            ..relay
+        };
+        assert_eq!(
+            told(lossy),
+            "relayed through fra-1: the direct path loses 12 % of its packets and answers after 81 ms instead of 30, so the \
+             relay is better at the moment"
+        );
+        let uneven = Quality {
+            jitter_ms: 40.0,
+            ..relay
+        };
+        assert!(
+            told(uneven).contains("the direct path answers unevenly, so"),
+            "{}",
+            told(uneven)
+        );
     }
 
     #[test]

@@ -94,6 +94,11 @@ impl Signalling {
         }
     }
 
+    /// The peer was lost altogether, or is reached again: attempts start over.
+    pub fn try_anew(&mut self) {
+        self.retries = 0;
+    }
+
     /// When the next signal is due to a peer that is reached this way.
     pub fn due(&self, reach: Reach) -> Option<Instant> {
         let retry = self

@@ -25,6 +25,9 @@ impl Engine {
             peer.seats.clone_from(&signal.relays);
             // Who only tells of other relays does not ask for another attempt; and there are many such signals.
             let asks = signal.wants_answer || peer.reach() == Reach::Not;
+            if peer.heard != signal.candidates {
+                peer.paths.handle_network_change();
+            }
             if asks || peer.heard != signal.candidates {
                 peer.heard.clone_from(&signal.candidates);
                 self.try_addresses(from, signal.candidates, now);

@@ -68,19 +68,21 @@ impl Engine {
         self.own.port_mapped
     }
 
-    /// What keeping idle paths open costs: the shortest pause between keepalives, and how many there were.
-    pub fn keepalives(&self) -> (Option<Duration>, KeepaliveCounts) {
-        let mut sum = KeepaliveCounts::default();
+    /// What keeping idle paths open costs: the shortest pause between keepalives, and how many there were behind each kind of
+    /// NAT this PC was behind.
+    pub fn keepalives(&self) -> (Option<Duration>, BTreeMap<&'static str, KeepaliveCounts>) {
+        let mut sums: BTreeMap<&'static str, KeepaliveCounts> = BTreeMap::new();
         let mut shortest = None;
         for peer in self.peers.values() {
             let (pause, counts) = peer.paths.keepalive();
-            sum.sent += counts.sent;
-            sum.lost += counts.lost;
+            for (nat, counts) in counts {
+                sums.entry(nat).or_default().add(counts);
+            }
             if peer.paths.has_direct_path() {
                 shortest = Some(shortest.map_or(pause, |shortest: Duration| shortest.min(pause)));
             }
         }
-        (shortest, sum)
+        (shortest, sums)
     }
 
     /// The peers, by number.
@@ -92,6 +94,7 @@ impl Engine {
             let reason = (!peer.paths.has_direct_path()).then(|| {
                 reason::explain(Circumstances {
                     relay: relay.map(RelayId::as_str),
+                    left_for_relay: peer.paths.left_for_relay(),
                     peer_name: peer.member.name.as_str(),
                     peer_online: peer.signalling.is_online(),
                     server_reachable: self.server_reachable,

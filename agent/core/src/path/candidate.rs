@@ -3,9 +3,10 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use lanrage_shared::signal::Candidate;
+use lanrage_shared::signal::{Candidate, CandidateKind};
 
 use super::PathKind;
+use super::failures::Failures;
 use super::quality::{Meter, Quality};
 use crate::batch::Route;
 use crate::cache::Proven;
@@ -19,8 +20,21 @@ pub const PUNCH_TIME: Duration = Duration::from_secs(10);
 /// answering the peer's first probe with one of ours.
 const PUNCH_SCHEDULE_MS: [u64; 4] = [0, 100, 300, 600];
 const PUNCH_INTERVAL: Duration = Duration::from_millis(300);
+/// Probes closer together than this repeat a question: how many of them are lost says how often it was repeated, not how much
+/// the path loses.
+const REPEATED_WITHIN: Duration = Duration::from_millis(900);
 /// An answer later than this is taken for lost.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
+/// Where a peer was seen, and answered, is of no use any more after this.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
+
+/// Punches in a row that may bring no answer before an address is let be for a while: the peer's side of the first may have come
+/// too late.
+const FREE_PUNCHES: u32 = 1;
+/// Let be until so long before the pause is over: both sides of a pair begin theirs at about the same time, not at the same.
+const PUNCH_SLACK: Duration = Duration::from_secs(5);
+/// Times a path in use may fall silent, or be left for a relay, before others are preferred to it for a while.
+const FREE_FAILINGS: u32 = 2;
 
 /// A route under test or in use.
 #[derive(Debug)]
@@ -36,13 +50,31 @@ pub struct CandidatePath {
     pub last_answer: Option<Instant>,
     punch_started: Instant,
     punch_sent: usize,
+    /// Since when it is punched, until that comes to its end: naming it again in the middle makes it one long punch.
+    punched_since: Option<Instant>,
+    /// Punches that brought no answer, and times it was not good enough in use.
+    in_vain: Failures,
+    failings: Failures,
+    /// When it last answered in its life, however it has behaved since.
+    worked_at: Option<Instant>,
+    /// The relay said last that the peer has no session with it.
+    refused: bool,
     /// Sent and not answered yet, oldest first.
-    outstanding: VecDeque<(u64, Instant)>,
+    outstanding: VecDeque<Sent>,
     /// Times of the latest probes, oldest first.
     recent: VecDeque<Instant>,
     /// When it was first probed since its last answer.
     asked_since: Option<Instant>,
     next_probe: Option<Instant>,
+}
+
+/// A probe under way.
+#[derive(Debug, Clone, Copy)]
+struct Sent {
+    transaction: u64,
+    at: Instant,
+    /// Whether what becomes of it counts for loss.
+    counts: bool,
 }
 
 impl CandidatePath {
@@ -57,6 +89,11 @@ impl CandidatePath {
             last_answer: None,
             punch_started: now,
             punch_sent: 0,
+            punched_since: Some(now),
+            in_vain: Failures::default(),
+            failings: Failures::default(),
+            worked_at: None,
+            refused: false,
             outstanding: VecDeque::new(),
             recent: VecDeque::new(),
             asked_since: None,
@@ -72,9 +109,9 @@ impl CandidatePath {
         }
     }
 
-    /// What is expected of it changed.
+    /// What is expected of it changed. One that fell silent has to answer first.
     pub fn expect(&mut self, rtt_ms: f64) {
-        if self.expected_rtt_ms.is_some() {
+        if self.expected_rtt_ms.is_some() || self.last_answer.is_some() {
             self.expected_rtt_ms = Some(rtt_ms);
         }
     }
@@ -122,6 +159,7 @@ impl CandidatePath {
     pub fn punch_again(&mut self, now: Instant) {
         self.punch_started = now;
         self.punch_sent = 0;
+        self.punched_since.get_or_insert(now);
         self.next_probe = Some(now);
     }
 
@@ -144,13 +182,17 @@ impl CandidatePath {
     /// Notes that a probe with this transaction id was sent. What comes next depends on whether the address ever answered:
     /// while punching the schedule goes on, afterwards the caller sets the pace.
     pub fn sent(&mut self, transaction: u64, now: Instant) {
-        let before = self.outstanding.len();
-        self.outstanding
-            .retain(|(_, at)| now.saturating_duration_since(*at) < ANSWER_TIMEOUT);
-        if self.last_answer.is_some() {
-            (self.outstanding.len()..before).for_each(|_| self.meter.lost());
+        let is_late = |sent: &Sent| now.saturating_duration_since(sent.at) >= ANSWER_TIMEOUT;
+        while let Some(sent) = self.outstanding.pop_front_if(|sent| is_late(sent)) {
+            if self.last_answer.is_some() && sent.counts {
+                self.meter.lost();
+            }
         }
-        self.outstanding.push_back((transaction, now));
+        self.outstanding.push_back(Sent {
+            transaction,
+            at: now,
+            counts: self.last_probe().is_none_or(|last| now >= last + REPEATED_WITHIN),
+        });
         self.recent.push_back(now);
         if self.recent.len() > MAX_PROBES_PER_SECOND {
             self.recent.pop_front();
@@ -166,18 +208,32 @@ impl CandidatePath {
             };
             (next < self.punch_started + PUNCH_TIME).then_some(next.max(now))
         };
+        let is_over = |since: Instant| self.next_probe.is_none() || now >= since + 2 * PUNCH_TIME;
+        if self.punched_since.is_some_and(is_over) {
+            self.in_vain.handle_failure(now);
+            self.punched_since = self.next_probe.map(|_| now);
+        }
     }
 
     /// Takes an answer. Gives whether it answered a probe of ours to this address.
     pub fn answered(&mut self, transaction: u64, now: Instant) -> bool {
-        let Some(at) = self.outstanding.iter().position(|(id, _)| *id == transaction) else {
+        let Some(at) = self.outstanding.iter().position(|sent| sent.transaction == transaction) else {
             return false;
         };
-        let Some((_, sent)) = self.outstanding.remove(at) else {
+        let Some(sent) = self.outstanding.remove(at) else {
             return false;
         };
-        self.meter.answered(now.saturating_duration_since(sent));
+        let rtt = now.saturating_duration_since(sent.at);
+        if sent.counts {
+            self.meter.answered(rtt);
+        } else {
+            self.meter.timed(rtt);
+        }
         self.last_answer = Some(now);
+        self.worked_at = Some(now);
+        self.refused = false;
+        self.punched_since = None;
+        self.in_vain.clear();
         self.asked_since = None;
         self.next_probe = None;
         true
@@ -189,11 +245,63 @@ impl CandidatePath {
             .is_some_and(|at| now.saturating_duration_since(at) <= window)
     }
 
-    /// Whether nothing more is to be expected of it.
+    /// Whether nothing more is to be expected of it. For as long as its last probes count for how many there may be, it is not.
     pub fn is_spent(&self, now: Instant) -> bool {
         self.next_probe.is_none()
+            && self.last_probe().is_none_or(|at| now >= at + Duration::from_secs(1))
             && !self.answered_within(ANSWER_TIMEOUT * 20, now)
             && now.saturating_duration_since(self.punch_started) > PUNCH_TIME
+    }
+
+    /// Whether it is worth being asked now and then when there is no way to the peer at all: the peer named it, or it answered
+    /// not long ago. Where a peer was only seen is not, since each of its probes may be seen somewhere else.
+    pub fn is_worth_seeking(&self, now: Instant) -> bool {
+        let worked = |at: Instant| now.saturating_duration_since(at) < FORGOTTEN_AFTER;
+        self.kind != PathKind::Direct(CandidateKind::Observed) || self.worked_at.is_some_and(worked)
+    }
+
+    /// Whether it was punched in vain so often that naming it again is no reason for another attempt yet.
+    pub fn is_let_be(&self, now: Instant) -> bool {
+        let until = self.in_vain.closed_until(FREE_PUNCHES);
+        until.is_some_and(|until| now + PUNCH_SLACK < until)
+    }
+
+    /// Whether it was punched in vain not long ago.
+    pub fn is_failing(&self, now: Instant) -> bool {
+        self.in_vain.are_remembered(now)
+    }
+
+    /// It works, and yet a relay is better.
+    pub fn handle_left(&mut self, now: Instant) {
+        self.failings.handle_failure(now);
+    }
+
+    /// Whether it was left in use so often that any other way is preferred for now.
+    pub fn is_unsteady(&self, now: Instant) -> bool {
+        self.failings
+            .closed_until(FREE_FAILINGS)
+            .is_some_and(|until| now < until)
+    }
+
+    /// The network changed, or the peer's did: how it failed before says nothing any more.
+    pub fn forgive(&mut self) {
+        self.in_vain.clear();
+        self.failings.clear();
+    }
+
+    /// When it last answered in its life.
+    pub fn worked_at(&self) -> Option<Instant> {
+        self.worked_at
+    }
+
+    /// The relay says that the peer has no session with it.
+    pub fn refuse(&mut self) {
+        self.refused = true;
+    }
+
+    /// Whether the relay said so last.
+    pub fn is_refused(&self) -> bool {
+        self.refused
     }
 
     /// Probes on their way that may still be answered.
@@ -217,6 +325,7 @@ impl CandidatePath {
         self.expected_rtt_ms = None;
         self.meter = Meter::default();
         self.asked_since = None;
+        self.failings.handle_failure(now);
         self.punch_again(now);
     }
 
@@ -228,8 +337,6 @@ impl CandidatePath {
 #[cfg(test)]
 mod tests {
     use std::net::SocketAddr;
-
-    use lanrage_shared::signal::CandidateKind;
 
     use super::*;
 

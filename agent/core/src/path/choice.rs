@@ -3,11 +3,17 @@
 use std::time::{Duration, Instant};
 
 use super::candidate::CandidatePath;
-use super::{PathKind, PeerPaths, TRUST};
+use super::keepalive::{Keepalive, is_local};
+use super::{LeftForRelay, PathKind, PeerPaths, TRUST};
 use crate::batch::Route;
 
 /// Time between probes of the path in use while traffic flows.
 const ACTIVE_INTERVAL: Duration = Duration::from_secs(1);
+/// Time between probes of an idle path in use that nothing on the way would forget: in the local network, and to the internet.
+const LOCAL_INTERVAL: Duration = Duration::from_secs(300);
+const OPEN_INTERVAL: Duration = Duration::from_secs(120);
+/// Keepalives come by up to this part of their pause early.
+const SPREAD: f64 = 0.2;
 /// Time between probes of the path in use while it does not answer: three seconds decide, so a dozen are sent.
 const REPEAT_INTERVAL: Duration = Duration::from_millis(250);
 /// The same of its spares, of which some may be as dead as it is: the first that answers takes packets as well.
@@ -15,7 +21,7 @@ const REPEAT_SPARE_INTERVAL: Duration = Duration::from_millis(500);
 /// Time between probes of proven paths that are not in use, kept as a fallback.
 const SPARE_INTERVAL: Duration = Duration::from_secs(20);
 /// The same through a relay, whose session is watched anyway.
-const RELAY_SPARE_INTERVAL: Duration = Duration::from_secs(30);
+pub(super) const RELAY_SPARE_INTERVAL: Duration = Duration::from_secs(30);
 /// Traffic counts as flowing this long after the last packet.
 const ACTIVE_AFTER_PACKET: Duration = Duration::from_secs(5);
 /// A path must be this many ms faster than the one in use to replace it: above the jitter of a home network, below what
@@ -50,17 +56,26 @@ impl PeerPaths {
         if path.due().is_some() {
             return None;
         }
+        if self.selected.is_none() {
+            return self.next_attempt(path, now);
+        }
+        let is_doubtful = self.doubt_at().is_some_and(|at| at <= now);
         let Some(last) = path.last_answer else {
             // A relay stays a way to the peer for as long as both have a session with it.
             let asked = path.last_probe().filter(|_| path.kind == PathKind::Relay);
-            return asked.map(|at| at + RELAY_SPARE_INTERVAL);
+            let is_needed = is_doubtful && !path.is_refused();
+            let interval = if is_needed {
+                REPEAT_SPARE_INTERVAL
+            } else {
+                RELAY_SPARE_INTERVAL
+            };
+            return asked.map(|at| at + interval);
         };
         let in_use = self.selected.is_some_and(|(route, _)| route == path.route);
         let interval = match (in_use, self.is_active(now)) {
             (true, true) => ACTIVE_INTERVAL,
-            (true, false) if path.kind == PathKind::Relay => RELAY_SPARE_INTERVAL,
-            (true, false) => self.keepalive.pause(),
-            (false, _) if self.doubt_at().is_some_and(|at| at <= now) => REPEAT_SPARE_INTERVAL,
+            (true, false) => self.idle_interval(path.route),
+            (false, _) if is_doubtful => REPEAT_SPARE_INTERVAL,
             // Worth comparing when the direct path is bad to play on.
             (false, true) if path.kind == PathKind::Relay && self.is_poor() => ACTIVE_INTERVAL,
             (false, _) if path.kind == PathKind::Relay => RELAY_SPARE_INTERVAL,
@@ -74,6 +89,27 @@ impl PeerPaths {
         })
     }
 
+    /// Time between probes of the path in use while it is idle.
+    fn idle_interval(&self, route: Route) -> Duration {
+        match route {
+            Route::Relay { .. } => RELAY_SPARE_INTERVAL,
+            // The peer shows with its next answer that it knows the new secret.
+            Route::Direct(_) if is_kept_open(&self.keepalive, route) || !self.is_rekeyed() => {
+                self.spread(self.keepalive.pause())
+            }
+            Route::Direct(address) if is_local(address) => LOCAL_INTERVAL,
+            Route::Direct(_) => OPEN_INTERVAL,
+        }
+    }
+
+    /// A little less than the pause, every time by another part. If the keepalives of both sides went out at the same moment every
+    /// time, each would pass through the hole the other has just opened, and nobody would see that it had closed meanwhile.
+    fn spread(&self, pause: Duration) -> Duration {
+        let side = u64::from(u32::from_be_bytes(self.keys.send.tag));
+        let part = (self.counter ^ side).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56;
+        pause.mul_f64(1.0 - SPREAD * part as f64 / 256.0)
+    }
+
     pub(super) fn keep_up(&mut self, now: Instant) {
         let due: Vec<Route> = self
             .paths
@@ -84,7 +120,7 @@ impl PeerPaths {
         for route in due {
             let keeps = self.selected.is_some_and(|(selected, _)| selected == route) && !self.is_active(now);
             if let Some(path) = self.paths.get_mut(&route) {
-                if keeps && path.asked_since().is_none() && path.kind != PathKind::Relay {
+                if keeps && path.asked_since().is_none() && is_kept_open(&self.keepalive, path.route) {
                     self.keepalive.handle_sent();
                 }
                 path.probe_by(now);
@@ -110,6 +146,21 @@ impl PeerPaths {
         Some(path.asked_since()?.max(path.last_answer.unwrap_or(since)))
     }
 
+    /// How good the direct path and the relay in use are, when a direct path that works is left for the relay.
+    pub fn left_for_relay(&self) -> Option<LeftForRelay> {
+        let relay = self.paths.get(&self.selected?.0)?;
+        let answers = |path: &&CandidatePath| {
+            let unanswered = path.asked_since().zip(path.last_probe());
+            path.last_answer.is_some() && unanswered.is_none_or(|(since, last)| last < since + TRUST)
+        };
+        let direct = self.paths.values().filter(|path| path.kind != PathKind::Relay);
+        let best = direct.filter(answers).filter_map(CandidatePath::quality);
+        Some(LeftForRelay {
+            direct: best.max_by_key(|quality| quality.score)?,
+            relay: relay.quality().filter(|_| relay.kind == PathKind::Relay)?,
+        })
+    }
+
     /// Chooses the path to use among those that answered, or are expected to.
     pub(super) fn select(&mut self, now: Instant) {
         let silent = self.silence_deadline().is_some_and(|at| at <= now);
@@ -122,12 +173,17 @@ impl PeerPaths {
             .filter(|_| silent)
             .and_then(|(route, _)| self.paths.get_mut(&route));
         if let Some(path) = gone {
-            if !active && !self.doubted && path.kind != PathKind::Relay {
-                self.keepalive.handle_lost();
+            if !active && !self.doubted && is_kept_open(&self.keepalive, path.route) {
+                self.keepalive.handle_silence(now);
             }
             path.distrust(now);
         }
         let best = self.best(current.map(|(route, _)| route), None, now);
+        if let (Some(Route::Relay { .. }), Some((route, _))) = (best, current)
+            && let Some(direct) = self.paths.get_mut(&route).filter(|path| path.kind != PathKind::Relay)
+        {
+            direct.handle_left(now);
+        }
         self.selected = match (best, current) {
             (Some(best), Some((route, since))) if best == route => Some((route, since)),
             (Some(best), _) => Some((best, now)),
@@ -143,11 +199,15 @@ impl PeerPaths {
     /// the two: what is better within a kind and what is between kinds are different questions, and asked in one row they can
     /// lead round in a circle.
     fn best(&self, current: Option<Route>, except: Option<Route>, now: Instant) -> Option<Route> {
+        let is_other = |path: &&CandidatePath| is_usable(path, now) && Some(path.route) != except;
+        let has_steady = self.paths.values().filter(is_other).any(|path| !path.is_unsteady(now));
         let among = |relays: bool| {
             let fits = |path: &&CandidatePath| (path.kind == PathKind::Relay) == relays;
             let in_use = current.and_then(|route| self.paths.get(&route)).filter(fits);
             let paths = self.paths.values().filter(fits);
-            let others = paths.filter(|path| is_usable(path, now) && Some(path.route) != except);
+            let others = paths
+                .filter(is_other)
+                .filter(|path| !has_steady || !path.is_unsteady(now));
             in_use
                 .into_iter()
                 .chain(others)
@@ -167,6 +227,11 @@ impl PeerPaths {
         };
         Some(best.route)
     }
+}
+
+/// Whether a NAT or firewall would forget a path.
+pub(super) fn is_kept_open(keepalive: &Keepalive, route: Route) -> bool {
+    route.address().is_some_and(|address| keepalive.is_needed(address))
 }
 
 /// Whether packets may go there.
@@ -195,7 +260,7 @@ fn patience(path: &CandidatePath) -> Duration {
 }
 
 /// Whether it was asked and should have answered by now.
-fn is_in_doubt(path: &CandidatePath, now: Instant) -> bool {
+pub(super) fn is_in_doubt(path: &CandidatePath, now: Instant) -> bool {
     path.asked_since().is_some_and(|at| at + patience(path) <= now)
 }
 

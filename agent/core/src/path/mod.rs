@@ -3,7 +3,8 @@
 //! A [`PeerPaths`] is one peer's machine. It probes the addresses the peer named (and the ones authentic probes came from)
 //! until one answers: because both sides do so at the same time, each side's probes open its own NAT for the other's.
 //! Answered addresses compete by round-trip time with hysteresis. The chosen path is probed once a second while traffic
-//! flows, now and then while idle; one that goes silent for three seconds gives way to the next proven one, or to none.
+//! flows, now and then while idle; one that goes silent for three seconds gives way to the next proven one, or to none. While
+//! there is none, all that there were are asked about once a second.
 //!
 //! A relay that both have a session with is a route like any other, only that it needs no proof to be used: packets flow over
 //! it from the first moment, and as soon as a direct path is proven they take that. When the path in use does not answer,
@@ -13,10 +14,13 @@
 
 mod candidate;
 mod choice;
+mod failures;
 mod keepalive;
+mod pongs;
 mod probes;
 mod quality;
 mod replay;
+mod seeking;
 mod terms;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -29,11 +33,12 @@ use rand::RngCore;
 use self::candidate::{CandidatePath, PUNCH_TIME};
 pub use self::keepalive::Counts as KeepaliveCounts;
 use self::keepalive::Keepalive;
+use self::pongs::Pongs;
 use self::probes::Generation;
 pub use self::probes::ProbeKeys;
 pub use self::quality::{Quality, Trend};
 use self::replay::ReplayFilter;
-pub use self::terms::{Context, PartyClock, PathKind, RelayRoute, Selected};
+pub use self::terms::{Context, LeftForRelay, PartyClock, PathKind, RelayRoute, Selected};
 use crate::batch::{Packet, RelayNumber, Route, SideNumber};
 use crate::cache::Proven;
 
@@ -76,6 +81,10 @@ pub struct PeerPaths {
     keepalive: Keepalive,
     /// The silence of the path in use has another reason than a lost mapping: the peer is said to be gone.
     doubted: bool,
+    /// The control server says that the peer does not reach it.
+    away: bool,
+    /// Answers to addresses that are not proven.
+    pongs: Pongs,
     /// When addresses were added lately.
     added: VecDeque<Instant>,
     /// When addresses it never named were added lately, since one of them answered.
@@ -99,6 +108,8 @@ impl PeerPaths {
             last_sent: None,
             keepalive: Keepalive::default(),
             doubted: false,
+            away: false,
+            pongs: Pongs::default(),
             added: VecDeque::new(),
             in_vain: VecDeque::new(),
             transmits: VecDeque::new(),
@@ -149,8 +160,13 @@ impl PeerPaths {
     /// The peer is back after it was away: what was tried before says nothing any more.
     pub fn search_afresh(&mut self) {
         self.search = Search::Fresh;
-        self.keepalive = Keepalive::default();
         self.doubted = false;
+        self.handle_network_change();
+    }
+
+    /// Another network on one of the two sides: every path gets another chance.
+    pub fn handle_network_change(&mut self) {
+        self.paths.values_mut().for_each(CandidatePath::forgive);
     }
 
     /// A game asks for keepalives with a pause of its own (none: no more).
@@ -158,8 +174,8 @@ impl PeerPaths {
         self.keepalive.handle_game(pause);
     }
 
-    /// What keeping the path open costs: the pause between keepalives, and how many there were.
-    pub fn keepalive(&self) -> (Duration, KeepaliveCounts) {
+    /// What keeping the path open costs: the pause between keepalives, and how many there were behind each kind of NAT.
+    pub fn keepalive(&self) -> (Duration, &BTreeMap<&'static str, KeepaliveCounts>) {
         (self.keepalive.pause(), self.keepalive.counts())
     }
 
@@ -168,12 +184,21 @@ impl PeerPaths {
         if self.search == Search::Fresh && !candidates.is_empty() {
             self.search = Search::Since(now);
         }
+        let selected = self.selected.map(|(route, _)| route);
+        self.paths.retain(|route, path| {
+            let named = candidates
+                .iter()
+                .any(|candidate| Route::from(candidate.address) == *route);
+            let is_unnamed = !matches!(path.kind, PathKind::Direct(kind) if kind != CandidateKind::Observed);
+            named || is_unnamed || Some(*route) == selected || !path.is_spent(now)
+        });
         for candidate in candidates.iter().take(MAX_CANDIDATES) {
             let (kind, route) = (PathKind::Direct(candidate.kind), Route::from(candidate.address));
             match self.paths.get_mut(&route) {
                 Some(path) => {
                     path.kind = path.kind.min(kind);
-                    if !path.answered_within(TRUST, now) {
+                    let is_let_be = self.selected.is_some() && path.is_let_be(now);
+                    if !path.answered_within(TRUST, now) && !is_let_be {
                         path.punch_again(now);
                     }
                 }
@@ -215,9 +240,9 @@ impl PeerPaths {
     /// The relay says that the peer has no session with it.
     pub fn handle_undelivered(&mut self, relay: RelayNumber, now: Instant) {
         let through = self.paths.values_mut().find(|path| path.route.relay() == Some(relay));
-        if let Some(path) = through
-            && path.is_expected_to_work()
-        {
+        let Some(path) = through else { return };
+        path.refuse();
+        if path.is_expected_to_work() {
             path.distrust(now);
             let route = path.route;
             self.selected.take_if(|(selected, _)| *selected == route);
@@ -242,7 +267,7 @@ impl PeerPaths {
                 .paths
                 .values()
                 .filter(|path| Some(path.route) != selected && path.kind != PathKind::Relay)
-                .min_by_key(|path| path.last_answer)
+                .min_by_key(|path| (path.last_answer, path.worked_at()))
                 .map(|path| path.route);
             if let Some(oldest) = oldest {
                 self.paths.remove(&oldest);
@@ -259,7 +284,7 @@ impl PeerPaths {
             return;
         }
         let is_tried = |path: &&CandidatePath| {
-            path.kind == PathKind::Direct(CandidateKind::Observed) && path.last_answer.is_none()
+            path.kind == PathKind::Direct(CandidateKind::Observed) && path.worked_at().is_none()
         };
         let observed = self.paths.values().filter(is_tried).count();
         match route {
@@ -324,8 +349,10 @@ impl PeerPaths {
             }
         }
         let selected = self.selected.map(|(route, _)| route);
-        self.paths
-            .retain(|route, path| Some(*route) == selected || path.kind == PathKind::Relay || !path.is_spent(cx.now));
+        self.paths.retain(|route, path| {
+            let is_kept = (selected.is_none() || path.is_failing(cx.now)) && path.is_worth_seeking(cx.now);
+            Some(*route) == selected || path.kind == PathKind::Relay || is_kept || !path.is_spent(cx.now)
+        });
         self.select(cx.now);
         match self.search {
             _ if self.has_direct_path() => self.search = Search::Fresh,

@@ -1,11 +1,14 @@
 //! Probes: sealed, opened, answered, with the keys of the party's secret and, for a while, of the one before.
 
+use std::time::Instant;
+
 use lanrage_shared::pair::{PairKeys, ProbeKey};
 use lanrage_shared::seal::NONCE_LEN;
 use lanrage_shared::signal::CandidateKind;
 use lanrage_shared::wire::probe::{Probe, ProbeKind};
 use rand::RngCore;
 
+use super::choice::{is_in_doubt, is_kept_open};
 use super::{Context, PathKind, PeerPaths};
 use crate::batch::{Packet, Route};
 
@@ -69,13 +72,16 @@ impl PeerPaths {
         }
         match probe.kind {
             ProbeKind::Ping => {
-                self.transmit(ProbeKind::Pong, from, probe.transaction, generation, cx);
+                if self.may_answer(from, cx.now) {
+                    self.transmit(ProbeKind::Pong, from, probe.transaction, generation, cx);
+                }
                 self.observe(from, cx.now);
                 if self.selected.is_some_and(|(route, _)| route == from) {
                     self.last_received = Some(cx.now);
                 }
             }
             ProbeKind::Pong => {
+                let at_once = !self.paths.get(&from).is_some_and(|path| is_in_doubt(path, cx.now));
                 let answered = self
                     .paths
                     .get_mut(&from)
@@ -85,8 +91,13 @@ impl PeerPaths {
                     if kind == Some(PathKind::Direct(CandidateKind::Observed)) {
                         self.in_vain.clear();
                     }
+                    if from.address().is_some() {
+                        self.keepalive.handle_answer(cx.now);
+                    }
                     if !self.is_active(cx.now) && self.selected.is_some_and(|(route, _)| route == from) {
-                        self.keepalive.handle_kept();
+                        if at_once && is_kept_open(&self.keepalive, from) {
+                            self.keepalive.handle_kept();
+                        }
                         self.doubted = false;
                     }
                     self.select(cx.now);
@@ -96,17 +107,27 @@ impl PeerPaths {
         true
     }
 
+    /// Whether a probe's source may be answered to: always where the peer is known to be, else not too often.
+    fn may_answer(&mut self, from: Route, now: Instant) -> bool {
+        let is_proven = self.paths.get(&from).is_some_and(|path| path.last_answer.is_some());
+        is_proven || from.address().is_none_or(|address| self.pongs.allow(address, now))
+    }
+
     fn open(&self, datagram: &[u8]) -> Option<(Probe, Generation)> {
         let opened = |keys: &ProbeKeys| Probe::open(datagram, &keys.receive).ok();
         let new = opened(&self.keys).map(|probe| (probe, Generation::New));
         new.or_else(|| Some((self.old_keys.as_ref().and_then(opened)?, Generation::Old)))
     }
 
-    /// A probe for where the peer may be heard, and nothing more: what comes of it shows in the peer's own probes.
-    pub fn probe_for(&mut self, route: Route, cx: &mut Context<'_>) -> Packet {
+    /// A probe for where the peer may be heard, and nothing more: what comes of it shows in the peer's own probes. None for a
+    /// route that is being probed anyway.
+    pub fn probe_for(&mut self, route: Route, cx: &mut Context<'_>) -> Option<Packet> {
+        if self.paths.contains_key(&route) {
+            return None;
+        }
         let transaction = cx.rng.next_u64();
         // The old keys, while there are any, are those that the peer has in any case.
-        self.sealed(ProbeKind::Ping, route, transaction, Generation::Old, cx)
+        Some(self.sealed(ProbeKind::Ping, route, transaction, Generation::Old, cx))
     }
 
     pub(super) fn transmit(

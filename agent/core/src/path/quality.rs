@@ -50,11 +50,16 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// A probe was answered after `rtt`.
+    /// A probe that says something about loss was answered after `rtt`.
     pub fn answered(&mut self, rtt: Duration) {
+        push(&mut self.fates, true, FATES);
+        self.timed(rtt);
+    }
+
+    /// Any probe was answered after `rtt`.
+    pub fn timed(&mut self, rtt: Duration) {
         let sample = rtt.as_secs_f64() * 1000.0;
         push(&mut self.samples, sample, SAMPLES);
-        push(&mut self.fates, true, FATES);
         // The median of three keeps one slow answer from moving anything.
         let latest: Vec<f64> = self.samples.iter().rev().take(3).copied().collect();
         let steady = match latest[..] {
@@ -64,7 +69,7 @@ impl Meter {
         self.rtt_ms = Some(self.rtt_ms.map_or(steady, |rtt| rtt + RTT_WEIGHT * (steady - rtt)));
     }
 
-    /// A probe was not answered.
+    /// A probe that says something about loss was not answered.
     pub fn lost(&mut self) {
         push(&mut self.fates, false, FATES);
     }

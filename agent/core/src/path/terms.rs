@@ -57,6 +57,14 @@ pub struct RelayRoute {
     pub load_ms: f64,
 }
 
+/// A direct path that works, and is not used all the same.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LeftForRelay {
+    pub direct: Quality,
+    /// Of the path through the relay.
+    pub relay: Quality,
+}
+
 /// The path in use.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Selected {

@@ -202,7 +202,8 @@ impl World {
                     path: None,
                     last_sent: None,
                     last_received: None,
-                    credit: 2,
+                    worse: 0,
+                    changes: 0,
                 };
                 agent.links.insert(member.id, link);
             }

@@ -12,7 +12,9 @@ use super::agents::in_words;
 use super::{ARRIVES_WITHIN, Canary, Finale, Happening, RECOVERY, World};
 use crate::pc::Role;
 
-/// Probes to one address in a second: five questions, and an answer to each of the peer's five to each of our addresses.
+/// Questions to one address in a second.
+const MAX_QUESTIONS: usize = 5;
+/// Probes to one address in a second: the questions, and an answer to each of the peer's five to each of our addresses.
 const MAX_PROBES: usize = 25;
 /// New mappings that guessing ports makes at a router within a second, and what it repeats.
 const MAX_SIDE_FLOWS: usize = 64;
@@ -22,8 +24,9 @@ const MAX_SIDE_FLOWS: usize = 64;
 const MAX_IDLE_PROBES: f64 = 8.0;
 /// Timer runs of an idle agent in a second for each peer.
 const MAX_IDLE_RUNS: f64 = 8.0;
-/// Changes of path for the worse that faults can earn in advance.
-const MAX_CREDIT: u32 = 4;
+/// Changes of path a fault may cost a pair: for the worse, and altogether. Being found is none.
+const MAX_WORSE: u32 = 4;
+const MAX_CHANGES: u32 = 10;
 
 /// A scenario in which something did not hold.
 #[derive(Debug)]
@@ -50,6 +53,9 @@ pub struct Summary {
     /// Per peer and second while idle.
     pub idle_probes: f64,
     pub idle_runs: f64,
+    /// The most changes of path of a pair after one fault, those for the worse and all.
+    pub worse_peak: u32,
+    pub changes_peak: u32,
     pub(super) ended: bool,
 }
 
@@ -65,6 +71,8 @@ impl Summary {
         self.probes_peak = self.probes_peak.max(other.probes_peak);
         self.idle_probes = self.idle_probes.max(other.idle_probes);
         self.idle_runs = self.idle_runs.max(other.idle_runs);
+        self.worse_peak = self.worse_peak.max(other.worse_peak);
+        self.changes_peak = self.changes_peak.max(other.changes_peak);
     }
 }
 
@@ -91,11 +99,18 @@ impl World {
         self.after(RECOVERY, Happening::Check { mark });
     }
 
-    /// A fault may cost every pair one change of path.
+    /// A fault may cost every pair a few changes of path.
     pub(super) fn forgive(&mut self) {
-        for agent in self.pcs.iter_mut().filter_map(|pc| pc.agent.as_mut()) {
-            for link in agent.links.values_mut() {
-                link.credit = (link.credit + 1).min(MAX_CREDIT);
+        (0..self.pcs.len()).for_each(|pc| self.forgive_peers_of(pc));
+    }
+
+    /// The same of the pairs one PC is in.
+    pub(super) fn forgive_peers_of(&mut self, pc: usize) {
+        let number = self.pcs[pc].role.number();
+        for (index, other) in self.pcs.iter_mut().enumerate() {
+            let links = other.agent.iter_mut().flat_map(|agent| &mut agent.links);
+            for (_, link) in links.filter(|(member, _)| index == pc || Some(**member) == number) {
+                (link.worse, link.changes) = (0, 0);
             }
         }
     }
@@ -224,25 +239,34 @@ impl World {
             _ => false,
         };
         // Whoever is not there is looked for everywhere.
-        let there = self.pc_of(member).is_some_and(|pc| self.pcs[pc].agent.is_some());
-        let is_worse = is_worse && there;
-        let link = self.pcs[pc]
-            .agent
-            .as_mut()
-            .and_then(|agent| agent.links.get_mut(&member));
-        let Some(link) = link.filter(|_| is_worse) else { return };
-        match link.credit.checked_sub(1) {
-            Some(left) => link.credit = left,
-            None => {
-                let (before, after) = (in_words(before), in_words(after));
-                self.violate(format!(
-                    "pc {pc}'s path to {member} flaps: from {before} to {after}, and no fault"
-                ));
-            }
+        let Some(other) = self.pc_of(member).filter(|other| self.pcs[*other].agent.is_some()) else {
+            return;
+        };
+        // A line that loses a lot is a fault that goes on.
+        if [pc, other]
+            .iter()
+            .any(|pc| self.net.has_burst(self.pcs[*pc].home, self.now))
+        {
+            return;
+        }
+        let agent = self.pcs[pc].agent.as_mut();
+        let Some(link) = agent.and_then(|agent| agent.links.get_mut(&member)) else {
+            return;
+        };
+        link.worse += u32::from(is_worse);
+        link.changes += u32::from(before.is_some());
+        let (worse, changes) = (link.worse, link.changes);
+        self.summary.worse_peak = self.summary.worse_peak.max(worse);
+        self.summary.changes_peak = self.summary.changes_peak.max(changes);
+        if worse > MAX_WORSE || changes > MAX_CHANGES {
+            let (before, after) = (in_words(before), in_words(after));
+            self.violate(format!(
+                "pc {pc}'s path to {member} flaps: from {before} to {after}, change {changes} after the last fault"
+            ));
         }
     }
 
-    pub(super) fn count_probe(&mut self, pc: usize, port: u16, to: SocketAddr) {
+    pub(super) fn count_probe(&mut self, pc: usize, port: u16, to: SocketAddr, asks: bool) {
         let now = self.now;
         let main = self.pcs[pc].port;
         let Some(agent) = &mut self.pcs[pc].agent else { return };
@@ -259,15 +283,18 @@ impl World {
             return;
         }
         let lately = agent.probes.entry(to).or_default();
-        lately.push_back(now);
-        lately.retain(|at| *at + Duration::from_secs(1) > now);
+        lately.push_back((now, asks));
+        lately.retain(|(at, _)| *at + Duration::from_secs(1) > now);
         let count = lately.len();
+        let questions = lately.iter().filter(|(_, asks)| *asks).count();
         if self.counting {
             self.note(|_| format!("pc {pc} probes {to}"));
         }
         self.summary.probes_peak = self.summary.probes_peak.max(count);
-        if count > MAX_PROBES {
-            self.violate(format!("pc {pc} sends {count} probes to {to} within a second"));
+        if count > MAX_PROBES || questions > MAX_QUESTIONS {
+            self.violate(format!(
+                "pc {pc} sends {count} probes to {to} within a second, of which {questions} ask"
+            ));
         }
     }
 

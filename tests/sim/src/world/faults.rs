@@ -105,6 +105,7 @@ impl World {
                 percent,
             } => {
                 self.net.burst(home, self.now + ms(lasts), percent);
+                self.cut_relays(home);
             }
         }
         self.flush_control();

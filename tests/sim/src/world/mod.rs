@@ -3,6 +3,8 @@
 mod agents;
 mod checks;
 mod faults;
+mod idling;
+mod questions;
 mod relays;
 mod streams;
 mod wires;
@@ -13,10 +15,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use lanrage_shared::ids::{DeviceKey, MemberId};
 use lanrage_shared::keys::PartySecret;
+use lanrage_shared::pair::ProbeKey;
 use rand::rngs::StdRng;
 use rand::{Rng, RngCore, SeedableRng};
 
 pub use self::checks::{Summary, Violation};
+pub use self::idling::Idled;
 use crate::control::{Control, Down, Up};
 use crate::net::{Arrival, Net};
 use crate::pc::{Pc, Role};
@@ -83,6 +87,12 @@ enum Happening {
     },
     RelayLost {
         port: Port,
+    },
+    /// Neither end of a connection has heard the other for as long as QUIC waits.
+    RelaySilent {
+        port: Port,
+        home: usize,
+        relay: usize,
     },
     RelayRtt {
         pc: usize,
@@ -169,6 +179,8 @@ pub struct World {
     stream_clock: HashMap<(u64, bool), Instant>,
     packets: HashMap<u64, Packet>,
     next_packet: u64,
+    /// By the tag that probes sealed with it begin with.
+    probe_keys: BTreeMap<[u8; 4], ProbeKey>,
     busy_percent: u8,
     everybody_plays: Option<bool>,
     mark: u64,
@@ -207,6 +219,7 @@ impl World {
             stream_clock: HashMap::new(),
             packets: HashMap::new(),
             next_packet: 0,
+            probe_keys: BTreeMap::new(),
             busy_percent: scenario.busy_percent,
             everybody_plays: None,
             mark: 0,
@@ -291,6 +304,7 @@ impl World {
             Happening::RelayConnect { pc, run, relay, late } => self.enter_relay(pc, run, relay, late),
             Happening::RelayRetry { pc, run, relay } => self.try_relay(pc, run, relay),
             Happening::RelayLost { port } => self.lose_relay(port),
+            Happening::RelaySilent { port, home, relay } => self.give_up_relay(port, home, relay),
             Happening::RelayRtt { pc, run, relay } => self.measure_relay(pc, run, relay),
             Happening::RelayChoice { pc, run } => self.choose_relays(pc, run),
             Happening::RelayUp { relay, start } => self.relay_up(relay, start),
@@ -298,7 +312,10 @@ impl World {
             Happening::Tick { pc, run } => self.tick(pc, run),
             Happening::StartAgent { pc, run } => self.start_agent(pc, run),
             Happening::Fault(transition) => self.fault(transition),
-            Happening::FaultOver => self.mark(),
+            Happening::FaultOver => {
+                self.mark();
+                self.forgive();
+            }
             Happening::Check { mark } => self.check(mark),
             Happening::Verdict { mark } => self.judge(mark),
             Happening::Finale(finale) => self.finish(finale),

@@ -202,11 +202,44 @@ impl World {
         let wait = seat.backoff.handle_failure(now, random);
         agent.relays.choice.handle_failure(&id, unreachable(), now);
         self.mark();
+        self.forgive_peers_of(pc);
         self.note(|_| format!("pc {pc} lost {id}"));
         self.adjust_relays(pc);
         self.settle(pc);
         if let Some(relay) = self.relay_index(&id) {
             self.after(wait, Happening::RelayRetry { pc, run, relay });
+        }
+    }
+
+    /// Nothing gets through a home's line: connections end if that lasts.
+    pub(super) fn cut_relays(&mut self, home: usize) {
+        if self
+            .net
+            .cut_until(home, self.now)
+            .is_none_or(|until| until < self.now + IDLE_TIMEOUT)
+        {
+            return;
+        }
+        let here = (0..self.pcs.len()).filter(|pc| self.pcs[*pc].home == home);
+        let seats = here.filter_map(|pc| Some((pc, &self.pcs[pc].agent.as_ref()?.relays.seats)));
+        let up = seats.flat_map(|(pc, seats)| {
+            let up = seats
+                .iter()
+                .filter_map(|(id, seat)| Some((id, seat.up.filter(|up| !up.tcp)?)));
+            up.map(move |(id, up)| (id, (pc, up.connection)))
+        });
+        let up: Vec<(usize, Port)> = up
+            .filter_map(|(id, port)| Some((self.relay_index(id)?, port)))
+            .collect();
+        for (relay, port) in up {
+            self.after(IDLE_TIMEOUT, Happening::RelaySilent { port, home, relay });
+        }
+    }
+
+    pub(super) fn give_up_relay(&mut self, port: Port, home: usize, relay: usize) {
+        if self.pcs[port.0].home == home && self.net.cut_until(home, self.now).is_some() {
+            self.relays[relay].leave(port);
+            self.lose_relay(port);
         }
     }
 

@@ -100,7 +100,8 @@ impl World {
         let from = SocketAddr::new(self.net.address(place.home, place.place).into(), port);
         let home = place.home;
         if probe::tag_of(&datagram.data).is_some() {
-            self.count_probe(pc, port, to);
+            let asks = self.is_question(pc, &datagram.data);
+            self.count_probe(pc, port, to, asks);
         }
         let next = self.net.send((home, from), to, datagram, &mut self.rng, self.now);
         self.under_way(next);
