@@ -25,6 +25,7 @@ fn home(mapping: Mapping, filtering: Filtering, lifetime_s: u16) -> Home {
         loss: 0,
         duplicated: 0,
         reordered: 0,
+        random_ports: false,
     }
 }
 

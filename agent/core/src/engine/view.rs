@@ -1,5 +1,6 @@
 //! What people and the cache get to see of the peers.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 

@@ -94,11 +94,11 @@ impl PeerPaths {
         match route {
             Route::Relay { .. } => RELAY_SPARE_INTERVAL,
             // The peer shows with its next answer that it knows the new secret.
-            Route::Direct(_) if is_kept_open(&self.keepalive, route) || !self.is_rekeyed() => {
+            Route::Direct(_) | Route::Side { .. } if is_kept_open(&self.keepalive, route) || !self.is_rekeyed() => {
                 self.spread(self.keepalive.pause())
             }
-            Route::Direct(address) if is_local(address) => LOCAL_INTERVAL,
-            Route::Direct(_) => OPEN_INTERVAL,
+            Route::Direct(address) | Route::Side { address, .. } if is_local(address) => LOCAL_INTERVAL,
+            Route::Direct(_) | Route::Side { .. } => OPEN_INTERVAL,
         }
     }
 
