@@ -1,12 +1,13 @@
 //! The network this PC is on: what the driver and the STUN servers say of it.
 
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rand::RngCore;
 
 use super::Engine;
 use crate::nat::{self, Discovery, StunEndpoint};
+use crate::path::PartyClock;
 
 impl Engine {
     /// STUN servers to ask; starts asking, unless they are the same as before.
@@ -20,16 +21,42 @@ impl Engine {
         self.discovery = Some(Discovery::new(servers, self.own.interfaces.clone(), seed, now));
     }
 
-    /// This PC's interface addresses with our UDP port; asks the STUN servers again when they changed.
+    /// This PC's interface addresses with our UDP port; asks the STUN servers again when they changed. One that is gone means
+    /// another network.
     pub fn handle_interfaces(&mut self, interfaces: Vec<SocketAddr>, now: Instant) {
         if self.own.interfaces == interfaces {
             return;
         }
-        self.own.interfaces.clone_from(&interfaces);
-        if let Some(discovery) = &mut self.discovery {
-            discovery.handle_network_change(interfaces, now);
+        let before = std::mem::replace(&mut self.own.interfaces, interfaces);
+        if before.iter().any(|address| !self.own.interfaces.contains(address)) {
+            self.handle_network_change(now);
+            return;
+        }
+        self.measure_again(now);
+        self.candidates_changed(now);
+    }
+
+    /// This PC is on another network, or was away for a while: the NAT is measured again, and every peer is asked whether its
+    /// path still works, told where this PC is, and looked for anew.
+    pub fn handle_network_change(&mut self, now: Instant) {
+        self.measure_again(now);
+        for peer in self.peers.values_mut() {
+            peer.paths.handle_doubt(now);
+            peer.paths.handle_candidates(&peer.named, now);
         }
         self.candidates_changed(now);
+    }
+
+    fn measure_again(&mut self, now: Instant) {
+        if let Some(discovery) = &mut self.discovery {
+            discovery.handle_network_change(self.own.interfaces.clone(), now);
+        }
+    }
+
+    /// Time went by that `now` does not know of: party time goes on as if it did.
+    pub fn handle_uncounted(&mut self, time: Duration, now: Instant) {
+        let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        self.clock = PartyClock::new(now, self.clock.ms(now).saturating_add(ms));
     }
 
     /// The router opened (or closed) a port for us.
