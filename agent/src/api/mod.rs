@@ -9,6 +9,7 @@
 pub mod client;
 pub mod server;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use lanrage_shared::api::presence::{Filtering, Mapping};
@@ -102,6 +103,9 @@ pub struct StatusReport {
     pub server: ServerReport,
     #[serde(default)]
     pub keepalive: KeepaliveReport,
+    /// Packets that went no further since the agent started, by reason.
+    #[serde(default)]
+    pub drops: BTreeMap<String, u64>,
     /// What the user should know, in words; empty when all is well.
     pub warnings: Vec<String>,
 }

@@ -9,6 +9,7 @@ use lanrage_agent_core::path::Trend;
 use lanrage_shared::api::relay::Relay;
 use lanrage_shared::ids::RelayId;
 
+use super::dataplane::Network;
 use super::party::PartySession;
 use crate::api::{
     AgentState, DeviceReport, KeepaliveReport, NatReport, PartyReport, PathKind, PathReport, PeerReport, PeersReport,
@@ -19,7 +20,15 @@ use crate::api::{
 const CLOCK_WARNING_MS: u64 = 120_000;
 
 /// `status`, in a party or not.
-pub fn status(device: DeviceReport, session: Option<&PartySession>, notices: &[String], now: Instant) -> StatusReport {
+pub fn status(
+    device: DeviceReport,
+    session: Option<&PartySession>,
+    network: &Network,
+    notices: &[String],
+    now: Instant,
+) -> StatusReport {
+    let drops = network.drops().into_iter();
+    let drops = drops.map(|(reason, count)| (reason.to_owned(), count)).collect();
     let version = env!("CARGO_PKG_VERSION").to_owned();
     let mut warnings = notices.to_vec();
     let Some(session) = session else {
@@ -36,6 +45,7 @@ pub fn status(device: DeviceReport, session: Option<&PartySession>, notices: &[S
             },
             server: ServerReport::default(),
             keepalive: KeepaliveReport::default(),
+            drops,
             warnings,
         };
     };
@@ -75,6 +85,7 @@ pub fn status(device: DeviceReport, session: Option<&PartySession>, notices: &[S
             reason: session.server_problem.clone(),
         },
         keepalive: keepalive(&session.engine),
+        drops,
         warnings,
     }
 }

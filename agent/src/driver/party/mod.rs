@@ -13,6 +13,7 @@ use lanrage_agent_core::batch::{Outgoing, PathInUse};
 use lanrage_agent_core::dataplane::PeerLink;
 use lanrage_agent_core::engine::{Config, Engine, Event};
 use lanrage_agent_core::path::PartyClock;
+use lanrage_agent_core::sleep::Sleep;
 use lanrage_shared::api::party::Member;
 use lanrage_shared::ids::{MemberId, RelayId};
 use lanrage_shared::keys::DeviceSecret;
@@ -32,6 +33,8 @@ use crate::state::{Identity, PartyCache};
 const SAVE_DELAY: Duration = Duration::from_millis(200);
 /// A session older than this is renewed by WireGuard itself with the next packet (REJECT_AFTER_TIME).
 const SESSION_LIFETIME: Duration = Duration::from_secs(180);
+/// Paths found within this time after a sleep are those of before it, found again.
+const WAKING: Duration = Duration::from_secs(10);
 
 /// What the agent's loop has to do after the party took an input.
 #[derive(Debug, PartialEq, Eq)]
@@ -67,6 +70,8 @@ pub struct PartySession {
     known_secret: Arc<AtomicU32>,
     renewal: Renewal,
     device: DeviceSecret,
+    /// When this PC last woke up, and how much of the sleep [`Instant`] does not know of.
+    woke: Option<(Instant, Duration)>,
     save_at: Option<Instant>,
 }
 
@@ -127,6 +132,7 @@ impl PartySession {
             known_secret,
             renewal: Renewal::default(),
             device: identity.device.clone(),
+            woke: None,
             save_at: None,
         };
         session.carry_out(data_plane);
@@ -140,10 +146,44 @@ impl PartySession {
     /// Takes this PC's interface addresses.
     pub fn handle_interfaces(&mut self, addresses: Vec<SocketAddr>, now: Instant) {
         if self.engine.interfaces().iter().any(|known| !addresses.contains(known)) {
-            self.stream.handle_address_lost();
-            self.relays.handle_address_lost();
+            self.handle_connections_doubted();
         }
         self.engine.handle_interfaces(addresses, now);
+    }
+
+    /// This PC is on another network although its addresses are the same.
+    pub fn handle_network_change(&mut self, now: Instant) {
+        tracing::info!("this PC is on another network");
+        self.handle_connections_doubted();
+        self.engine.handle_network_change(now);
+    }
+
+    /// This PC slept.
+    pub fn handle_sleep(&mut self, sleep: Sleep, data_plane: &DataPlane, now: Instant) {
+        self.engine.handle_uncounted(sleep.uncounted, now);
+        if !sleep.is_long {
+            return;
+        }
+        tracing::info!(uncounted = ?sleep.uncounted, "this PC was away");
+        self.woke = Some((now, sleep.uncounted));
+        let is_over = |link: &&Arc<PeerLink>| link.path().is_some() && !self.has_session(link, now);
+        for link in self.links.values().filter(is_over) {
+            data_plane.start_handshake(link);
+        }
+        self.handle_connections_doubted();
+        self.engine.handle_network_change(now);
+    }
+
+    fn handle_connections_doubted(&self) {
+        self.stream.handle_network_change();
+        self.relays.handle_network_change();
+    }
+
+    /// Whether both sides still have the WireGuard session: the peer's ages while this PC sleeps.
+    fn has_session(&self, link: &PeerLink, now: Instant) -> bool {
+        let Some(age) = link.last_handshake() else { return false };
+        let slept = self.woke.filter(|(woke, _)| age > now.saturating_duration_since(*woke));
+        age + slept.map_or(Duration::ZERO, |(_, slept)| slept) < SESSION_LIFETIME
     }
 
     /// Takes what the relays say.
@@ -262,8 +302,10 @@ impl PartySession {
         tracing::debug!(peer = %member, ?path, "path");
         let had_path = link.path().is_some();
         link.set_path(path);
-        let has_session = link.last_handshake().is_some_and(|age| age < SESSION_LIFETIME);
-        if path.is_some() && !has_session && (!had_path || self.engine.opens_session(&link.key)) {
+        let has_session = self.has_session(link, Instant::now());
+        // Only this side knows that it slept.
+        let woke = self.woke.is_some_and(|(woke, _)| woke.elapsed() < WAKING);
+        if path.is_some() && !has_session && (!had_path || woke || self.engine.opens_session(&link.key)) {
             data_plane.start_handshake(link);
         }
         self.remember_paths(Instant::now());
