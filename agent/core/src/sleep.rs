@@ -96,9 +96,9 @@ mod tests {
 
     #[test]
     fn a_program_that_was_stopped_was_away_but_has_the_right_time() {
-        let (mut watch, now) = (SleepWatch::default(), Instant::now());
+        let now = Instant::now();
         for uptime in [None, Some(seconds(5))] {
-            watch = SleepWatch::default();
+            let mut watch = SleepWatch::default();
             watch.handle_look(now, uptime);
             let stopped = watch.handle_look(now + seconds(60), uptime.map(|uptime| uptime + seconds(60)));
             let expected = Sleep {

@@ -1,6 +1,7 @@
 //! The party this agent is in: the engine, its stream, and what is kept on disk.
 
 mod messages;
+mod network;
 mod secrets;
 
 use std::collections::BTreeMap;
@@ -13,7 +14,6 @@ use lanrage_agent_core::batch::{Outgoing, PathInUse};
 use lanrage_agent_core::dataplane::PeerLink;
 use lanrage_agent_core::engine::{Config, Engine, Event};
 use lanrage_agent_core::path::PartyClock;
-use lanrage_agent_core::sleep::Sleep;
 use lanrage_shared::api::party::Member;
 use lanrage_shared::ids::{MemberId, RelayId};
 use lanrage_shared::keys::DeviceSecret;
@@ -31,10 +31,6 @@ use crate::state::{Identity, PartyCache};
 
 /// Changes are written this long after the first of them, so that a busy minute is not a minute of fsync.
 const SAVE_DELAY: Duration = Duration::from_millis(200);
-/// A session older than this is renewed by WireGuard itself with the next packet (REJECT_AFTER_TIME).
-const SESSION_LIFETIME: Duration = Duration::from_secs(180);
-/// Paths found within this time after a sleep are those of before it, found again.
-const WAKING: Duration = Duration::from_secs(10);
 
 /// What the agent's loop has to do after the party took an input.
 #[derive(Debug, PartialEq, Eq)]
@@ -141,49 +137,6 @@ impl PartySession {
             relays: relay_events,
         };
         (session, events)
-    }
-
-    /// Takes this PC's interface addresses.
-    pub fn handle_interfaces(&mut self, addresses: Vec<SocketAddr>, now: Instant) {
-        if self.engine.interfaces().iter().any(|known| !addresses.contains(known)) {
-            self.handle_connections_doubted();
-        }
-        self.engine.handle_interfaces(addresses, now);
-    }
-
-    /// This PC is on another network although its addresses are the same.
-    pub fn handle_network_change(&mut self, now: Instant) {
-        tracing::info!("this PC is on another network");
-        self.handle_connections_doubted();
-        self.engine.handle_network_change(now);
-    }
-
-    /// This PC slept.
-    pub fn handle_sleep(&mut self, sleep: Sleep, data_plane: &DataPlane, now: Instant) {
-        self.engine.handle_uncounted(sleep.uncounted, now);
-        if !sleep.is_long {
-            return;
-        }
-        tracing::info!(uncounted = ?sleep.uncounted, "this PC was away");
-        self.woke = Some((now, sleep.uncounted));
-        let is_over = |link: &&Arc<PeerLink>| link.path().is_some() && !self.has_session(link, now);
-        for link in self.links.values().filter(is_over) {
-            data_plane.start_handshake(link);
-        }
-        self.handle_connections_doubted();
-        self.engine.handle_network_change(now);
-    }
-
-    fn handle_connections_doubted(&self) {
-        self.stream.handle_network_change();
-        self.relays.handle_network_change();
-    }
-
-    /// Whether both sides still have the WireGuard session: the peer's ages while this PC sleeps.
-    fn has_session(&self, link: &PeerLink, now: Instant) -> bool {
-        let Some(age) = link.last_handshake() else { return false };
-        let slept = self.woke.filter(|(woke, _)| age > now.saturating_duration_since(*woke));
-        age + slept.map_or(Duration::ZERO, |(_, slept)| slept) < SESSION_LIFETIME
     }
 
     /// Takes what the relays say.
@@ -303,9 +256,7 @@ impl PartySession {
         let had_path = link.path().is_some();
         link.set_path(path);
         let has_session = self.has_session(link, Instant::now());
-        // Only this side knows that it slept.
-        let woke = self.woke.is_some_and(|(woke, _)| woke.elapsed() < WAKING);
-        if path.is_some() && !has_session && (!had_path || woke || self.engine.opens_session(&link.key)) {
+        if path.is_some() && !has_session && (!had_path || self.is_waking() || self.engine.opens_session(&link.key)) {
             data_plane.start_handshake(link);
         }
         self.remember_paths(Instant::now());

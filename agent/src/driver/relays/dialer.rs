@@ -15,7 +15,7 @@ use crate::driver::services::Places;
 
 /// QUIC gets this much of a head start before TCP is tried, too.
 const HEAD_START: Duration = Duration::from_secs(1);
-/// The same when QUIC has just been found silent: enough for it to win where both work.
+/// The same where QUIC did not get through a moment ago: enough for it to win when it does.
 const SHORT_HEAD_START: Duration = Duration::from_millis(100);
 /// Another connection is tried so long, or so many round trips, before the attempt begins anew: a network that comes back is
 /// asked again soon, and not only when a lost packet of the attempt is due once more.
@@ -53,8 +53,9 @@ impl Broken {
 }
 
 impl Dialer {
-    /// A connection to any of its addresses, with another token than `refused`.
-    pub async fn connect(&self, refused: Option<&str>) -> Result<Line, Broken> {
+    /// A connection to any of its addresses, with another token than `refused`. `over_tcp` is what the one before was.
+    pub async fn connect(&self, refused: Option<&str>, over_tcp: bool) -> Result<Line, Broken> {
+        let head_start = if over_tcp { SHORT_HEAD_START } else { HEAD_START };
         let credentials = self.credentials(refused).await?;
         let mut why = Broken::new("its address cannot be looked up");
         for address in self.addresses().await? {
@@ -62,7 +63,7 @@ impl Dialer {
                 address,
                 pin: self.relay.pin,
             };
-            match self.race(target, &credentials, HEAD_START).await {
+            match self.race(target, &credentials, head_start).await {
                 Ok(line) => return Ok(line),
                 Err(error) => {
                     why = Broken::new(&error);

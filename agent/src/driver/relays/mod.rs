@@ -1,5 +1,6 @@
 //! Sessions with relays: which there are is [`RelayChoice`]'s decision; each is kept by a task of its own ([`session`]).
 
+mod attempt;
 mod dialer;
 mod session;
 mod tokens;

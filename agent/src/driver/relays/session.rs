@@ -6,8 +6,6 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use lanrage_agent_core::batch::{Packet, RelayNumber, Route};
 use lanrage_agent_core::silence::{Counts, Silence};
 use lanrage_relay_client::{Connected, Credentials, Event, RelaySender, Transport};
@@ -16,6 +14,7 @@ use lanrage_shared::ids::{MemberId, RelayId};
 use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 
+use super::attempt::{Attempt, Because, Next, ended, last_chance};
 use super::dialer::{Broken, Dialer, Line};
 use crate::driver::dataplane::Lane;
 
@@ -58,29 +57,9 @@ pub(super) struct Keeper {
     network: watch::Receiver<()>,
     manager: mpsc::Sender<(RelayId, Said)>,
     number: RelayNumber,
+    /// Whether the latest connection is, or was, over TCP.
+    over_tcp: bool,
     quic_pause: Duration,
-}
-
-/// Another connection on its way.
-struct Attempt {
-    connecting: BoxFuture<'static, Result<Line, String>>,
-    because: Because,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Because {
-    /// The relay does not answer.
-    Silent,
-    /// A TCP connection from another network is dead.
-    Moved,
-    /// UDP may get through by now.
-    OverTcp,
-}
-
-/// A connection that takes over.
-struct Next {
-    line: Line,
-    because: Because,
 }
 
 impl Keeper {
@@ -99,6 +78,7 @@ impl Keeper {
             network,
             manager,
             number: RelayNumber(0),
+            over_tcp: false,
             quic_pause: QUIC_AGAIN,
         }
     }
@@ -109,7 +89,7 @@ impl Keeper {
         loop {
             self.network.mark_unchanged();
             let connected = tokio::select! {
-                connected = self.dialer.connect(refused.as_deref()) => connected,
+                connected = self.dialer.connect(refused.as_deref(), self.over_tcp) => connected,
                 // What was begun on another network leads nowhere.
                 Ok(()) = self.network.changed() => {
                     backoff = Backoff::default();
@@ -180,7 +160,7 @@ impl Keeper {
             expires_at,
         } = connected;
         silence.handle_connected(counts(&sender));
-        let over_tcp = sender.transport() == Transport::Tcp;
+        self.over_tcp = sender.transport() == Transport::Tcp;
         let mut rtt_tick = tokio::time::interval(RTT_INTERVAL);
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -244,13 +224,13 @@ impl Keeper {
                     silence.handle_look(counts(&sender), now);
                     silence.handle_doubt(now);
                     self.quic_pause = QUIC_AGAIN;
-                    if over_tcp {
+                    if self.over_tcp {
                         let again = Arc::clone(&self.dialer).connect_again(target, rtt);
                         attempt = Some(Attempt::new(Because::Moved, again));
                     }
                     continue;
                 }
-                () = &mut quic_again, if over_tcp && attempt.is_none() => {
+                () = &mut quic_again, if self.over_tcp && attempt.is_none() => {
                     attempt = Some(Attempt::new(Because::OverTcp, Arc::clone(&self.dialer).connect_quic(target)));
                     self.quic_pause = (self.quic_pause * 2).min(MAX_QUIC_AGAIN);
                     quic_again.as_mut().reset(tokio::time::Instant::now() + self.quic_pause);
@@ -297,36 +277,6 @@ impl Keeper {
             Err(error) => tracing::debug!(%relay, %error, "the relay token could not be renewed yet"),
         }
     }
-}
-
-impl Attempt {
-    fn new(because: Because, connecting: impl Future<Output = Result<Line, String>> + Send + 'static) -> Self {
-        Self {
-            connecting: connecting.boxed(),
-            because,
-        }
-    }
-}
-
-/// How the attempt ended, when there is one. Safe to cancel.
-async fn ended(attempt: &mut Option<Attempt>) -> (Because, Result<Line, String>) {
-    let Some(Attempt { connecting, because }) = attempt else {
-        return std::future::pending().await;
-    };
-    let ended = (*because, connecting.await);
-    *attempt = None;
-    ended
-}
-
-/// The connection is over. It may be because the relay has the next one already.
-async fn last_chance(attempt: Option<Attempt>, why: impl ToString) -> Result<Next, Broken> {
-    let Some(Attempt { connecting, because }) = attempt else {
-        return Err(Broken::new(why));
-    };
-    let connected = connecting.await;
-    connected
-        .map(|line| Next { line, because })
-        .map_err(|_| Broken::new(why))
 }
 
 fn counts(sender: &RelaySender) -> Counts {
