@@ -94,12 +94,12 @@ pub fn roam(home: &Home, from: &Home, to: &Home) -> Result<()> {
     let (pc, gateway) = (&home.host().netns, home.host().gateway);
     from.router
         .ip(&format!("link set {before} netns {} name {after}\n", to.router.name()))?;
+    let is_in = || Some(!pc.run("ip", &["link", "show", "eth0"]).ok()?.contains("NO-CARRIER"));
+    let wait_for = |what, state| wait::until(what, Duration::from_secs(5), || (is_in()? == state).then_some(()));
     // No network changes so fast that the PC does not see the cable out.
-    wait::until("the cable to be out", Duration::from_secs(5), || {
-        let link = pc.run("ip", &["link", "show", "eth0"]).ok()?;
-        link.contains("NO-CARRIER").then_some(())
-    })?;
+    wait_for("the cable to be out", false)?;
     to.router.ip(&format!(
         "addr replace {gateway}/24 dev lan\nlink set {after} master lan\nlink set {after} up\n"
-    ))
+    ))?;
+    wait_for("the cable to be in", true)
 }

@@ -21,23 +21,18 @@ impl Engine {
         self.discovery = Some(Discovery::new(servers, self.own.interfaces.clone(), seed, now));
     }
 
-    /// This PC's interface addresses with our UDP port; asks the STUN servers again when they changed. One that is gone means
-    /// another network.
+    /// This PC's interface addresses with our UDP port; asks the STUN servers again when they changed.
     pub fn handle_interfaces(&mut self, interfaces: Vec<SocketAddr>, now: Instant) {
         if self.own.interfaces == interfaces {
             return;
         }
-        let before = std::mem::replace(&mut self.own.interfaces, interfaces);
-        if before.iter().any(|address| !self.own.interfaces.contains(address)) {
-            self.handle_network_change(now);
-            return;
-        }
+        self.own.interfaces = interfaces;
         self.measure_again(now);
         self.candidates_changed(now);
     }
 
-    /// This PC is on another network, or was away for a while: the NAT is measured again, and every peer is asked whether its
-    /// path still works, told where this PC is, and looked for anew.
+    /// This PC is on another network with the addresses it had, or was away for a while: the NAT is measured again, and every
+    /// peer is asked whether its path still works, told where this PC is, and looked for anew.
     pub fn handle_network_change(&mut self, now: Instant) {
         self.measure_again(now);
         for peer in self.peers.values_mut() {
