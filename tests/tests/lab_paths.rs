@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use lanrage_tests::lab::agent::Agent;
 use lanrage_tests::lab::fault::{self, Cut};
+use lanrage_tests::lab::home::Home;
 use lanrage_tests::lab::scene::{Player, Scene};
 use lanrage_tests::lab::traffic::Stream;
-use lanrage_tests::lab::{Nat, wait};
+use lanrage_tests::lab::{HomeSpec, LinkSpec, Nat, wait};
 
 /// One way from a home to the internet, in ms: four of them make the 20 ms between two players.
 const HOP_MS: f64 = 5.0;
@@ -62,6 +63,13 @@ fn direct(agent: &Agent, peer: &str) -> Result<()> {
 
 fn relayed(agent: &Agent, peer: &str) -> Result<()> {
     agent.wait_relayed(peer, SETTLE).map(drop)
+}
+
+/// A home to move to, as far from the internet as the others are.
+fn another_home(scene: &mut Scene, nat: Nat) -> Result<Home> {
+    let home = scene.lab.home(HomeSpec::new(nat))?;
+    scene.lab.link(&home.router, &LinkSpec::delay(HOP_MS))?;
+    Ok(home)
 }
 
 fn worst(silences: &[Duration]) -> Duration {
@@ -150,17 +158,15 @@ fn a_direct_path_cut_one_way_is_left_within_three_seconds() -> Result<()> {
 
 /// A host behind a symmetric NAT whom one guest reaches directly, one through the relay, and one through the relay over TCP.
 /// Something happens to them, `rounds` times, after which packets may stay away for two seconds; in the end the ways are what
-/// they were.
-fn disturb(rounds: usize, disturb: impl Fn(&Scene, usize) -> Result<()>) -> Result<()> {
+/// they were. There is another home of the same kind for every guest.
+fn disturb(rounds: usize, disturb: impl Fn(&Scene, &[Home], usize) -> Result<()>) -> Result<()> {
     const LIMIT: Duration = Duration::from_secs(2);
-    let Some(scene) = Scene::for_test(
-        Nat::Symmetric,
-        &[Nat::AddressRestricted, Nat::Symmetric, Nat::UdpBlocked],
-        HOP_MS,
-    )?
-    else {
+    const GUESTS: [Nat; 3] = [Nat::AddressRestricted, Nat::Symmetric, Nat::UdpBlocked];
+    let Some(mut scene) = Scene::for_test(Nat::Symmetric, &GUESTS, HOP_MS)? else {
         return Ok(());
     };
+    let elsewhere: Result<Vec<Home>> = GUESTS.into_iter().map(|nat| another_home(&mut scene, nat)).collect();
+    let elsewhere = elsewhere?;
     let guests = scene.join_all()?;
     let host = &scene.host.agent;
     let as_it_should = || {
@@ -187,7 +193,7 @@ fn disturb(rounds: usize, disturb: impl Fn(&Scene, usize) -> Result<()>) -> Resu
             (worst(&flows.silences(since)) < Duration::from_millis(200)).then_some(())
         })
         .with_context(logs)?;
-        disturb(&scene, round)?;
+        disturb(&scene, &elsewhere, round)?;
         let since = Instant::now();
         wait::until("packets to flow again", SETTLE, || {
             let all = flows.0.iter().all(Stream::is_flowing);
@@ -211,7 +217,7 @@ fn disturb(rounds: usize, disturb: impl Fn(&Scene, usize) -> Result<()>) -> Resu
 
 #[test]
 fn a_pc_that_gets_another_address_is_back_within_two_seconds() -> Result<()> {
-    disturb(3, |scene, round| {
+    disturb(3, |scene, _, round| {
         let last = [60, 70][round % 2];
         scene
             .guests
@@ -222,21 +228,94 @@ fn a_pc_that_gets_another_address_is_back_within_two_seconds() -> Result<()> {
 
 #[test]
 fn a_router_that_forgets_its_mappings_stops_packets_for_less_than_two_seconds() -> Result<()> {
-    disturb(3, |scene, _| fault::forget_mappings(&scene.host.home.router))
+    disturb(3, |scene, _, _| fault::forget_mappings(&scene.host.home.router))
 }
 
 #[test]
 fn pcs_that_wake_up_are_back_within_two_seconds() -> Result<()> {
     /// Longer than anybody waits for them: peers give up a path after 3 s, and relays and the control server a session after
-    /// 30 s. Past that a minute is no different.
-    const SLEEP: Duration = Duration::from_secs(32);
-    disturb(1, |scene, _| {
+    /// 30 s.
+    const SLEEP: Duration = Duration::from_secs(60);
+    disturb(1, |scene, _, _| {
         scene.guests.iter().for_each(|guest| guest.agent.freeze());
-        let since = Instant::now();
-        wait::until("the PCs to have slept", SLEEP * 2, || {
-            (since.elapsed() >= SLEEP).then_some(())
-        })?;
+        go_by("the PCs to have slept", SLEEP)?;
         scene.guests.iter().for_each(|guest| guest.agent.thaw());
         Ok(())
     })
+}
+
+/// Waits until so much time went by.
+fn go_by(what: &str, time: Duration) -> Result<()> {
+    let since = Instant::now();
+    wait::until(what, time * 2, || (since.elapsed() >= time).then_some(()))
+}
+
+#[test]
+fn a_pc_behind_another_router_with_the_same_address_is_back_within_two_seconds() -> Result<()> {
+    disturb(2, |scene, elsewhere, round| {
+        scene.guests.iter().zip(elsewhere).try_for_each(|(guest, other)| {
+            let (from, to) = [(&guest.home, other), (other, &guest.home)][round % 2];
+            fault::roam(&guest.home, from, to)
+        })
+    })
+}
+
+#[test]
+fn after_twenty_seconds_without_internet_packets_are_back_within_two() -> Result<()> {
+    const OUTAGE: Duration = Duration::from_secs(20);
+    disturb(1, |scene, _, _| {
+        let homes = || scene.guests.iter().map(|guest| &guest.home);
+        homes().try_for_each(fault::cut_off)?;
+        go_by("the outage to be long enough", OUTAGE)?;
+        homes().try_for_each(fault::mend)
+    })
+}
+
+#[test]
+fn a_pc_that_comes_to_a_network_without_udp_goes_on_over_tcp_and_back_to_udp_when_it_leaves() -> Result<()> {
+    const LIMIT: Duration = Duration::from_secs(3);
+    let Some(mut scene) = Scene::for_test(Nat::Symmetric, &[Nat::AddressRestricted, Nat::Symmetric], HOP_MS)? else {
+        return Ok(());
+    };
+    let elsewhere = [Nat::UdpBlocked; 2].map(|nat| another_home(&mut scene, nat));
+    let elsewhere = elsewhere.into_iter().collect::<Result<Vec<Home>>>()?;
+    let guests = scene.join_all()?;
+    let host = &scene.host.agent;
+    direct(&scene.guests[0].agent, host.name())?;
+    relayed(&scene.guests[1].agent, host.name())?;
+    let flows = Flows::start(&scene, &guests, 200)?;
+    let is_over = |transport: &str| {
+        let log = format!("transport={transport}");
+        wait::until(&format!("sessions with the relay over {transport}"), SETTLE, || {
+            let last = |guest: &Player| {
+                let text = guest.agent.log();
+                let line = text.lines().rfind(|line| line.contains("connected to a relay"));
+                line.is_some_and(|line| line.contains(&log))
+            };
+            scene.guests.iter().all(last).then_some(())
+        })
+    };
+    is_over("Quic")?;
+    for (there, transport) in [(true, "Tcp"), (false, "Quic")] {
+        for (guest, other) in scene.guests.iter().zip(&elsewhere) {
+            let (from, to) = if there {
+                (&guest.home, other)
+            } else {
+                (other, &guest.home)
+            };
+            fault::roam(&guest.home, from, to)?;
+        }
+        let since = Instant::now();
+        go_by("packets to flow again", LIMIT)?;
+        flows.wait_until_flowing()?;
+        let silences = flows.silences(since);
+        eprintln!("to a network with {transport}: silences {silences:?}");
+        ensure!(
+            worst(&silences) <= LIMIT,
+            "{silences:?}; {}",
+            scene.guests[0].agent.log()
+        );
+        is_over(transport)?;
+    }
+    direct(&scene.guests[0].agent, host.name())
 }

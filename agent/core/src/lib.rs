@@ -17,4 +17,6 @@ pub mod engine;
 pub mod nat;
 pub mod path;
 pub mod relays;
+pub mod silence;
+pub mod sleep;
 pub mod wg;

@@ -105,6 +105,9 @@ pub struct StatusReport {
     pub server: ServerReport,
     #[serde(default)]
     pub keepalive: KeepaliveReport,
+    /// Packets that went no further since the agent started, by reason.
+    #[serde(default)]
+    pub drops: BTreeMap<String, u64>,
     /// What the user should know, in words; empty when all is well.
     pub warnings: Vec<String>,
 }

@@ -131,6 +131,8 @@ fn nat(report: &NatReport) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use lanrage_shared::ids::DeviceId;
 
     use super::*;
@@ -162,6 +164,7 @@ mod tests {
                 reason: None,
             },
             keepalive: KeepaliveReport::default(),
+            drops: BTreeMap::default(),
             warnings: vec!["party.json was restored".into()],
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! They block in the kernel, never in each other. What is not WireGuard goes to the agent's loop through a bounded queue.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -11,10 +11,11 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use bytes::BytesMut;
 use lanrage_agent_core::batch::{Datagram, Outgoing, Packet, RelayNumber, Relayed, Route, SideNumber, Sided};
-use lanrage_agent_core::dataplane::{Drops, Inbound, InboundBatch, Outbound, PeerLink, Table, TableCell};
+use lanrage_agent_core::dataplane::{DropReason, Drops, Inbound, InboundBatch, Outbound, PeerLink, Table, TableCell};
 use lanrage_agent_core::nat::Socket;
 use lanrage_agent_core::wg::WireGuard;
-use lanrage_relay_client::RelaySender;
+use lanrage_relay_client::{RelaySender, SendError};
+use lanrage_shared::ids::MemberId;
 use lanrage_shared::keys::DeviceSecret;
 use lanrage_shared::wire::stun;
 use parking_lot::Mutex;
@@ -43,6 +44,7 @@ pub struct Network {
     udp: Arc<UdpSender>,
     sides: Arc<SideSenders>,
     relays: ArcSwap<HashMap<RelayNumber, RelaySender>>,
+    drops: Arc<Drops>,
 }
 
 impl Network {
@@ -57,8 +59,9 @@ impl Network {
         }
         let relays = self.relays.load();
         for Relayed { relay, member, data } in out.relayed.drain(..) {
-            // A session that has just ended is about to be left for another path.
-            let _ = relays.get(&relay).map(|relay| relay.send(member, &data));
+            if let Err(reason) = send_through(relays.get(&relay), member, &data) {
+                self.drops.count(reason);
+            }
         }
     }
 
@@ -74,16 +77,38 @@ impl Network {
         }
     }
 
+    /// What was not sent or not taken in so far, by the label of the reason.
+    pub fn drops(&self) -> BTreeMap<&'static str, u64> {
+        let unsent = self.udp.dropped().map(|(reason, count)| (reason.label(), count));
+        let all = self.drops.snapshot().map(|(reason, count)| (reason.label(), count));
+        all.chain(unsent).collect()
+    }
+
     /// The sessions that there are now.
     pub fn set_relays(&self, relays: HashMap<RelayNumber, RelaySender>) {
         self.relays.store(Arc::new(relays));
     }
 }
 
+fn send_through(relay: Option<&RelaySender>, member: MemberId, data: &[u8]) -> Result<(), DropReason> {
+    // A session that has just ended is about to be left for another path.
+    let relay = relay.ok_or(DropReason::RelayGone)?;
+    let displaces = !relay.has_room(data.len());
+    relay.send(member, data).map_err(|error| match error {
+        SendError::TooLong => DropReason::RelayTooLong,
+        SendError::NoRoom => DropReason::RelayNoRoom,
+        SendError::Closed => DropReason::RelayGone,
+    })?;
+    if displaces {
+        return Err(DropReason::RelayDisplaced);
+    }
+    Ok(())
+}
+
 /// The running packet threads.
 pub struct DataPlane {
     pub table: Arc<TableCell>,
-    pub drops: Arc<Drops>,
+    drops: Arc<Drops>,
     pub wireguard: Arc<WireGuard>,
     pub network: Arc<Network>,
     lanes: Lanes,
@@ -111,6 +136,7 @@ impl DataPlane {
             udp: sender,
             sides: Arc::clone(&sides),
             relays: ArcSwap::default(),
+            drops: Arc::clone(&drops),
         });
         let (control, from_network) = mpsc::channel(CONTROL_QUEUE);
         for (index, receiver) in receivers.into_iter().enumerate() {
@@ -126,11 +152,16 @@ impl DataPlane {
             };
             thread(&format!("udp-{index}"), move || receive(receiver, lane))?;
         }
-        let to_loop = control.clone();
+        let (to_loop, dropped) = (control.clone(), Arc::clone(&drops));
         let test_sockets = SideSockets::new(move |Datagram { peer, data }, at| {
             if stun::looks_like_stun(&data) {
                 let peer = Route::from(peer);
-                let _ = to_loop.try_send(FromNetwork::Control(Packet { peer, data }, at));
+                if to_loop
+                    .try_send(FromNetwork::Control(Packet { peer, data }, at))
+                    .is_err()
+                {
+                    dropped.count(DropReason::LoopBusy);
+                }
             }
         });
         let outbound = Outbound::new(Arc::clone(&table), Arc::clone(&drops));
@@ -310,8 +341,7 @@ impl Lane {
         self.writer.send_batch(&mut packets);
         self.out.packets = packets;
         for packet in self.out.control.drain(..) {
-            // A full queue means a flood; what is dropped is asked for again.
-            let _ = self.control.try_send(FromNetwork::Control(packet, now));
+            tell(&self.control, &self.network.drops, FromNetwork::Control(packet, now));
         }
     }
 
@@ -319,10 +349,18 @@ impl Lane {
         let id = self.echo_id.load(Ordering::Relaxed);
         packets.retain(|packet| match echo::reply_sequence(packet, id) {
             Some(sequence) => {
-                let _ = self.control.try_send(FromNetwork::EchoReply { sequence, at });
+                let reply = FromNetwork::EchoReply { sequence, at };
+                tell(&self.control, &self.network.drops, reply);
                 false
             }
             None => true,
         });
+    }
+}
+
+/// A full queue means a flood; what is dropped is asked for again.
+fn tell(control: &mpsc::Sender<FromNetwork>, drops: &Drops, arrived: FromNetwork) {
+    if control.try_send(arrived).is_err() {
+        drops.count(DropReason::LoopBusy);
     }
 }

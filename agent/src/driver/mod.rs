@@ -134,15 +134,18 @@ async fn serve(
         tun: tun.name().to_owned(),
         port,
     };
-    let (data_plane, network) = DataPlane::start(&device_secret, &tun, udp)
+    let (data_plane, arrivals) = DataPlane::start(&device_secret, &tun, udp)
         .map_err(|error| Failure::new("threads", format!("the packet threads cannot start: {error}")))?;
     let (port_mapping, mapped) = PortMapping::start(port);
     let (commands, from_api) = mpsc::channel(COMMAND_QUEUE);
     let (stop, stopped) = oneshot::channel();
+    let networks = NetWatch::start(tun.name().to_owned());
+    let (mut addresses, mut routers) = (networks.addresses.clone(), networks.changes.clone());
     let inputs = Inputs {
         commands: from_api,
-        network,
-        interfaces: NetWatch::start(tun.name().to_owned()),
+        arrivals,
+        interfaces: networks.addresses,
+        network: networks.changes,
         port_mapping: mapped,
         stop: stopped,
     };
@@ -173,7 +176,20 @@ async fn serve(
         let _ = stop.send(());
     });
     ready();
-    agent.run(inputs).await;
+    let ask_again = async {
+        loop {
+            tokio::select! {
+                Ok(()) = addresses.changed() => {}
+                Ok(()) = routers.changed() => {}
+                else => return std::future::pending().await,
+            }
+            port_mapping.network_changed();
+        }
+    };
+    tokio::select! {
+        () = agent.run(inputs) => {}
+        () = ask_again => {}
+    }
     port_mapping.deactivate().await;
     tokio::time::sleep(LAST_WORDS).await;
     api.abort();

@@ -82,21 +82,17 @@ impl Pings {
     }
 
     /// An echo reply arrived.
-    pub(super) fn handle_answer(&mut self, sequence: u16, at: Instant) {
+    pub(super) fn handle_answer(&mut self, sequence: u16, at: Instant, session: Option<&PartySession>) {
         if let Some(ping) = self.under_way.remove(&sequence) {
-            ping.end(Some(at));
+            ping.end(Some(at), session);
         }
     }
 
-    /// Tells those whose time is over why there is no answer, as it looks by now.
+    /// Tells those whose time is over why there is no answer.
     pub(super) fn end_late(&mut self, session: Option<&PartySession>, now: Instant) {
         let late = self.under_way.extract_if(|_, ping| ping.deadline <= now);
-        for (_, mut ping) in late {
-            let mut views = session.into_iter().flat_map(|session| session.engine.peers());
-            if let Some(view) = views.find(|view| view.member.id == ping.view.member.id) {
-                ping.view = view;
-            }
-            ping.end(None);
+        for (_, ping) in late {
+            ping.end(None, session);
         }
     }
 }
@@ -114,8 +110,13 @@ fn find<'a>(target: &str, session: Option<&'a PartySession>) -> Result<(&'a Part
 }
 
 impl Ping {
-    fn end(self, answered: Option<Instant>) {
+    /// Reports, with the way to the peer as it is by now.
+    fn end(mut self, answered: Option<Instant>, session: Option<&PartySession>) {
         let now = Instant::now();
+        let mut views = session.into_iter().flat_map(|session| session.engine.peers());
+        if let Some(view) = views.find(|view| view.member.id == self.view.member.id) {
+            self.view = view;
+        }
         let name = &self.view.member.name;
         let reason = answered.is_none().then(|| match &self.view.reason {
             Some(reason) if self.view.path.is_none() => reason.clone(),

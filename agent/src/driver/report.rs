@@ -7,6 +7,7 @@ use lanrage_agent_core::engine::{Engine, PeerView};
 use lanrage_agent_core::path::Trend;
 use lanrage_agent_core::relays::KnownRelay;
 
+use super::dataplane::Network;
 use super::party::PartySession;
 use super::relay_words;
 use crate::api::{
@@ -18,7 +19,15 @@ use crate::api::{
 const CLOCK_WARNING_MS: u64 = 120_000;
 
 /// `status`, in a party or not.
-pub fn status(device: DeviceReport, session: Option<&PartySession>, notices: &[String], now: Instant) -> StatusReport {
+pub fn status(
+    device: DeviceReport,
+    session: Option<&PartySession>,
+    network: &Network,
+    notices: &[String],
+    now: Instant,
+) -> StatusReport {
+    let drops = network.drops().into_iter();
+    let drops = drops.map(|(reason, count)| (reason.to_owned(), count)).collect();
     let version = env!("CARGO_PKG_VERSION").to_owned();
     let mut warnings = notices.to_vec();
     let Some(session) = session else {
@@ -35,6 +44,7 @@ pub fn status(device: DeviceReport, session: Option<&PartySession>, notices: &[S
             },
             server: ServerReport::default(),
             keepalive: KeepaliveReport::default(),
+            drops,
             warnings,
         };
     };
@@ -74,6 +84,7 @@ pub fn status(device: DeviceReport, session: Option<&PartySession>, notices: &[S
             reason: session.server_problem.clone(),
         },
         keepalive: keepalive(&session.engine),
+        drops,
         warnings,
     }
 }

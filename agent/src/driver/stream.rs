@@ -77,8 +77,8 @@ impl Stream {
         let _ = self.outgoing.try_send(message);
     }
 
-    /// This PC has lost an address: a connection from there is dead, and nobody would say so for half a minute.
-    pub fn handle_address_lost(&self) {
+    /// This PC is on another network, or was away: a connection from before is dead, and nobody would say so for half a minute.
+    pub fn handle_network_change(&self) {
         self.moved.notify_one();
     }
 
@@ -101,6 +101,8 @@ struct Keeper {
 
 enum End {
     Broken(String),
+    /// This PC is on another network.
+    Moved,
     Over(String),
     /// The agent's loop is gone.
     Unwanted,
@@ -119,15 +121,25 @@ impl Keeper {
                 since,
                 secret_epoch: self.known_secret.load(Ordering::Relaxed),
             };
-            let end = match self.client.open_stream(hello).await {
-                Ok(stream) => {
+            let opened = tokio::select! {
+                opened = self.client.open_stream(hello) => Some(opened),
+                () = self.moved.notified() => None,
+            };
+            let end = match opened {
+                Some(Ok(stream)) => {
                     backoff.handle_connected(Instant::now());
                     self.carry(stream).await
                 }
-                Err(error) => end_of(error),
+                Some(Err(error)) => end_of(error),
+                None => End::Moved,
             };
+            let has_moved = matches!(end, End::Moved);
             let event = match end {
                 End::Broken(why) => StreamEvent::Lost(why),
+                End::Moved => {
+                    self.client.forget_connection().await;
+                    StreamEvent::Lost("this PC is on another network".to_owned())
+                }
                 End::Over(why) => {
                     let _ = self.to_agent.send(StreamEvent::Over(why)).await;
                     return;
@@ -137,8 +149,16 @@ impl Keeper {
             if self.to_agent.send(event).await.is_err() {
                 return;
             }
+            if has_moved {
+                backoff = Backoff::default();
+                continue;
+            }
             let pause = backoff.handle_failure(Instant::now(), rand::random());
-            let _ = tokio::time::timeout(pause, self.hurry.notified()).await;
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = self.hurry.notified() => {}
+                () = self.moved.notified() => backoff = Backoff::default(),
+            }
         }
     }
 
@@ -159,10 +179,7 @@ impl Keeper {
                     },
                     None => return End::Unwanted,
                 },
-                () = self.moved.notified() => {
-                    self.client.forget_connection().await;
-                    return End::Broken("this PC's address has changed".to_owned());
-                }
+                () = self.moved.notified() => return End::Moved,
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Which networks this PC is on, and when that changes.
 
-use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use getifaddrs::{Address, Interface, InterfaceFlags};
@@ -9,11 +9,17 @@ use ipnet::{IpNet, Ipv4Net};
 use n0_watcher::Watcher;
 use netwatch::netmon::Monitor;
 use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
 use tracing::{debug, warn};
+
+use crate::platform::routers;
 
 /// How often the addresses are read even though the system announced no change: announcements can be lost, and are not to
 /// be had everywhere.
 const POLL: Duration = Duration::from_secs(5);
+/// How often the routers are looked at: that another one has the address of the one before is announced by nobody. Two small
+/// reads of what the system keeps in memory.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// An address of one of this PC's interfaces.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,21 +62,67 @@ pub fn lans(addresses: &[LocalAddress]) -> Vec<Ipv4Net> {
     nets.into_iter().collect()
 }
 
-/// Watches the interfaces.
-#[derive(Debug)]
-pub struct NetWatch;
+/// A router that this PC's packets leave through.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Router {
+    pub interface: String,
+    pub address: Ipv4Addr,
+    /// As the system writes it, once it knows.
+    pub hardware: Option<String>,
+}
 
-impl NetWatch {
-    /// Starts watching on the current runtime. The receiver changes whenever the addresses do, and also when the system
-    /// says that routes changed: the same address behind another router is another network. Ends when no receiver is left.
-    pub fn start(own_tun: String) -> watch::Receiver<Vec<LocalAddress>> {
-        let (sender, receiver) = watch::channel(interfaces(&own_tun));
-        tokio::spawn(watch_changes(own_tun, sender));
-        receiver
+/// The routers of the network this PC is on, by interface and address; none before they were looked at.
+#[derive(Debug, Default)]
+struct Routers(Option<BTreeMap<(String, Ipv4Addr), Option<String>>>);
+
+impl Routers {
+    /// Whether these are another network's than those seen before. Without any there is no network to be on; what is there
+    /// when it comes back tells.
+    fn handle_look(&mut self, seen: Vec<Router>) -> bool {
+        let is_first = self.0.is_none();
+        let known = self.0.get_or_insert_default();
+        if seen.is_empty() {
+            return false;
+        }
+        let (mut changed, mut now) = (false, BTreeMap::new());
+        for router in seen {
+            let place = (router.interface, router.address);
+            let before = known.remove(&place);
+            changed |= before.is_none();
+            // The system forgets it and learns it again all the time.
+            let (before, hardware) = (before.flatten(), router.hardware);
+            changed |= before.is_some() && hardware.is_some() && before != hardware;
+            now.insert(place, hardware.or(before));
+        }
+        changed |= !known.is_empty();
+        *known = now;
+        changed && !is_first
     }
 }
 
-async fn watch_changes(own_tun: String, sender: watch::Sender<Vec<LocalAddress>>) {
+/// Watches the networks.
+#[derive(Debug)]
+pub struct NetWatch {
+    /// Changes whenever the addresses do, and also when the system says that routes changed.
+    pub addresses: watch::Receiver<Vec<LocalAddress>>,
+    /// Changes when this PC is behind other routers than before, whatever its addresses are.
+    pub changes: watch::Receiver<()>,
+}
+
+impl NetWatch {
+    /// Starts watching on the current runtime. Ends when nobody receives the addresses any more.
+    pub fn start(own_tun: String) -> Self {
+        let (addresses, known) = watch::channel(interfaces(&own_tun));
+        let (moved, changes) = watch::channel(());
+        tokio::spawn(watch_changes(own_tun, addresses, moved));
+        Self {
+            addresses: known,
+            changes,
+        }
+    }
+}
+
+async fn watch_changes(own_tun: String, sender: watch::Sender<Vec<LocalAddress>>, moved: watch::Sender<()>) {
     let monitor = Monitor::new().await;
     let mut announced = match &monitor {
         Ok(monitor) => Some(monitor.interface_state()),
@@ -79,7 +131,10 @@ async fn watch_changes(own_tun: String, sender: watch::Sender<Vec<LocalAddress>>
             None
         }
     };
+    let mut known_routers = Routers::default();
     let mut poll = tokio::time::interval(POLL);
+    let mut look = tokio::time::interval(LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let route_change = async {
             match announced.as_mut() {
@@ -103,6 +158,13 @@ async fn watch_changes(own_tun: String, sender: watch::Sender<Vec<LocalAddress>>
                     }
                     changed
                 });
+                true
+            }
+            _ = look.tick() => {
+                if known_routers.handle_look(routers()) {
+                    debug!("other routers than before");
+                    moved.send_replace(());
+                }
                 true
             }
         };
@@ -178,6 +240,48 @@ mod tests {
     #[tokio::test]
     async fn watching_starts_with_what_is_there() {
         let watched = NetWatch::start("lanrage0".to_owned());
-        assert_eq!(*watched.borrow(), interfaces("lanrage0"));
+        assert_eq!(*watched.addresses.borrow(), interfaces("lanrage0"));
+    }
+
+    fn router(interface: &str, address: [u8; 4], hardware: Option<&str>) -> Router {
+        Router {
+            interface: interface.to_owned(),
+            address: address.into(),
+            hardware: hardware.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn another_router_with_the_address_of_the_one_before_is_another_network() {
+        let mut routers = Routers::default();
+        let home = |hardware| vec![router("eth0", [192, 168, 1, 1], hardware)];
+        assert!(!routers.handle_look(home(None)), "the first network is no change");
+        assert!(!routers.handle_look(home(Some("02:00:00:00:00:01"))));
+        assert!(!routers.handle_look(home(None)), "forgotten for a moment");
+        assert!(!routers.handle_look(Vec::new()), "unplugged for a moment");
+        assert!(!routers.handle_look(home(Some("02:00:00:00:00:01"))));
+        assert!(routers.handle_look(home(Some("02:00:00:00:00:02"))));
+        assert!(!routers.handle_look(home(Some("02:00:00:00:00:02"))));
+    }
+
+    #[test]
+    fn a_router_that_comes_later_is_news() {
+        let mut routers = Routers::default();
+        assert!(!routers.handle_look(Vec::new()));
+        assert!(routers.handle_look(vec![router("eth0", [192, 168, 1, 1], None)]));
+    }
+
+    #[test]
+    fn another_gateway_or_one_more_or_less_is_another_network() {
+        let mut routers = Routers::default();
+        let (wire, radio) = (
+            router("eth0", [192, 168, 1, 1], None),
+            router("wlan0", [10, 0, 0, 1], None),
+        );
+        routers.handle_look(vec![wire.clone()]);
+        assert!(routers.handle_look(vec![wire.clone(), radio.clone()]));
+        assert!(!routers.handle_look(vec![radio.clone(), wire]));
+        assert!(routers.handle_look(vec![radio]));
+        assert!(routers.handle_look(vec![router("wlan0", [10, 0, 0, 2], None)]));
     }
 }

@@ -4,6 +4,7 @@
 //! - [`LocalListener`] and [`connect`] are the two ends of the local API. The operating system vouches for whoever
 //!   connects: root and the state directory's owner on Linux, SYSTEM, administrators and the owner on Windows.
 //! - [`restrict_to_owner`] makes a file or directory ours alone.
+//! - [`routers`] are those of the default routes, [`uptime`] is a clock that goes on while the PC sleeps.
 //! - [`background_command`] starts this program again, free of the terminal that started it.
 
 #[cfg(target_os = "linux")]

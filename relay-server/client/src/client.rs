@@ -1,7 +1,7 @@
 //! Connecting over QUIC.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -83,13 +83,17 @@ impl RelayEndpoint {
 
     /// A socket on a free port of every address, IPv6 where there is any.
     pub fn bind_any(keep_alive: Duration) -> io::Result<Self> {
-        Self::bind((std::net::Ipv6Addr::UNSPECIFIED, 0).into(), keep_alive)
+        Self::bind((Ipv6Addr::UNSPECIFIED, 0).into(), keep_alive)
             .or_else(|_| Self::bind((Ipv4Addr::UNSPECIFIED, 0).into(), keep_alive))
     }
 
-    /// Goes on from another socket, after the network changed; connections stay.
-    pub fn rebind(&self, at: SocketAddr) -> io::Result<()> {
-        self.endpoint.rebind(transport::bind_udp(at, false)?)
+    /// Goes on from another socket, after the network changed. Connections stay, and ask at once whether the relay hears them.
+    pub fn rebind(&self) -> io::Result<()> {
+        let any: IpAddr = match self.local_address()? {
+            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        self.endpoint.rebind(transport::bind_udp((any, 0).into(), false)?)
     }
 
     /// Where its socket is.

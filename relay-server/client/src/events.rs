@@ -1,6 +1,8 @@
 //! The half of a session that listens.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -48,6 +50,7 @@ enum Source {
     },
     Tcp {
         frames: FrameReader<ReadHalf<TlsStream<TcpStream>>>,
+        heard: Arc<AtomicU64>,
         /// Dropped with this, which ends the writing half.
         _writer: oneshot::Sender<()>,
     },
@@ -64,9 +67,14 @@ impl RelayEvents {
         Self::new(Source::Quic { connection, control })
     }
 
-    pub(crate) fn tcp(frames: FrameReader<ReadHalf<TlsStream<TcpStream>>>, writer: oneshot::Sender<()>) -> Self {
+    pub(crate) fn tcp(
+        frames: FrameReader<ReadHalf<TlsStream<TcpStream>>>,
+        heard: Arc<AtomicU64>,
+        writer: oneshot::Sender<()>,
+    ) -> Self {
         Self::new(Source::Tcp {
             frames,
+            heard,
             _writer: writer,
         })
     }
@@ -139,8 +147,11 @@ impl Source {
                     },
                 }
             }
-            Self::Tcp { frames, .. } => match frames.next().await {
-                Ok(Some(frame)) => Heard::Frame(frame),
+            Self::Tcp { frames, heard, .. } => match frames.next().await {
+                Ok(Some(frame)) => {
+                    heard.fetch_add(1, Ordering::Relaxed);
+                    Heard::Frame(frame)
+                }
                 Ok(None) => Heard::End(Event::Lost("the relay hung up".to_owned())),
                 Err(error) => Heard::End(Event::Lost(error.to_string())),
             },

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -37,6 +37,9 @@ pub(crate) enum Link {
     Tcp {
         frames: mpsc::Sender<Bytes>,
         exported: [u8; 32],
+        /// Frames handed over, and frames that came.
+        sent: AtomicU64,
+        heard: Arc<AtomicU64>,
     },
 }
 
@@ -55,10 +58,14 @@ impl RelaySender {
         }
         let whole = written(Frame::data(to, payload));
         match &self.0.link {
-            Link::Tcp { frames, .. } => frames.try_send(whole).map_err(|error| match error {
-                mpsc::error::TrySendError::Full(_) => SendError::NoRoom,
-                mpsc::error::TrySendError::Closed(_) => SendError::Closed,
-            }),
+            Link::Tcp { frames, sent, .. } => {
+                // What finds no room counts, too: a connection that is stuck has not been silent by its own will.
+                sent.fetch_add(1, Ordering::Relaxed);
+                frames.try_send(whole).map_err(|error| match error {
+                    mpsc::error::TrySendError::Full(_) => SendError::NoRoom,
+                    mpsc::error::TrySendError::Closed(_) => SendError::Closed,
+                })
+            }
             Link::Quic { connection, .. } => match connection.send_datagram(whole) {
                 Ok(()) => Ok(()),
                 Err(quinn::SendDatagramError::TooLarge) => self.send_split(connection, to, payload),
@@ -91,7 +98,7 @@ impl RelaySender {
             Link::Quic { control, exported, .. } => {
                 control.send(message(exported)).await.map_err(|_| SendError::Closed)
             }
-            Link::Tcp { frames, exported } => {
+            Link::Tcp { frames, exported, .. } => {
                 let frame = control::to_frame(&message(exported)).map_err(|_: io::Error| SendError::TooLong)?;
                 frames.send(frame).await.map_err(|_| SendError::Closed)
             }
@@ -111,6 +118,29 @@ impl RelaySender {
         match &self.0.link {
             Link::Quic { connection, .. } => Some(connection.rtt()),
             Link::Tcp { .. } => None,
+        }
+    }
+
+    /// How much was sent that the relay should answer, and how much was heard of it: packets over QUIC, which acknowledges
+    /// every one, and frames over TCP.
+    pub fn traffic(&self) -> (u64, u64) {
+        match &self.0.link {
+            Link::Quic { connection, .. } => {
+                let stats = connection.stats();
+                // Not pings: those that look for a larger packet size are meant to get lost.
+                let sent = stats.frame_tx.datagram + stats.frame_tx.stream;
+                (sent, stats.udp_rx.datagrams)
+            }
+            Link::Tcp { sent, heard, .. } => (sent.load(Ordering::Relaxed), heard.load(Ordering::Relaxed)),
+        }
+    }
+
+    /// Whether a payload of this length can be sent over QUIC without the oldest of those that wait giving way; over TCP what
+    /// finds no room is refused.
+    pub fn has_room(&self, length: usize) -> bool {
+        match &self.0.link {
+            Link::Quic { connection, .. } => connection.datagram_send_buffer_space() >= HEADER_LEN + length,
+            Link::Tcp { .. } => true,
         }
     }
 

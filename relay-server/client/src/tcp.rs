@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use bytes::{Bytes, BytesMut};
 use lanrage_shared::wire::relay::{ALPN, EXPORTER_LABEL, Frame, FrameKind, FromRelay};
@@ -87,12 +88,15 @@ async fn open(target: Target, credentials: &Credentials) -> Result<Connected, Co
             },
         }
     });
+    let heard = Arc::new(AtomicU64::new(0));
     Ok(Connected {
         sender: RelaySender::new(Link::Tcp {
             frames: sender,
             exported,
+            sent: AtomicU64::new(0),
+            heard: Arc::clone(&heard),
         }),
-        events: RelayEvents::tcp(frames, writer),
+        events: RelayEvents::tcp(frames, heard, writer),
         expires_at,
     })
 }

@@ -1,6 +1,7 @@
 //! What goes wrong in a home's network: paths cut, mappings forgotten, addresses changed.
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
@@ -9,6 +10,7 @@ use super::control::PORT;
 use super::home::Home;
 use super::internet::which;
 use super::netns::Netns;
+use super::wait;
 
 /// Which packets between a home and a peer are lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +36,18 @@ pub fn cut(home: &Home, peer: Ipv4Addr, which: Cut) -> Result<()> {
     home.router.nft(&format!("table ip cut {{\n{chains}}}\n"))
 }
 
-/// Undoes [`cut`].
+/// Loses everything between a home and the internet, without telling anybody, until [`mend`].
+pub fn cut_off(home: &Home) -> Result<()> {
+    home.router.nft(
+        "table ip cut {
+chain leaving { type filter hook postrouting priority 300; oifname wan drop; }
+chain arriving { type filter hook prerouting priority -400; iifname wan drop; }
+}
+",
+    )
+}
+
+/// Undoes [`cut`] and [`cut_off`].
 pub fn mend(home: &Home) -> Result<()> {
     home.router.nft("delete table ip cut\n")
 }
@@ -70,4 +83,23 @@ pub fn change_lan_address(home: &Home, last: u8) -> Result<()> {
     host.netns.ip(&format!(
         "addr flush dev eth0 scope global\naddr add {new}/24 dev eth0\nroute replace default via {gateway}\n"
     ))
+}
+
+/// Plugs a home's first PC into another home's router, whose LAN is the same to it: it keeps its address, and its router the
+/// address of the one before.
+pub fn roam(home: &Home, from: &Home, to: &Home) -> Result<()> {
+    let port = format!("l-of-{}", home.number);
+    let before = if from.number == home.number { "l-0" } else { &port };
+    let after = if to.number == home.number { "l-0" } else { &port };
+    let (pc, gateway) = (&home.host().netns, home.host().gateway);
+    from.router
+        .ip(&format!("link set {before} netns {} name {after}\n", to.router.name()))?;
+    let is_in = || Some(!pc.run("ip", &["link", "show", "eth0"]).ok()?.contains("NO-CARRIER"));
+    let wait_for = |what, state| wait::until(what, Duration::from_secs(5), || (is_in()? == state).then_some(()));
+    // No network changes so fast that the PC does not see the cable out.
+    wait_for("the cable to be out", false)?;
+    to.router.ip(&format!(
+        "addr replace {gateway}/24 dev lan\nlink set {after} master lan\nlink set {after} up\n"
+    ))?;
+    wait_for("the cable to be in", true)
 }

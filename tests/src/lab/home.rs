@@ -122,8 +122,10 @@ impl Home {
             Some(lan) => (address::open_lan(lan, 1), 28),
             None => (address::lan(self.number, 1), 24),
         };
+        // A bridge would take the address of a port, and with a PC's cable it would move to another home.
+        let hardware = format!("02:00:00:00:00:{:02x}", self.number);
         self.router.ip(&format!(
-            "link add lan type bridge\nlink set lan up\naddr add {gateway}/{mask} dev lan\n"
+            "link add lan address {hardware} type bridge\nlink set lan up\naddr add {gateway}/{mask} dev lan\n"
         ))?;
         if let Some(lan) = open {
             let network = address::open_lan(lan, 0);

@@ -25,9 +25,19 @@ pub enum DropReason {
     ForeignDestination,
     /// From the network: neither WireGuard nor a member's probe, nor an answer that can be awaited.
     Noise,
+    /// For the agent's loop, which has not caught up: a flood. What it needed is asked for again.
+    LoopBusy,
+    /// To a relay with which there is no session any more.
+    RelayGone,
+    /// To a relay: longer than it passes on.
+    RelayTooLong,
+    /// To a relay over TCP, which takes no more at the moment.
+    RelayNoRoom,
+    /// To a relay over QUIC: the oldest of those that wait gave way.
+    RelayDisplaced,
 }
 
-const REASONS: [DropReason; 10] = [
+const REASONS: [DropReason; 15] = [
     DropReason::Malformed,
     DropReason::ForeignSource,
     DropReason::NoSuchMember,
@@ -38,6 +48,11 @@ const REASONS: [DropReason; 10] = [
     DropReason::SpoofedSource,
     DropReason::ForeignDestination,
     DropReason::Noise,
+    DropReason::LoopBusy,
+    DropReason::RelayGone,
+    DropReason::RelayTooLong,
+    DropReason::RelayNoRoom,
+    DropReason::RelayDisplaced,
 ];
 
 impl DropReason {
@@ -54,6 +69,11 @@ impl DropReason {
             Self::SpoofedSource => "spoofed_source",
             Self::ForeignDestination => "foreign_destination",
             Self::Noise => "noise",
+            Self::LoopBusy => "loop_busy",
+            Self::RelayGone => "relay_gone",
+            Self::RelayTooLong => "relay_too_long",
+            Self::RelayNoRoom => "relay_no_room",
+            Self::RelayDisplaced => "relay_displaced",
         }
     }
 }

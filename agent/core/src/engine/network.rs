@@ -1,12 +1,13 @@
 //! The network this PC is on: what the driver and the STUN servers say of it.
 
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rand::RngCore;
 
 use super::Engine;
 use crate::nat::{self, Discovery, StunEndpoint};
+use crate::path::PartyClock;
 
 impl Engine {
     /// STUN servers to ask; starts asking, unless they are the same as before.
@@ -26,15 +27,37 @@ impl Engine {
         if self.own.interfaces == interfaces {
             return;
         }
-        self.own.interfaces.clone_from(&interfaces);
+        self.own.interfaces = interfaces;
+        self.measure_again(now);
+        self.candidates_changed(now);
+    }
+
+    /// This PC is on another network with the addresses it had, or was away for a while: the NAT is measured again, and every
+    /// peer is asked whether its path still works, told where this PC is, and looked for anew.
+    pub fn handle_network_change(&mut self, now: Instant) {
+        self.measure_again(now);
+        for peer in self.peers.values_mut() {
+            peer.paths.handle_doubt(now);
+            peer.paths.handle_candidates(&peer.named, now);
+        }
+        self.candidates_changed(now);
+    }
+
+    /// The NAT in front of this PC may be another, and what failed behind the one before says nothing.
+    fn measure_again(&mut self, now: Instant) {
         if let Some(discovery) = &mut self.discovery {
-            discovery.handle_network_change(interfaces, now);
+            discovery.handle_network_change(self.own.interfaces.clone(), now);
         }
         for (member, peer) in &mut self.peers {
             peer.paths.handle_network_change();
             self.prediction.handle_moved(*member);
         }
-        self.candidates_changed(now);
+    }
+
+    /// Time went by that `now` does not know of: party time goes on as if it did.
+    pub fn handle_uncounted(&mut self, time: Duration, now: Instant) {
+        let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        self.clock = PartyClock::new(now, self.clock.ms(now).saturating_add(ms));
     }
 
     /// The router opened (or closed) a port for us.

@@ -621,3 +621,24 @@ fn a_signal_that_only_tells_of_relays_starts_no_new_attempt() {
     }
     assert_eq!(probes(&world), before);
 }
+
+#[test]
+fn a_pc_that_slept_past_everybodys_patience_is_back_at_once() {
+    const SLEPT: Duration = Duration::from_secs(600);
+    let mut world = world(2);
+    world.set_server(true);
+    world.run_for(Duration::from_secs(1));
+    assert!(world.everybody_is_connected());
+    world.set_server(false);
+    // To one whose clock stood still, it is the others' that went ahead.
+    let now = world.now;
+    world.engines[1].handle_uncounted(SLEPT, now);
+    world.run_for(Duration::from_secs(20));
+    assert!(!world.everybody_is_connected(), "probes out of time are answered");
+
+    let now = world.now;
+    world.engines[0].handle_uncounted(SLEPT, now);
+    world.engines[0].handle_network_change(now);
+    world.run_for(Duration::from_secs(1));
+    assert!(world.everybody_is_connected());
+}

@@ -17,6 +17,7 @@ impl Agent {
                 let _ = reply.send(report::status(
                     self.device.clone(),
                     self.session.as_ref(),
+                    &self.data_plane.network,
                     &self.notices,
                     now,
                 ));

@@ -6,6 +6,7 @@ use std::net::{SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use lanrage_agent_core::sleep::SleepWatch;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::command::{Command, CurrentParty};
@@ -21,6 +22,7 @@ use crate::api::{DeviceReport, Failure, JoinedReport};
 use crate::io::control::ControlClient;
 use crate::io::netwatch::LocalAddress;
 use crate::io::tun::TunDevice;
+use crate::platform;
 use crate::state::{Farewell, StateDir};
 
 /// How often WireGuard's timers run and traffic is looked at.
@@ -31,8 +33,10 @@ const BATCH: usize = 64;
 /// Where the loop's inputs come from.
 pub struct Inputs {
     pub commands: mpsc::Receiver<Command>,
-    pub network: mpsc::Receiver<FromNetwork>,
+    pub arrivals: mpsc::Receiver<FromNetwork>,
     pub interfaces: watch::Receiver<Vec<LocalAddress>>,
+    /// Changes when the same addresses are on another network.
+    pub network: watch::Receiver<()>,
     pub port_mapping: watch::Receiver<Option<SocketAddrV4>>,
     pub stop: oneshot::Receiver<()>,
 }
@@ -50,6 +54,7 @@ pub struct Agent {
     relays: Option<mpsc::Receiver<RelayEvent>>,
     services: Lookup,
     pings: Pings,
+    sleep: SleepWatch,
     /// Who waits for the first word from the control stream.
     waiting: Vec<oneshot::Sender<()>>,
     // Last: whoever waits for the directory to be free finds the interface gone, too.
@@ -74,6 +79,7 @@ impl Agent {
             relays: None,
             services: Lookup::default(),
             pings: Pings::default(),
+            sleep: SleepWatch::default(),
             waiting: Vec::new(),
         }
     }
@@ -135,6 +141,9 @@ impl Agent {
                     let addresses = own_addresses(&inputs.interfaces.borrow_and_update(), self.device.port);
                     self.with_session(|session, _, now| session.handle_interfaces(addresses, now));
                 }
+                Ok(()) = inputs.network.changed() => {
+                    self.with_session(|session, _, now| session.handle_network_change(now));
+                }
                 Ok(()) = inputs.port_mapping.changed() => {
                     let mapped = inputs.port_mapping.borrow_and_update().map(SocketAddr::V4);
                     self.with_session(|session, _, now| session.engine.handle_port_mapping(mapped, now));
@@ -142,6 +151,9 @@ impl Agent {
                 _ = tick.tick() => {
                     self.data_plane.tick();
                     let now = Instant::now();
+                    if let Some(sleep) = self.sleep.handle_look(now, platform::uptime()) {
+                        self.with_session(|session, data_plane, now| session.handle_sleep(sleep, data_plane, now));
+                    }
                     if let Some(session) = &mut self.session {
                         session.handle_traffic(&self.data_plane, now);
                     }
@@ -151,7 +163,7 @@ impl Agent {
                     self.with_session(|session, _, now| session.engine.handle_timeout(now));
                 }
                 // Last, and in batches: a flood from the network delays nothing else.
-                count = inputs.network.recv_many(&mut arrived, BATCH) => if count > 0 {
+                count = inputs.arrivals.recv_many(&mut arrived, BATCH) => if count > 0 {
                     self.handle_network(&mut arrived);
                 },
             }
@@ -188,7 +200,9 @@ impl Agent {
                         session.engine.handle_packet(&packet, at);
                     }
                 }
-                FromNetwork::EchoReply { sequence, at } => self.pings.handle_answer(sequence, at),
+                FromNetwork::EchoReply { sequence, at } => {
+                    self.pings.handle_answer(sequence, at, self.session.as_ref())
+                }
             }
         }
         self.with_session(|_, _, _| ());

@@ -2,6 +2,7 @@
 
 mod memory;
 mod messages;
+mod network;
 mod secrets;
 
 use std::collections::BTreeMap;
@@ -32,8 +33,6 @@ use crate::state::{Identity, PartyCache};
 
 /// Changes are written this long after the first of them, so that a busy minute is not a minute of fsync.
 const SAVE_DELAY: Duration = Duration::from_millis(200);
-/// A session older than this is renewed by WireGuard itself with the next packet (REJECT_AFTER_TIME).
-const SESSION_LIFETIME: Duration = Duration::from_secs(180);
 
 /// What the agent's loop has to do after the party took an input.
 #[derive(Debug, PartialEq, Eq)]
@@ -71,6 +70,8 @@ pub struct PartySession {
     known_secret: Arc<AtomicU32>,
     renewal: Renewal,
     device: DeviceSecret,
+    /// When this PC last woke up, and how much of the sleep [`Instant`] does not know of.
+    woke: Option<(Instant, Duration)>,
     save_at: Option<Instant>,
     saved: Instant,
     /// When everything was looked at anew.
@@ -135,6 +136,7 @@ impl PartySession {
             known_secret,
             renewal: Renewal::default(),
             device: identity.device.clone(),
+            woke: None,
             save_at: None,
             saved: now,
             looked_anew: now,
@@ -146,15 +148,6 @@ impl PartySession {
             relays: relay_events,
         };
         (session, events)
-    }
-
-    /// Takes this PC's interface addresses.
-    pub fn handle_interfaces(&mut self, addresses: Vec<SocketAddr>, now: Instant) {
-        if self.engine.interfaces().iter().any(|known| !addresses.contains(known)) {
-            self.stream.handle_address_lost();
-            self.relays.handle_address_lost();
-        }
-        self.engine.handle_interfaces(addresses, now);
     }
 
     /// Takes what the relays say.
@@ -269,8 +262,8 @@ impl PartySession {
         tracing::debug!(peer = %member, ?path, "path");
         let had_path = link.path().is_some();
         link.set_path(path);
-        let has_session = link.last_handshake().is_some_and(|age| age < SESSION_LIFETIME);
-        if path.is_some() && !has_session && (!had_path || self.engine.opens_session(&link.key)) {
+        let has_session = self.has_session(link, Instant::now());
+        if path.is_some() && !has_session && (!had_path || self.is_waking() || self.engine.opens_session(&link.key)) {
             data_plane.start_handshake(link);
         }
         self.remember_paths(Instant::now());

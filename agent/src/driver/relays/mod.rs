@@ -1,23 +1,27 @@
 //! Sessions with relays: which there are is [`RelayChoice`]'s decision; each is kept by a task of its own ([`session`]).
 
+mod attempt;
+mod dialer;
 mod session;
 mod tokens;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU16;
 use std::time::{Duration, Instant};
 
 use lanrage_agent_core::batch::RelayNumber;
 use lanrage_agent_core::engine::OwnRelay;
 use lanrage_agent_core::relays::{KnownRelay, RelayChoice, Trouble};
-use lanrage_relay_client::{RelayEndpoint, RelaySender, Transport};
+use lanrage_relay_client::{RelayEndpoint, RelaySender};
 use lanrage_shared::addr::PartyNet;
 use lanrage_shared::api::relay::{Relay, RelayTokens};
 use lanrage_shared::ids::{MemberId, PartyId, RelayId};
 use lanrage_shared::keys::IdentitySecret;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use self::dialer::Dialer;
 use self::session::{Keeper, Said};
 use self::tokens::Tokens;
 use super::dataplane::{DataPlane, Network};
@@ -44,7 +48,7 @@ enum Order {
     Offer(Vec<Relay>),
     ForPeers(Vec<RelayId>),
     Epoch,
-    AddressLost,
+    NetworkChanged,
     Refresh,
 }
 
@@ -95,7 +99,8 @@ impl Relays {
             unlisted: Vec::new(),
             for_peers: Vec::new(),
             sessions: BTreeMap::new(),
-            next_number: 0,
+            numbers: Arc::default(),
+            moved: watch::Sender::default(),
             from_sessions,
             to_loop,
         };
@@ -113,9 +118,9 @@ impl Relays {
         let _ = self.orders.try_send(Order::Epoch);
     }
 
-    /// This PC has lost an address. QUIC sessions move to another by themselves; over TCP they are dead, and nobody says so.
-    pub fn handle_address_lost(&self) {
-        let _ = self.orders.try_send(Order::AddressLost);
+    /// This PC is on another network, or was away: nobody says so when a session is dead by that.
+    pub fn handle_network_change(&self) {
+        let _ = self.orders.try_send(Order::NetworkChanged);
     }
 
     /// Everything is to be looked at anew.
@@ -131,11 +136,17 @@ impl Relays {
 
 struct Session {
     relay: Relay,
-    number: RelayNumber,
     task: JoinHandle<()>,
-    up: Option<(RelaySender, Duration)>,
+    up: Option<Up>,
     /// The relay is about to stop. Packets on their way to it still go through, and nothing new is begun.
     draining: bool,
+}
+
+/// A session that stands.
+struct Up {
+    number: RelayNumber,
+    sender: RelaySender,
+    rtt: Duration,
 }
 
 impl Drop for Session {
@@ -147,11 +158,6 @@ impl Drop for Session {
 impl Session {
     fn is_standing(&self) -> bool {
         self.up.is_some() && !self.draining
-    }
-
-    fn is_over_tcp(&self) -> bool {
-        let sender = self.up.as_ref().map(|(sender, _)| sender);
-        sender.is_some_and(|sender| sender.transport() == Transport::Tcp)
     }
 
     fn is_at(&self, relay: &Relay) -> bool {
@@ -171,7 +177,9 @@ struct Manager {
     unlisted: Vec<RelayId>,
     for_peers: Vec<RelayId>,
     sessions: BTreeMap<RelayId, Session>,
-    next_number: u16,
+    numbers: Arc<AtomicU16>,
+    /// Tells the sessions of another network.
+    moved: watch::Sender<()>,
     from_sessions: mpsc::Sender<(RelayId, Said)>,
     to_loop: mpsc::Sender<RelayEvent>,
 }
@@ -191,9 +199,9 @@ impl Manager {
                         self.for_peers = relays;
                         None
                     }
-                    Some(Order::AddressLost) => {
+                    Some(Order::NetworkChanged) => {
                         self.choice.handle_moved();
-                        self.sessions.retain(|_, session| !session.is_over_tcp());
+                        self.handle_network_change();
                         None
                     }
                     Some(Order::Refresh) => {
@@ -203,7 +211,9 @@ impl Manager {
                         None
                     }
                     Some(Order::Epoch) => {
-                        self.tokens.forget().await;
+                        // Whoever asks for tokens at the moment holds them for as long as the server takes.
+                        let tokens = Arc::clone(&self.tokens);
+                        tokio::spawn(async move { tokens.forget().await });
                         None
                     }
                     None => return,
@@ -225,6 +235,13 @@ impl Manager {
         }
     }
 
+    fn handle_network_change(&self) {
+        if let Some(Err(error)) = self.endpoint.as_ref().map(RelayEndpoint::rebind) {
+            tracing::warn!(%error, "no new UDP socket for relays");
+        }
+        self.moved.send_replace(());
+    }
+
     /// A relay that works is not let go of because a control server that has just started does not know it yet.
     fn take_offer(&mut self, mut relays: Vec<Relay>) {
         let missing = |session: &&Session| relays.iter().all(|relay| relay.id != session.relay.id);
@@ -240,15 +257,15 @@ impl Manager {
         let now = Instant::now();
         let session = self.sessions.get_mut(relay)?;
         match said {
-            Said::Up { sender, rtt } => {
+            Said::Up { number, sender, rtt } => {
                 tracing::info!(%relay, ?rtt, transport = ?sender.transport(), "connected to a relay");
-                session.up = Some((sender, rtt));
+                session.up = Some(Up { number, sender, rtt });
                 session.draining = false;
                 self.choice.handle_rtt(relay, rtt, now);
             }
             Said::Rtt(rtt) => {
-                if let Some((_, known)) = &mut session.up {
-                    *known = rtt;
+                if let Some(up) = &mut session.up {
+                    up.rtt = rtt;
                     // One that is about to stop still answers.
                     if !session.draining {
                         self.choice.handle_rtt(relay, rtt, now);
@@ -277,10 +294,8 @@ impl Manager {
                 }
             }
             Said::Undelivered { member } => {
-                return Some(RelayEvent::Undelivered {
-                    relay: session.number,
-                    member,
-                });
+                let relay = session.up.as_ref()?.number;
+                return Some(RelayEvent::Undelivered { relay, member });
             }
         }
         None
@@ -304,19 +319,19 @@ impl Manager {
             }
         }
         let senders = self.sessions.values().filter_map(|session| {
-            let (sender, _) = session.up.as_ref()?;
-            Some((session.number, sender.clone()))
+            let up = session.up.as_ref()?;
+            Some((up.number, up.sender.clone()))
         });
         self.network.set_relays(senders.collect::<HashMap<_, _>>());
         let ranked = wanted.used.iter().map(|relay| &relay.id);
         let others = self.sessions.keys().filter(|id| !stands && !wanted.is_used(id));
         let own = ranked.chain(others).filter_map(|id| {
             let session = self.sessions.get(id).filter(|session| session.is_standing())?;
-            let (_, rtt) = session.up.as_ref()?;
+            let up = session.up.as_ref()?;
             Some(OwnRelay {
-                number: session.number,
+                number: up.number,
                 id: id.clone(),
-                rtt_ms: rtt.as_secs_f64() * 1000.0,
+                rtt_ms: up.rtt.as_secs_f64() * 1000.0,
             })
         });
         own.collect()
@@ -333,23 +348,25 @@ impl Manager {
                 }
             },
         };
-        let keeper = Keeper {
+        let dialer = Dialer {
             relay: relay.clone(),
             membership: Arc::clone(&self.membership),
             tokens: Arc::clone(&self.tokens),
             endpoint,
-            lane: self.lanes.lane(),
-            number: RelayNumber(self.next_number),
-            manager: self.from_sessions.clone(),
         };
+        let keeper = Keeper::new(
+            dialer,
+            self.lanes.lane(),
+            Arc::clone(&self.numbers),
+            self.moved.subscribe(),
+            self.from_sessions.clone(),
+        );
         let session = Session {
             relay: relay.clone(),
-            number: RelayNumber(self.next_number),
             task: tokio::spawn(keeper.run()),
             up: None,
             draining: false,
         };
-        self.next_number = self.next_number.wrapping_add(1);
         self.sessions.insert(relay.id.clone(), session);
     }
 }

@@ -1,80 +1,105 @@
-//! One relay's session: connects over QUIC, over TCP where UDP does not get through, and comes back with full jitter.
+//! One relay's session: comes back with full jitter when it breaks, looks for another connection while the one it has is
+//! silent, and goes back from TCP to QUIC when UDP gets through again.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use lanrage_agent_core::batch::{Packet, RelayNumber, Route};
-use lanrage_relay_client::{
-    ConnectError, Connected, Credentials, Event, RelayEndpoint, RelaySender, Target, connect_tcp,
-};
-use lanrage_shared::api::relay::Relay;
+use lanrage_agent_core::silence::{Counts, Silence};
+use lanrage_relay_client::{Connected, Credentials, Event, RelaySender, Transport};
 use lanrage_shared::backoff::Backoff;
 use lanrage_shared::ids::{MemberId, RelayId};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
+use tokio::time::MissedTickBehavior;
 
-use super::Membership;
-use super::tokens::Tokens;
+use super::attempt::{Attempt, Because, Next, ended, last_chance};
+use super::dialer::{Broken, Dialer, Line};
 use crate::driver::dataplane::Lane;
-use crate::driver::services::Places;
 
-/// QUIC gets this much of a head start before TCP is tried, too.
-const HEAD_START: Duration = Duration::from_secs(1);
 /// How often the round trip is told.
 const RTT_INTERVAL: Duration = Duration::from_secs(5);
 /// A token is renewed this long before it ends.
 const RENEW_BEFORE: Duration = Duration::from_secs(600);
 /// A renewal that the control server could not give is tried again after this.
 const RENEW_AGAIN: Duration = Duration::from_secs(30);
+/// How often it is looked at whether the relay still answers.
+const LOOK: Duration = Duration::from_millis(200);
+/// Over TCP, UDP is tried after this, and then after twice as long each time, because most networks that block it always do.
+const QUIC_AGAIN: Duration = Duration::from_secs(5);
+const MAX_QUIC_AGAIN: Duration = Duration::from_secs(320);
 
 /// What a session tells.
 #[derive(Debug)]
 pub(super) enum Said {
-    Up { sender: RelaySender, rtt: Duration },
+    /// It stands, or goes on over another connection. Another number than before: what was known of ways through it is void.
+    Up {
+        number: RelayNumber,
+        sender: RelaySender,
+        rtt: Duration,
+    },
     Rtt(Duration),
     Draining,
     Down(String),
-    Undelivered { member: MemberId },
+    Undelivered {
+        member: MemberId,
+    },
 }
 
 /// Keeps one session until it is aborted.
 pub(super) struct Keeper {
-    pub relay: Relay,
-    pub membership: Arc<Membership>,
-    pub tokens: Arc<Tokens>,
-    pub endpoint: RelayEndpoint,
-    pub lane: Lane,
-    pub number: RelayNumber,
-    pub manager: mpsc::Sender<(RelayId, Said)>,
-}
-
-/// The session broke, in words; with the token it was refused with, if that was the reason.
-struct Broken {
-    why: String,
-    refused: Option<String>,
-}
-
-impl Broken {
-    fn new(why: impl ToString) -> Self {
-        Self {
-            why: why.to_string(),
-            refused: None,
-        }
-    }
+    dialer: Arc<Dialer>,
+    lane: Lane,
+    /// The next number of a session.
+    numbers: Arc<AtomicU16>,
+    /// Changes with the network this PC is on.
+    network: watch::Receiver<()>,
+    manager: mpsc::Sender<(RelayId, Said)>,
+    number: RelayNumber,
+    /// Whether the latest connection is, or was, over TCP.
+    over_tcp: bool,
+    quic_pause: Duration,
 }
 
 impl Keeper {
+    /// A keeper that has nothing yet.
+    pub fn new(
+        dialer: Dialer,
+        lane: Lane,
+        numbers: Arc<AtomicU16>,
+        network: watch::Receiver<()>,
+        manager: mpsc::Sender<(RelayId, Said)>,
+    ) -> Self {
+        Self {
+            dialer: Arc::new(dialer),
+            lane,
+            numbers,
+            network,
+            manager,
+            number: RelayNumber(0),
+            over_tcp: false,
+            quic_pause: QUIC_AGAIN,
+        }
+    }
+
     pub async fn run(mut self) {
         let mut backoff = Backoff::default();
         let mut refused = None;
         loop {
-            let broken = match self.connect(refused.as_deref()).await {
-                Ok((connected, rtt)) => {
+            self.network.mark_unchanged();
+            let connected = tokio::select! {
+                connected = self.dialer.connect(refused.as_deref(), self.over_tcp) => connected,
+                // What was begun on another network leads nowhere.
+                Ok(()) = self.network.changed() => {
+                    backoff = Backoff::default();
+                    continue;
+                }
+            };
+            let broken = match connected {
+                Ok(line) => {
                     backoff.handle_connected(Instant::now());
-                    self.carry(connected, rtt).await
+                    self.carry(line).await
                 }
                 Err(broken) => broken,
             };
@@ -82,102 +107,67 @@ impl Keeper {
             if !self.say(Said::Down(broken.why)).await {
                 return;
             }
-            tokio::time::sleep(backoff.handle_failure(Instant::now(), rand::random())).await;
+            tokio::select! {
+                () = tokio::time::sleep(backoff.handle_failure(Instant::now(), rand::random())) => {}
+                Ok(()) = self.network.changed() => backoff = Backoff::default(),
+            }
         }
     }
 
     async fn say(&self, said: Said) -> bool {
-        self.manager.send((self.relay.id.clone(), said)).await.is_ok()
+        let relay = self.dialer.relay.id.clone();
+        self.manager.send((relay, said)).await.is_ok()
     }
 
-    async fn connect(&self, refused: Option<&str>) -> Result<(Connected, Duration), Broken> {
-        let credentials = self.credentials(refused).await?;
-        let mut why = Broken::new("its address cannot be looked up");
-        for address in self.addresses().await? {
-            let target = Target {
-                address,
-                pin: self.relay.pin,
-            };
-            match self.race(target, &credentials).await {
-                Ok(connected) => return Ok(connected),
-                Err(error) => {
-                    why = Broken::new(&error);
-                    if let ConnectError::Refused(_) = error {
-                        why.refused = Some(credentials.token.clone());
-                        return Err(why);
-                    }
-                }
+    /// Carries packets over one connection after the other, until there is none.
+    async fn carry(&mut self, mut line: Line) -> Broken {
+        let mut silence = Silence::default();
+        self.begin_anew();
+        loop {
+            if !self.say(self.up(&line.connected.sender, line.rtt)).await {
+                return Broken::new("not wanted any more");
             }
-        }
-        Err(why)
-    }
-
-    async fn credentials(&self, refused: Option<&str>) -> Result<Credentials, Broken> {
-        let token = self.tokens.get(&self.relay.id, refused).await.map_err(Broken::new)?;
-        let token = token.ok_or_else(|| Broken::new("the control server gives no token for it"))?;
-        Ok(Credentials {
-            token: token.text,
-            identity: Arc::clone(&self.membership.identity),
-        })
-    }
-
-    /// Over QUIC, and soon over TCP as well; the first that stands, and its round-trip time.
-    async fn race(&self, target: Target, credentials: &Credentials) -> Result<(Connected, Duration), ConnectError> {
-        // The handshake and the hello take four round trips over TCP, and two over QUIC, which knows better by then.
-        let timed = async |connecting: BoxFuture<'_, Result<Connected, ConnectError>>, round_trips| {
-            let started = Instant::now();
-            let connected = connecting.await?;
-            let rtt = connected.sender.rtt().unwrap_or(started.elapsed() / round_trips);
-            Ok((connected, rtt))
-        };
-        let quic = timed(self.endpoint.connect(target, credentials).boxed(), 2);
-        let tcp = async {
-            tokio::time::sleep(HEAD_START).await;
-            timed(connect_tcp(target, credentials).boxed(), 4).await
-        };
-        tokio::pin!(quic, tcp);
-        let is_final = |error: &ConnectError| matches!(error, ConnectError::Refused(_) | ConnectError::WrongKey { .. });
-        tokio::select! {
-            over_quic = &mut quic => match over_quic {
-                Err(error) if !is_final(&error) => tcp.await,
-                decided => decided,
-            },
-            over_tcp = &mut tcp => match over_tcp {
-                Err(error) if !is_final(&error) => quic.await,
-                decided => decided,
-            },
+            let next = match self.listen(line, &mut silence).await {
+                Ok(next) => next,
+                Err(broken) => return broken,
+            };
+            if next.because != Because::OverTcp {
+                self.begin_anew();
+            }
+            line = next.line;
         }
     }
 
-    async fn addresses(&self) -> Result<Vec<SocketAddr>, Broken> {
-        let client = &self.membership.client;
-        let places = Places {
-            server: client.link().clone(),
-            reached: client.server_ip(),
-            party: self.membership.net,
-        };
-        let port = self.relay.port;
-        let found = places.addresses(self.relay.host.as_deref(), port).await;
-        let found = found.map_err(Broken::new)?.into_iter();
-        Ok(found.map(|ip| SocketAddr::new(ip, port)).collect())
+    /// Ways through the relay have been given up, or are about to be, because it was silent. By another number they are new.
+    fn begin_anew(&mut self) {
+        self.number = RelayNumber(self.numbers.fetch_add(1, Ordering::Relaxed));
     }
 
-    async fn carry(&mut self, connected: Connected, rtt: Duration) -> Broken {
+    fn up(&self, sender: &RelaySender, rtt: Duration) -> Said {
+        Said::Up {
+            number: self.number,
+            sender: sender.clone(),
+            rtt,
+        }
+    }
+
+    /// Carries packets until the connection is over, or another one takes over.
+    async fn listen(&mut self, line: Line, silence: &mut Silence) -> Result<Next, Broken> {
+        let Line { connected, target, rtt } = line;
         let Connected {
             sender,
             mut events,
             expires_at,
         } = connected;
-        let up = Said::Up {
-            sender: sender.clone(),
-            rtt,
-        };
-        if !self.say(up).await {
-            return Broken::new("not wanted any more");
-        }
+        silence.handle_connected(counts(&sender));
+        self.over_tcp = sender.transport() == Transport::Tcp;
         let mut rtt_tick = tokio::time::interval(RTT_INTERVAL);
-        let renewal = tokio::time::sleep(self.tokens.time_left(expires_at).saturating_sub(RENEW_BEFORE));
-        tokio::pin!(renewal);
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let renewal = tokio::time::sleep(self.until_renewal(expires_at));
+        let quic_again = tokio::time::sleep(self.quic_pause);
+        tokio::pin!(renewal, quic_again);
+        let (mut attempt, mut was_silent) = (None, false);
         let mut packets = Vec::new();
         loop {
             let said = tokio::select! {
@@ -192,13 +182,12 @@ impl Keeper {
                     }
                     Event::Undelivered { to, .. } => Said::Undelivered { member: to },
                     Event::Welcome { expires_at } => {
-                        let left = self.tokens.time_left(expires_at).saturating_sub(RENEW_BEFORE);
-                        renewal.as_mut().reset(tokio::time::Instant::now() + left);
+                        renewal.as_mut().reset(tokio::time::Instant::now() + self.until_renewal(expires_at));
                         continue;
                     }
                     Event::Drain { .. } => Said::Draining,
-                    Event::Ended(error) => return Broken::new(error),
-                    Event::Lost(why) => return Broken::new(why),
+                    Event::Ended(error) => return last_chance(attempt, error).await,
+                    Event::Lost(why) => return last_chance(attempt, why).await,
                 },
                 _ = rtt_tick.tick() => match sender.rtt() {
                     Some(rtt) => Said::Rtt(rtt),
@@ -209,19 +198,69 @@ impl Keeper {
                     renewal.as_mut().reset(tokio::time::Instant::now() + RENEW_AGAIN);
                     continue;
                 }
+                _ = look.tick() => {
+                    let now = Instant::now();
+                    silence.handle_look(counts(&sender), now);
+                    let rtt = sender.rtt().unwrap_or(rtt);
+                    let is_over = silence.is_over(rtt, now);
+                    match &attempt {
+                        None if is_over => {
+                            let again = Arc::clone(&self.dialer).connect_again(target, rtt);
+                            attempt = Some(Attempt::new(Because::Silent, again));
+                        }
+                        Some(Attempt { because: Because::Silent, .. }) if !is_over => attempt = None,
+                        _ => {}
+                    }
+                    let is_back = was_silent && !is_over;
+                    was_silent = is_over;
+                    if !is_back {
+                        continue;
+                    }
+                    self.begin_anew();
+                    self.up(&sender, rtt)
+                }
+                Ok(()) = self.network.changed() => {
+                    let now = Instant::now();
+                    silence.handle_look(counts(&sender), now);
+                    silence.handle_doubt(now);
+                    self.quic_pause = QUIC_AGAIN;
+                    if self.over_tcp {
+                        let again = Arc::clone(&self.dialer).connect_again(target, rtt);
+                        attempt = Some(Attempt::new(Because::Moved, again));
+                    }
+                    continue;
+                }
+                () = &mut quic_again, if self.over_tcp && attempt.is_none() => {
+                    attempt = Some(Attempt::new(Because::OverTcp, Arc::clone(&self.dialer).connect_quic(target)));
+                    self.quic_pause = (self.quic_pause * 2).min(MAX_QUIC_AGAIN);
+                    quic_again.as_mut().reset(tokio::time::Instant::now() + self.quic_pause);
+                    continue;
+                }
+                (because, outcome) = ended(&mut attempt) => match outcome {
+                    Ok(line) => return Ok(Next { line, because }),
+                    Err(why) => {
+                        tracing::debug!(relay = %self.dialer.relay.id, ?because, %why, "no other connection to the relay");
+                        continue;
+                    }
+                },
             };
             if !self.say(said).await {
-                return Broken::new("not wanted any more");
+                return Err(Broken::new("not wanted any more"));
             }
         }
     }
 
+    fn until_renewal(&self, expires_at: u64) -> Duration {
+        self.dialer.tokens.time_left(expires_at).saturating_sub(RENEW_BEFORE)
+    }
+
     async fn renew(&self, sender: &RelaySender) {
+        let (relay, tokens) = (&self.dialer.relay.id, &self.dialer.tokens);
         // A token that is good for longer than the session's is a new one.
-        let held = self.tokens.get(&self.relay.id, None).await;
+        let held = tokens.get(relay, None).await;
         let fresh = match held {
-            Ok(Some(token)) if self.tokens.time_left(token.expires_at) <= RENEW_BEFORE => {
-                self.tokens.get(&self.relay.id, Some(&token.text)).await
+            Ok(Some(token)) if tokens.time_left(token.expires_at) <= RENEW_BEFORE => {
+                tokens.get(relay, Some(&token.text)).await
             }
             other => other,
         };
@@ -229,13 +268,18 @@ impl Keeper {
             Ok(Some(token)) => {
                 let credentials = Credentials {
                     token: token.text,
-                    identity: Arc::clone(&self.membership.identity),
+                    identity: Arc::clone(&self.dialer.membership.identity),
                 };
                 // A session that is over says so by itself.
                 let _ = sender.renew(&credentials).await;
             }
             Ok(None) => {}
-            Err(error) => tracing::debug!(relay = %self.relay.id, %error, "the relay token could not be renewed yet"),
+            Err(error) => tracing::debug!(%relay, %error, "the relay token could not be renewed yet"),
         }
     }
+}
+
+fn counts(sender: &RelaySender) -> Counts {
+    let (sent, heard) = sender.traffic();
+    Counts { sent, heard }
 }

@@ -16,7 +16,7 @@ use super::{Half, UdpReceiver, UdpSender};
 use crate::platform::is_passing_udp_error;
 
 /// A socket that received nothing for this long is closed: paths are asked more often than that, idle ones too.
-const IDLE: Duration = Duration::from_secs(90);
+const IDLE: Duration = Duration::from_secs(150);
 
 /// The sockets that something arrived on, for whoever sends packets.
 pub type SideSenders = ArcSwap<HashMap<SideNumber, Arc<UdpSender>>>;
