@@ -160,13 +160,14 @@ impl Engine {
             Some(self.cost_ms(seat, own.rtt_ms))
         });
         let Some(shared_ms) = shared.min_by(f64::total_cmp) else {
-            return theirs().next().map(|home| &home.relay);
+            let works = |seat: &&RelaySeat| self.known(&seat.relay).is_none_or(|known| known.failure.is_none());
+            return theirs().find(works).or(theirs().next()).map(|seat| &seat.relay);
         };
         if peer.paths.has_direct_path() {
             return None;
         }
         let better = theirs().filter_map(|seat| {
-            let known = self.known_relays.iter().find(|known| known.relay.id == seat.relay)?;
+            let known = self.known(&seat.relay)?;
             let cost = self.cost_ms(seat, millis(known.rtt.filter(|_| known.failure.is_none())?));
             let gain = if known.role == Role::ForPeers {
                 KEPT_GAIN_MS
@@ -184,13 +185,16 @@ impl Engine {
     }
 
     fn load_ms(&self, relay: &RelayId, in_use: bool) -> f64 {
-        let known = self.known_relays.iter().find(|known| known.relay.id == *relay);
-        millis(known.map_or(Duration::ZERO, |known| load_cost(known.relay.load, in_use)))
+        let cost = self.known(relay).map(|known| load_cost(known.relay.load, in_use));
+        millis(cost.unwrap_or_default())
     }
 
     fn is_for_peers(&self, relay: &RelayId) -> bool {
-        let known = self.known_relays.iter().find(|known| known.relay.id == *relay);
-        known.is_some_and(|known| known.role == Role::ForPeers)
+        self.known(relay).is_some_and(|known| known.role == Role::ForPeers)
+    }
+
+    fn known(&self, relay: &RelayId) -> Option<&KnownRelay> {
+        self.known_relays.iter().find(|known| known.relay.id == *relay)
     }
 
     /// Whether this is a way through a relay that is not in use any more. Its session still stands, for packets that are on their

@@ -24,6 +24,10 @@ use self::rank::{Contender, Footing, best, spread};
 const FOR_PEERS: usize = 2;
 /// Relays measured at a time: all of a usual server's in a second, without a burst of handshakes where there are many.
 const TRIED: usize = 2;
+/// When relays were just offered, this many are used for a while: nobody knows yet which ones the peers will end up at, and what
+/// two have in common carries their first packet.
+const AT_FIRST: usize = 4;
+const EARLY: Duration = Duration::from_secs(10);
 /// Whoever has not answered by then is taken for unreachable.
 const TRIAL: Duration = Duration::from_secs(10);
 /// At the start the best may be among those not measured yet, so nothing is held on to until all are, or for this long.
@@ -44,6 +48,8 @@ pub struct RelayChoice {
     home: Option<RelayId>,
     spare: Option<RelayId>,
     for_peers: Vec<RelayId>,
+    more_spares: Vec<RelayId>,
+    early_until: Option<Instant>,
     /// None once it is over.
     settling_until: Option<Instant>,
 }
@@ -79,6 +85,8 @@ impl RelayChoice {
             home: None,
             spare: None,
             for_peers: Vec::new(),
+            more_spares: Vec::new(),
+            early_until: None,
             settling_until: None,
         }
     }
@@ -87,6 +95,9 @@ impl RelayChoice {
     pub fn handle_offer(&mut self, offered: Vec<Relay>, now: Instant) {
         if self.offered.is_empty() {
             self.settling_until = Some(now + SETTLING);
+        }
+        if offered.iter().any(|relay| !self.known.contains_key(&relay.id)) {
+            self.early_until = Some(now + EARLY);
         }
         for relay in &offered {
             self.known.entry(relay.id.clone()).or_default();
@@ -132,6 +143,8 @@ impl RelayChoice {
         let own = |id: &RelayId| Some(id) == self.home.as_ref() || Some(id) == self.spare.as_ref();
         let for_peers = for_peers.iter().filter(|id| self.known.contains_key(id) && !own(id));
         self.for_peers = for_peers.take(FOR_PEERS).cloned().collect();
+        self.early_until.take_if(|end| *end <= now);
+        self.more_spares = self.more_spares();
         let in_use = self.in_use();
         for (id, known) in &mut self.known {
             if in_use.contains(id) {
@@ -155,7 +168,7 @@ impl RelayChoice {
             let trial = known.tried.map(|at| at + TRIAL);
             [trial, known.left.map(|at| at + LINGERS), known.due_at()]
         });
-        let changes = changes.chain([self.settling_until]).flatten();
+        let changes = changes.chain([self.settling_until, self.early_until]).flatten();
         changes.filter(|at| *at > now).min()
     }
 
@@ -181,6 +194,7 @@ impl RelayChoice {
             id if Some(id) == self.home.as_ref() => Role::Home,
             id if Some(id) == self.spare.as_ref() => Role::Spare,
             id if self.for_peers.contains(id) => Role::ForPeers,
+            id if self.more_spares.contains(id) => Role::Spare,
             id if self.known.get(id).is_some_and(is_tried) => Role::Tried,
             _ => Role::Unused,
         }
@@ -188,7 +202,17 @@ impl RelayChoice {
 
     fn in_use(&self) -> Vec<RelayId> {
         let own = self.home.iter().chain(&self.spare);
-        own.chain(&self.for_peers).cloned().collect()
+        own.chain(&self.for_peers).chain(&self.more_spares).cloned().collect()
+    }
+
+    fn more_spares(&self) -> Vec<RelayId> {
+        let in_use: Vec<&RelayId> = self.home.iter().chain(&self.spare).chain(&self.for_peers).collect();
+        let room = AT_FIRST.saturating_sub(in_use.len());
+        let works = self.known.iter().filter(|(_, known)| known.failure.is_none());
+        let others = works.filter(|(id, _)| self.early_until.is_some() && !in_use.contains(id));
+        let mut others: Vec<(Duration, &RelayId)> = others.filter_map(|(id, known)| Some((known.rtt?, id))).collect();
+        others.sort();
+        others.into_iter().take(room).map(|(_, id)| id.clone()).collect()
     }
 
     fn offer(&self, id: &RelayId) -> Option<Relay> {

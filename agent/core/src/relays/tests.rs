@@ -40,9 +40,9 @@ fn fresh(device: u8, relays: &[(&str, u64)], now: Instant) -> RelayChoice {
     choice
 }
 
-/// The same, everything measured.
+/// The same, everything measured, and not offered just now.
 fn choice(device: u8, relays: &[(&str, u64)], now: Instant) -> RelayChoice {
-    let mut choice = fresh(device, relays, now);
+    let mut choice = fresh(device, relays, now.checked_sub(EARLY).unwrap());
     for (name, rtt) in relays {
         choice.handle_rtt(&id(name), ms(*rtt), now);
     }
@@ -90,10 +90,11 @@ fn every_relay_is_measured_wherever_the_nearest_stands_in_the_offer() {
         let start = Instant::now();
         let mut choice = fresh(device, &relays, start);
         let most = measure(&mut choice, &relays, start, start + s(3));
-        assert_eq!(used(&mut choice, start + s(3)), ["eu-1", "eu-2"]);
-        assert!(most <= 2 + TRIED + LINGERING, "{most} sessions at once");
+        assert_eq!(used(&mut choice, start + s(3)), ["eu-1", "eu-2", "us-1", "us-2"]);
+        assert!(most <= AT_FIRST + TRIED + LINGERING, "{most} sessions at once");
         assert!(choice.known().iter().all(|known| known.rtt.is_some()));
-        let settled = choice.wanted(&[], start + s(3) + LINGERS);
+        assert_eq!(used(&mut choice, start + EARLY), ["eu-1", "eu-2"]);
+        let settled = choice.wanted(&[], start + EARLY + LINGERS);
         assert_eq!(names(&settled.held), Vec::<String>::new());
     }
 }
@@ -119,12 +120,12 @@ fn a_late_answer_moves_home_when_it_is_clearly_nearer() {
         (names(&wanted.used), names(&wanted.held)),
         (vec!["a".into(), "b".into()], vec!["c".into()])
     );
-    choice.handle_rtt(&id("c"), ms(20), start + s(69));
-    let wanted = choice.wanted(&[], start + s(69));
+    choice.handle_rtt(&id("c"), ms(20), start + s(70));
+    let wanted = choice.wanted(&[], start + s(70));
     assert_eq!(names(&wanted.used), ["c", "a"]);
     assert_eq!(names(&wanted.held), ["b"], "packets may be on their way to it");
-    assert_eq!(choice.next_change(start + s(69)), Some(start + s(69) + LINGERS));
-    assert!(choice.wanted(&[], start + s(69) + LINGERS).held.is_empty());
+    assert_eq!(choice.next_change(start + s(70)), Some(start + s(70) + LINGERS));
+    assert!(choice.wanted(&[], start + s(70) + LINGERS).held.is_empty());
 }
 
 #[test]

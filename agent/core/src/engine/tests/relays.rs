@@ -43,8 +43,8 @@ fn two_that_have_no_relay_of_their_own_in_common_keep_each_others() {
         engine.handle_relays(own.to_vec(), now);
     }
     world.run_for(Duration::from_millis(200));
-    assert_eq!(world.engines[0].missing_relays(), [fra.id.clone()]);
-    assert_eq!(world.engines[1].missing_relays(), [nyc.id.clone()]);
+    assert_eq!(world.engines[0].missing_relays(), vec![fra.id.clone()]);
+    assert_eq!(world.engines[1].missing_relays(), vec![nyc.id.clone()]);
     let now = world.now;
     for (engine, (own, for_peers)) in world.engines.iter_mut().zip(own.into_iter().zip([&fra, &nyc])) {
         let known = known_relay(for_peers.id.as_str(), Role::ForPeers, 50, 0);
