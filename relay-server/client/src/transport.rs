@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use quinn::congestion::{Controller, ControllerFactory};
-use quinn::{AckFrequencyConfig, IdleTimeout, TransportConfig, VarInt};
+use quinn::{AckFrequencyConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// How frames travel.
@@ -39,6 +39,15 @@ const TCP_UNSENT: u32 = 64 * 1024;
 /// Acknowledge every so many packets instead of every second one: what travels here is not repeated anyway.
 const PACKETS_PER_ACK: u32 = 16;
 const ACK_DELAY: Duration = Duration::from_millis(20);
+/// A packet counts as lost when this many later ones have arrived, or after this many round trips. Nothing that waits for it is
+/// held up by that, but losses are what quinn tells a path that has become narrow by: it takes the large ones among them for the
+/// path's doing unless as large a packet has arrived since. Too soon after a loss, or when a packet has merely been overtaken,
+/// none has, and a path that only loses or reorders would be left with small packets and so with split payloads, which are lost
+/// twice as often.
+const LOST_AFTER_PACKETS: u32 = 1024;
+const LOST_AFTER_ROUND_TRIPS: f32 = 4.0;
+/// How soon a path that was taken for narrow is searched again, in case it is not: as long as that takes, payloads are split.
+const NARROW_FOR: Duration = Duration::from_millis(500);
 
 /// For both ends; `keep_alive` for the one behind a NAT.
 pub fn config(keep_alive: Option<Duration>, send_buffer: usize) -> TransportConfig {
@@ -46,6 +55,8 @@ pub fn config(keep_alive: Option<Duration>, send_buffer: usize) -> TransportConf
     acks.ack_eliciting_threshold(VarInt::from_u32(PACKETS_PER_ACK))
         .max_ack_delay(Some(ACK_DELAY));
     let idle = u32::try_from(IDLE_TIMEOUT.as_millis()).unwrap_or(u32::MAX);
+    let mut mtu = MtuDiscoveryConfig::default();
+    mtu.black_hole_cooldown(NARROW_FOR);
     let mut config = TransportConfig::default();
     config
         // The control channel is the only stream.
@@ -59,6 +70,9 @@ pub fn config(keep_alive: Option<Duration>, send_buffer: usize) -> TransportConf
         .datagram_send_buffer_size(send_buffer)
         .datagram_receive_buffer_size(Some(RECEIVE_BUFFER))
         .ack_frequency_config(Some(acks))
+        .packet_threshold(LOST_AFTER_PACKETS)
+        .time_threshold(LOST_AFTER_ROUND_TRIPS)
+        .mtu_discovery_config(Some(mtu))
         .congestion_controller_factory(Arc::new(FixedWindow));
     config
 }

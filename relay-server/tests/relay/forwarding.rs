@@ -1,6 +1,6 @@
 //! Where packets go over the wire.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use lanrage_relay_client::{Event, SendError, Transport};
@@ -55,37 +55,81 @@ async fn nobody_reaches_another_party() {
     }
 }
 
+/// Frames per second a member may send where it is flooded.
+const ALLOWED: u32 = 1000;
+
+/// Ten times what is allowed, for as long as it is polled.
+async fn flood(loud: &Member) {
+    let (start, mut sent) = (Instant::now(), 0);
+    loop {
+        while sent < start.elapsed().as_millis() * u128::from(ALLOWED * 10) / 1000 {
+            loud.send(2, &[0; 1000]);
+            sent += 1;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// The sorted round trips of a conversation between the first and the second member of a party.
+async fn talk(one: &mut Member, two: &mut Member) -> Vec<Duration> {
+    let mut times = Vec::new();
+    for _ in 0..300 {
+        let start = Instant::now();
+        one.reaches(two, 2, b"move").await;
+        two.reaches(one, 1, b"counter").await;
+        times.push(start.elapsed());
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    times.sort();
+    times
+}
+
+/// What a member that floods adds to others is measured in rounds with and without it, and the best 99th percentile of each is
+/// compared: whatever else the machine does in a round can only make it worse, so the best is what the relay itself does. All
+/// of it, the flood included, runs on one thread: what it costs to send the flood is measured, too.
+#[expect(clippy::print_stderr, reason = "the times say more than that they are short enough")]
 #[tokio::test]
-async fn a_flood_is_cut_to_the_members_rate_and_others_hardly_notice() {
+async fn a_flood_is_cut_to_the_members_rate_and_adds_less_than_two_milliseconds_to_others() {
+    const ADDED: Duration = Duration::from_millis(2);
     let relay = TestRelay::with_limits(Limits {
-        member_frames_per_s: 1000,
+        member_frames_per_s: ALLOWED,
         ..Limits::default()
     })
     .await;
     let loud = relay.member(Transport::Quic, party(1), 1).await;
     let _sink = relay.member(Transport::Quic, party(1), 2).await;
-    let quiet = relay.member(Transport::Quic, party(2), 1).await;
+    let mut quiet = relay.member(Transport::Quic, party(2), 1).await;
     let mut other = relay.member(Transport::Quic, party(2), 2).await;
-    let flood = async {
-        loop {
-            for _ in 0..10 {
-                loud.send(2, &[0; 1000]);
-            }
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    let talk = async {
-        for _ in 0..200 {
-            quiet.reaches(&mut other, 2, b"move").await;
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
-    tokio::select! {
-        () = flood => {}
-        () = talk => {}
-    }
     let counters = relay.handle.counters();
-    assert!(counters.dropped(DropReason::RateLimited) > 0);
+    let (mut alone, mut flooded) = (Duration::MAX, Duration::MAX);
+    for round in 0..5 {
+        let without = talk(&mut quiet, &mut other).await;
+        let (dropped, start) = (counters.dropped(DropReason::RateLimited), Instant::now());
+        let with = tokio::select! {
+            () = flood(&loud) => unreachable!(),
+            with = talk(&mut quiet, &mut other) => with,
+        };
+        let cut = counters.dropped(DropReason::RateLimited) - dropped;
+        let [p99_without, p99_with] = [&without, &with].map(|times| times[times.len() * 99 / 100]);
+        let per_second = cut as f64 / start.elapsed().as_secs_f64();
+        eprintln!(
+            "round {round}: p50 {:?}, p99 {p99_without:?}; flooded p50 {:?}, p99 {p99_with:?}, {per_second:.0} frames/s cut",
+            without[without.len() / 2],
+            with[with.len() / 2],
+        );
+        // Of ten times what is allowed, nine are cut, less the burst that passes.
+        assert!(
+            per_second > f64::from(ALLOWED) * 6.0,
+            "only {per_second:.0} frames/s were too many"
+        );
+        (alone, flooded) = (alone.min(p99_without), flooded.min(p99_with));
+    }
+    eprintln!("best p99: {alone:?}, flooded {flooded:?}");
+    assert!(
+        flooded <= alone + ADDED,
+        "p99 {flooded:?} with a flood, {alone:?} without"
+    );
+    // None of the others' frames was.
     assert_eq!(counters.dropped_total(), counters.dropped(DropReason::RateLimited));
 }
 

@@ -4,14 +4,18 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use lanrage_relay::relay::Outcome;
+use lanrage_relay_client::frames::{self, FrameReader};
 use lanrage_relay_client::{Transport, control, transport};
-use lanrage_shared::wire::relay::{ALPN, EXPORTER_LABEL, FromRelay, Hello, hello_proof};
+use lanrage_shared::wire::relay::{ALPN, EXPORTER_LABEL, Frame, FromRelay, Hello, hello_proof};
 use lanrage_tls::pinned::client_config;
 use quinn::crypto::rustls::QuicClientConfig;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use crate::support::*;
 
@@ -23,6 +27,18 @@ async fn stranger(relay: &TestRelay) -> quinn::Connection {
     let endpoint = quinn::Endpoint::client((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
     let connecting = endpoint.connect_with(config, relay.target.address, "lanrage").unwrap();
     connecting.await.unwrap()
+}
+
+/// A bare TLS connection, past the handshake, and its keying material.
+async fn tcp_stranger(relay: &TestRelay) -> (TlsStream<TcpStream>, [u8; 32]) {
+    let tcp = TcpStream::connect(relay.target.address).await.unwrap();
+    let connector = TlsConnector::from(Arc::new(client_config(relay.target.pin, &[ALPN])));
+    let stream = connector.connect("lanrage".try_into().unwrap(), tcp).await.unwrap();
+    let session = stream.get_ref().1;
+    let exported = session
+        .export_keying_material([0; 32], EXPORTER_LABEL, Some(b""))
+        .unwrap();
+    (stream, exported)
 }
 
 async fn works(relay: &TestRelay) {
@@ -51,6 +67,26 @@ async fn a_hello_heard_on_another_connection_is_worth_nothing() {
         let (mut send, mut receive) = connection.open_bi().await.unwrap();
         control::write(&mut send, &hello).await.unwrap();
         let answer = control::read::<FromRelay>(&mut receive).await.unwrap().unwrap();
+        assert_eq!(matches!(answer, FromRelay::Welcome { .. }), right, "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_hello_heard_on_another_connection_is_worth_nothing_over_tcp_either() {
+    let relay = TestRelay::start().await;
+    let credentials = relay.credentials(&relay.claims(party(1), 1));
+    let (first, exported) = tcp_stranger(&relay).await;
+    let (second, _) = tcp_stranger(&relay).await;
+    let hello = Hello {
+        signature: credentials.identity.sign(&hello_proof(&exported, &credentials.token)),
+        token: credentials.token,
+    };
+    let mut bytes = BytesMut::new();
+    assert!(frames::put(&mut bytes, &control::to_frame(&hello).unwrap()));
+    for (mut stream, right) in [(first, true), (second, false)] {
+        stream.write_all(&bytes).await.unwrap();
+        let answer = FrameReader::new(stream).next().await.unwrap().unwrap();
+        let answer: FromRelay = control::from_payload(Frame::parse(&answer).unwrap().payload).unwrap();
         assert_eq!(matches!(answer, FromRelay::Welcome { .. }), right, "{answer:?}");
     }
 }

@@ -14,6 +14,7 @@ use lanrage_tests::lab::{Kind, matrix, verify};
 
 mod lab {
     pub(crate) mod demo;
+    pub(crate) mod faults;
     pub(crate) mod interrupt;
     pub(crate) mod standing;
 }
@@ -39,6 +40,11 @@ enum Command {
         quick: bool,
         kinds: Vec<Kind>,
     },
+    /// Faults that take too long for a test.
+    Faults {
+        #[command(subcommand)]
+        fault: Fault,
+    },
     /// Builds homes to look around in; `down` removes them.
     Up {
         /// One way, in ms, on each home's link to the internet.
@@ -57,6 +63,15 @@ enum Command {
         /// End what an earlier --keep left running.
         #[arg(long, conflicts_with = "keep")]
         stop: bool,
+    },
+}
+
+#[derive(Subcommand)]
+enum Fault {
+    /// Nobody says anything for a while behind routers that forget a mapping after 25 s: are the paths still direct?
+    Idle {
+        #[arg(long, default_value_t = 10)]
+        minutes: u64,
     },
 }
 
@@ -82,6 +97,9 @@ fn run(command: Command) -> Result<bool> {
             Ok(verdicts.iter().all(|verdict| verdict.faults.is_empty()))
         }
         Command::NatMatrix { quick, kinds } => nat_matrix(quick, kinds),
+        Command::Faults {
+            fault: Fault::Idle { minutes },
+        } => lab::faults::idle(minutes),
         Command::Up { delay, kinds } => lab::standing::up(delay, &kinds).map(|()| true),
         Command::Down => {
             lab::standing::down();

@@ -1,4 +1,4 @@
-//! What goes wrong in a home's network: paths cut, mappings forgotten, addresses changed.
+//! What goes wrong in a home's network: paths cut or narrowed, mappings forgotten, addresses changed.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -58,6 +58,7 @@ pub fn cut_control(home: &Home) -> Result<()> {
     home.router.nft(&format!(
         "table ip cut_control {{
 chain leaving {{ type filter hook postrouting priority 300; oifname wan ip daddr {SERVER} tcp dport {PORT} drop; }}
+chain arriving {{ type filter hook prerouting priority -400; iifname wan ip saddr {SERVER} tcp sport {PORT} drop; }}
 }}
 "
     ))
@@ -73,6 +74,21 @@ pub fn mend_control(home: &Home) -> Result<()> {
 pub fn forget_mappings(router: &Netns) -> Result<()> {
     let program = which("conntrack").context("forgetting mappings needs conntrack: apt-get install conntrack")?;
     router.run(&program.to_string_lossy(), &["-F"]).map(drop)
+}
+
+/// Lets packets of at most `mtu` bytes pass between a home and the internet, either way: larger ones are cut up where they may
+/// be, and refused with an ICMP message where not.
+pub fn narrow(home: &Home, mtu: u16) -> Result<()> {
+    for version in ["-4", "-6"] {
+        let routes = home.router.run("ip", &[version, "route", "show", "table", "main"])?;
+        for route in routes.lines() {
+            // Locked: a route's own MTU counts for what is passed on only then.
+            let plain = route.split(" mtu ").next().unwrap_or(route).replace(" linkdown", "");
+            let narrow = format!("{version} route replace {} mtu lock {mtu}", plain.trim());
+            home.router.run("ip", &narrow.split_whitespace().collect::<Vec<_>>())?;
+        }
+    }
+    Ok(())
 }
 
 /// Gives a home's first PC another address of its LAN, as when it comes back with another lease.

@@ -16,6 +16,7 @@ pub struct HomeSpec {
     kind: Kind,
     hosts: u8,
     isp: Option<Isp>,
+    mapping_lifetime_s: u32,
 }
 
 /// A home that stands.
@@ -53,6 +54,7 @@ impl HomeSpec {
             kind: kind.into(),
             hosts: 1,
             isp: None,
+            mapping_lifetime_s: rules::MAPPING_LIFETIME_S,
         }
     }
 
@@ -60,6 +62,13 @@ impl HomeSpec {
     #[must_use]
     pub fn hosts(mut self, hosts: u8) -> Self {
         self.hosts = hosts;
+        self
+    }
+
+    /// With a router that forgets a mapping after this many seconds without a packet.
+    #[must_use]
+    pub fn mapping_lifetime(mut self, seconds: u32) -> Self {
+        self.mapping_lifetime_s = seconds;
         self
     }
 
@@ -82,7 +91,7 @@ impl Home {
             (None, None) => None,
         };
         let wan = connect(lab, number, kind, &router, isp.as_ref())?;
-        become_router(&router)?;
+        become_router(&router, spec.mapping_lifetime_s)?;
         let mut home = Self {
             kind,
             number,
@@ -91,7 +100,7 @@ impl Home {
             hosts: Vec::new(),
         };
         home.build_lan(lab, spec.hosts)?;
-        home.router.nft(&rules::nat(kind.nat, wan))?;
+        home.router.nft(&rules::nat(kind.nat, wan, spec.mapping_lifetime_s))?;
         if kind.ipv6 {
             home.add_ipv6(lab)?;
         }

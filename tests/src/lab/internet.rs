@@ -129,8 +129,8 @@ impl Lab {
             "addr add {public}/24 dev wan\nroute add default via {ROUTER}\nlink add lan type bridge\nlink set lan up\n\
              addr add {ISP_GATEWAY}/10 dev lan\n"
         ))?;
-        become_router(&netns)?;
-        netns.nft(&rules::nat(nat, public))?;
+        become_router(&netns, rules::MAPPING_LIFETIME_S)?;
+        netns.nft(&rules::nat(nat, public, rules::MAPPING_LIFETIME_S))?;
         Ok(Isp { netns })
     }
 
@@ -219,9 +219,9 @@ fn keep_logs(dir: &Path) {
     }
 }
 
-/// Makes a node forward packets and forget idle UDP flows as late as a good home router does.
-pub(super) fn become_router(netns: &Netns) -> Result<()> {
-    let life = rules::MAPPING_LIFETIME_S.to_string();
+/// Makes a node forward packets and forget idle UDP flows after this many seconds.
+pub(super) fn become_router(netns: &Netns, mapping_lifetime_s: u32) -> Result<()> {
+    let life = mapping_lifetime_s.to_string();
     netns.sysctl(&[
         ("ipv4/ip_forward", "1"),
         ("ipv4/conf/all/send_redirects", "0"),

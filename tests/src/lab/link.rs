@@ -16,7 +16,7 @@ pub struct LinkSpec {
     pub delay_ms: f64,
     /// Up to this much more, in ms, without changing the order.
     pub jitter_ms: f64,
-    /// Packets lost at random, in percent.
+    /// Packets lost at random, in percent; never ARP and its like.
     pub loss: f64,
     /// Bursts of loss: chance per packet that one begins and that it ends, in percent.
     pub burst: Option<(f64, f64)>,

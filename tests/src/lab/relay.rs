@@ -1,14 +1,14 @@
 //! The real stand-alone relay, in the lab.
 
 use std::fs;
-use std::io::Write;
-use std::net::Ipv4Addr;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::bins;
 use super::control::Control;
@@ -101,6 +101,15 @@ impl Relay {
         self.wait_until_registered(before)
     }
 
+    /// How many hellos it refused for this reason since it was started last; the names are its metrics'.
+    pub fn refused(&self, reason: &str) -> Result<u64> {
+        let metrics = self.place.metrics()?;
+        let name = format!("lanrage_relay_handshakes_total{{outcome=\"{reason}\"}} ");
+        let value = metrics.lines().find_map(|line| line.strip_prefix(&name));
+        let value = value.with_context(|| format!("no {reason:?} in the relay's metrics:\n{metrics}"))?;
+        Ok(value.trim().parse()?)
+    }
+
     /// Everything it logged.
     pub fn log(&self) -> String {
         self.process.log()
@@ -121,6 +130,19 @@ impl Relay {
 }
 
 impl Place {
+    fn metrics_port(&self) -> u16 {
+        self.port + 3000
+    }
+
+    fn metrics(&self) -> Result<String> {
+        let at = (Ipv4Addr::LOCALHOST, self.metrics_port());
+        let mut stream = self.netns.within(|| TcpStream::connect(at))??;
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    }
+
     fn launch(&self) -> Result<Process> {
         let mut command = self.netns.command(bins::find("lanrage-relay")?);
         let port = self.port;
@@ -139,6 +161,7 @@ impl Place {
             // Beside the relay's own, so that relays of one host do not meet.
             .args(["--stun-port", &(port + 1000).to_string()])
             .args(["--stun-second-port", &(port + 2000).to_string()])
+            .args(["--metrics-listen", &format!("127.0.0.1:{}", self.metrics_port())])
             .arg("--register-token-file")
             .arg(&self.token)
             .arg("--data-dir")

@@ -10,11 +10,11 @@ use std::net::Ipv4Addr;
 
 use super::kind::Nat;
 
-/// Seconds an unused mapping lives; RFC 4787 REQ-5 wants at least 120.
+/// Seconds an unused mapping lives unless a home says otherwise; RFC 4787 REQ-5 wants at least 120.
 pub const MAPPING_LIFETIME_S: u32 = 120;
 
-/// The rules of a router with its hosts on `lan` and the address `public` on `wan`.
-pub fn nat(kind: Nat, public: Ipv4Addr) -> String {
+/// The rules of a router with its hosts on `lan` and the address `public` on `wan`, whose unused mappings live `life` seconds.
+pub fn nat(kind: Nat, public: Ipv4Addr, life: u32) -> String {
     let body = match kind {
         Nat::Open => String::new(),
         Nat::Linux => source_nat("oifname wan masquerade") + CLOSED_FROM_OUTSIDE,
@@ -29,14 +29,16 @@ pub fn nat(kind: Nat, public: Ipv4Addr) -> String {
             "iifname wan meta l4proto udp dnat ip to udp dport map @host_of",
             false,
             public,
+            life,
         ),
         Nat::AddressRestricted => cone(
             "iifname wan udp dport . ip saddr @spoken_to dnat ip to udp dport map @host_of",
             false,
             public,
+            life,
         ),
-        Nat::PortRestricted => cone("", false, public),
-        Nat::Hairpin => cone("", true, public),
+        Nat::PortRestricted => cone("", false, public, life),
+        Nat::Hairpin => cone("", true, public, life),
     };
     format!("table ip lab {{\n{body}}}\n")
 }
@@ -79,8 +81,7 @@ fn source_nat(rule: &str) -> String {
     format!("chain leaving {{ type nat hook postrouting priority srcnat; {rule}; }}\n")
 }
 
-fn cone(arriving: &str, hairpin: bool, public: Ipv4Addr) -> String {
-    let life = MAPPING_LIFETIME_S;
+fn cone(arriving: &str, hairpin: bool, public: Ipv4Addr, life: u32) -> String {
     let memory = format!("flags dynamic,timeout; timeout {life}s; size 32768;");
     // What comes from the LAN for the public address is marked on its way in, for the chains on its way out.
     let (turning, turn_in, turn_out, turn_note) = if hairpin {
@@ -137,7 +138,8 @@ mod tests {
 
     #[test]
     fn only_the_friendly_kinds_let_new_flows_in() {
-        let opens = |kind| nat(kind, Ipv4Addr::LOCALHOST).contains("iifname wan ip daddr 127.0.0.1");
+        let opens =
+            |kind| nat(kind, Ipv4Addr::LOCALHOST, MAPPING_LIFETIME_S).contains("iifname wan ip daddr 127.0.0.1");
         assert!(opens(Nat::FullCone) && opens(Nat::AddressRestricted));
         assert!(!opens(Nat::PortRestricted) && !opens(Nat::Linux));
         assert!(!opens(Nat::Symmetric) && !opens(Nat::Sequential));

@@ -27,17 +27,32 @@ pub struct Player {
     pub agent: Agent,
 }
 
+/// A home to build, and the link between it and the internet.
+#[derive(Debug, Clone)]
+pub struct Place {
+    pub home: HomeSpec,
+    pub link: LinkSpec,
+}
+
 impl Scene {
     /// The host lives in a home of the first kind, the guests in homes of the others; every home is `one_way_ms` from the
     /// internet. Nobody has joined yet. None when the lab is turned off.
     pub fn for_test(host: impl Into<Kind>, guests: &[impl Into<Kind> + Copy], one_way_ms: f64) -> Result<Option<Self>> {
-        let Some(mut lab) = Lab::for_test()? else {
-            return Ok(None);
+        let place = |kind: Kind| Place {
+            home: HomeSpec::new(kind),
+            link: LinkSpec::delay(one_way_ms),
         };
+        let guests = guests.iter().map(|kind| place((*kind).into()));
+        let places = std::iter::once(place(host.into())).chain(guests);
+        Lab::for_test()?.map(|lab| Self::build(lab, places)).transpose()
+    }
+
+    /// The host lives in the first of `places`, the guests in the others. Nobody has joined yet.
+    pub fn build(mut lab: Lab, places: impl IntoIterator<Item = Place>) -> Result<Self> {
         let mut homes = Vec::new();
-        for kind in std::iter::once(host.into()).chain(guests.iter().map(|kind| (*kind).into())) {
-            let home = lab.home(HomeSpec::new(kind))?;
-            lab.link(&home.router, &LinkSpec::delay(one_way_ms))?;
+        for place in places {
+            let home = lab.home(place.home)?;
+            lab.link(&home.router, &place.link)?;
             homes.push(home);
         }
         let control = Control::start(&lab.srv, lab.dir())?;
@@ -54,14 +69,14 @@ impl Scene {
         let guests = players.split_off(1);
         let host = players.pop().context("a scene without a host")?;
         let hosted = host.agent.host(&control.link, "party")?;
-        Ok(Some(Self {
+        Ok(Self {
             lab,
             control,
             host,
             host_ip: hosted.virtual_ip,
             guests,
             invite: hosted.invite.context("`host` printed no invite")?,
-        }))
+        })
     }
 
     /// All guests join; their virtual addresses, in the order of the guests.

@@ -16,6 +16,7 @@ use super::wait;
 
 /// How long a packet may be on its way before it counts as lost.
 const IN_FLIGHT: Duration = Duration::from_secs(2);
+/// Bytes of a packet unless told otherwise: what a game sends.
 const PAYLOAD: usize = 200;
 /// A stream flows while packets arrive at least this often.
 const FLOWING: Duration = Duration::from_millis(100);
@@ -59,9 +60,24 @@ pub struct StreamOutcome {
     pub missing: Vec<u64>,
 }
 
+impl StreamOutcome {
+    /// The share of the packets from the first that arrived on that were lost, 0 to 1; 1 when none arrived.
+    pub fn loss(&self) -> f64 {
+        match self.first {
+            Some(first) => self.lost as f64 / (self.sent - first) as f64,
+            None => 1.0,
+        }
+    }
+}
+
 impl Stream {
     /// Starts sending `per_second` packets from `from` to the address `at` of `to`.
     pub fn start(from: &Netns, to: &Netns, at: IpAddr, per_second: u32) -> Result<Self> {
+        Self::start_sized(from, to, at, per_second, PAYLOAD)
+    }
+
+    /// [`Stream::start`] with packets of `payload` bytes, at least 8, beyond their IP and UDP headers.
+    pub fn start_sized(from: &Netns, to: &Netns, at: IpAddr, per_second: u32, payload: usize) -> Result<Self> {
         let listener = to
             .within(|| UdpSocket::bind((at, 0)))?
             .context("listening on the virtual address")?;
@@ -74,7 +90,7 @@ impl Stream {
         let (sending, receiving, counted, noted) = (stop.clone(), stop.clone(), sent.clone(), arrivals.clone());
         listener.set_read_timeout(Some(Duration::from_millis(50)))?;
         Ok(Self {
-            sender: std::thread::spawn(move || send(&socket, target, per_second, &sending, &counted)),
+            sender: std::thread::spawn(move || send(&socket, target, per_second, payload, &sending, &counted)),
             receiver: std::thread::spawn(move || receive(&listener, &receiving, &noted)),
             stop: Stop(stop),
             sent,
@@ -147,10 +163,10 @@ fn lock(arrivals: &Mutex<Arrivals>) -> MutexGuard<'_, Arrivals> {
     arrivals.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn send(socket: &UdpSocket, target: SocketAddr, per_second: u32, stop: &AtomicBool, sent: &AtomicU64) {
+fn send(socket: &UdpSocket, target: SocketAddr, per_second: u32, payload: usize, stop: &AtomicBool, sent: &AtomicU64) {
     let start = Instant::now();
     let mut number = 0_u64;
-    let mut payload = [0; PAYLOAD];
+    let mut payload = vec![0; payload];
     while !stop.load(Ordering::Relaxed) {
         let due = start + Duration::from_secs(1) / per_second * u32::try_from(number).unwrap_or(u32::MAX);
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
@@ -178,6 +194,17 @@ fn receive(socket: &UdpSocket, stop: &AtomicBool, arrivals: &Mutex<Arrivals>) {
     }
 }
 
+/// [`transfer`] in `parts` connections at once, for links on which one alone takes for ever.
+pub fn transfer_in_parts(from: &Netns, to: &Netns, at: IpAddr, bytes: usize, parts: usize) -> Result<()> {
+    std::thread::scope(|scope| {
+        let part = |_| scope.spawn(|| transfer(from, to, at, bytes / parts));
+        let threads: Vec<_> = (0..parts).map(part).collect();
+        threads
+            .into_iter()
+            .try_for_each(|thread| thread.join().map_err(|_| anyhow::anyhow!("a thread died"))?.map(drop))
+    })
+}
+
 /// Sends `bytes` over TCP from `from` to the address `at` of `to` and proves by SHA-256 that they arrived as they were.
 /// Gives the rate in Mbit/s.
 pub fn transfer(from: &Netns, to: &Netns, at: IpAddr, bytes: usize) -> Result<f64> {
@@ -197,7 +224,7 @@ pub fn transfer(from: &Netns, to: &Netns, at: IpAddr, bytes: usize) -> Result<f6
         stream.write_all(&[1])?;
         Ok(Sha256::digest(&all))
     });
-    let limit = Duration::from_secs(10);
+    let limit = Duration::from_secs(30);
     let mut stream = from
         .within(|| TcpStream::connect_timeout(&target, limit))?
         .context("connecting through the tunnel")?;

@@ -12,6 +12,8 @@ use anyhow::{Context, Result};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 const BATCH: usize = 64;
+/// Bytes of the virtio header (struct virtio_net_hdr).
+const VIRTIO_HEADER: usize = 10;
 /// The largest frame of an interface of the usual MTU, the virtio header included, with room for tags.
 const FRAME: usize = 2048;
 const SOCKET_BUFFER: libc::c_int = 32 << 20;
@@ -110,6 +112,19 @@ impl Port {
     }
 }
 
+/// Whether a frame, as [`Port::receive`] gives it, is ARP, or ICMPv6 that does the same (RFC 4861 §4). A lossy path loses what
+/// routers pass on; how two machines on one wire find each other is none of that, and would stop everything for seconds.
+pub fn finds_neighbours(frame: &[u8]) -> bool {
+    let ethernet = frame.get(VIRTIO_HEADER..).unwrap_or_default();
+    match ethernet.get(12..14) {
+        Some([0x08, 0x06]) => true,
+        Some([0x86, 0xdd]) => {
+            ethernet.get(20) == Some(&58) && ethernet.get(54).is_some_and(|kind| (133..=136).contains(kind))
+        }
+        _ => false,
+    }
+}
+
 /// Waits until a port has frames, at most `limit`; which have.
 pub fn wait_readable(ports: &[Port; 2], limit: Duration) -> Result<[bool; 2]> {
     let mut polled = [&ports[0], &ports[1]].map(|port| libc::pollfd {
@@ -193,4 +208,25 @@ fn message(part: &mut libc::iovec) -> libc::mmsghdr {
     message.msg_hdr.msg_iov = part;
     message.msg_hdr.msg_iovlen = 1;
     message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_finds_neighbours_is_told_from_the_rest() {
+        let frame = |kind: [u8; 2], protocol: u8, icmp: u8| {
+            let mut frame = [0; VIRTIO_HEADER + 86];
+            frame[VIRTIO_HEADER + 12..][..2].copy_from_slice(&kind);
+            frame[VIRTIO_HEADER + 20] = protocol;
+            frame[VIRTIO_HEADER + 54] = icmp;
+            frame
+        };
+        assert!(finds_neighbours(&frame([0x08, 0x06], 0, 0)));
+        assert!(finds_neighbours(&frame([0x86, 0xdd], 58, 135)));
+        assert!(!finds_neighbours(&frame([0x86, 0xdd], 58, 128)));
+        assert!(!finds_neighbours(&frame([0x08, 0x00], 58, 135)));
+        assert!(!finds_neighbours(&[0; 12]));
+    }
 }

@@ -79,11 +79,17 @@ impl Direction {
 
     /// A frame entered the link.
     pub fn push(&mut self, frame: &[u8], now: Instant) {
-        self.counts.arrived += 1;
         if self.is_lost() {
+            self.counts.arrived += 1;
             self.counts.lost += 1;
             return;
         }
+        self.push_surely(frame, now);
+    }
+
+    /// A frame that loss at random does not touch entered the link.
+    pub fn push_surely(&mut self, frame: &[u8], now: Instant) {
+        self.counts.arrived += 1;
         let Some(sent) = self.serialise(frame.len(), now) else {
             self.counts.overflowed += 1;
             return;
