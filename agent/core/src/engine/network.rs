@@ -44,7 +44,7 @@ impl Engine {
     }
 
     /// The NAT in front of this PC may be another, and what failed behind the one before says nothing.
-    fn measure_again(&mut self, now: Instant) {
+    pub(super) fn measure_again(&mut self, now: Instant) {
         if let Some(discovery) = &mut self.discovery {
             discovery.handle_network_change(self.own.interfaces.clone(), now);
         }

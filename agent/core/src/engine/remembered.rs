@@ -58,9 +58,7 @@ impl Engine {
     /// Somebody wants to know how things are now: the NAT is measured again, every peer is told where this PC is and asked
     /// where it is, and every address is tried again. What works goes on meanwhile.
     pub fn handle_refresh(&mut self, now: Instant) {
-        if let Some(discovery) = &mut self.discovery {
-            discovery.handle_network_change(self.own.interfaces.clone(), now);
-        }
+        self.measure_again(now);
         for peer in self.peers.values_mut() {
             peer.signalling.handle_refresh(now);
             peer.paths.handle_candidates(&peer.named, now);
