@@ -43,7 +43,7 @@ fn pair(homes: [Home; 2]) -> Scenario {
 }
 
 fn counts(idled: &Idled, pc: usize, kind: &str) -> (u64, u64) {
-    let counts = idled.kept[pc].get(kind).unwrap_or_else(|| panic!("{kind}: {idled:?}"));
+    let counts = idled.kept[pc][kind];
     (counts.sent, counts.lost)
 }
 
