@@ -19,7 +19,7 @@ const HEAD_START: Duration = Duration::from_secs(1);
 const SHORT_HEAD_START: Duration = Duration::from_millis(100);
 /// Another connection is tried so long, or so many round trips, before the attempt begins anew: a network that comes back is
 /// asked again soon, and not only when a lost packet of the attempt is due once more.
-const ATTEMPT: Duration = Duration::from_secs(2);
+const ATTEMPT: Duration = Duration::from_secs(1);
 const ATTEMPT_ROUND_TRIPS: u32 = 8;
 /// TCP that fails at once is tried again after this: between two networks there is no way out for a moment.
 const TCP_AGAIN: Duration = Duration::from_millis(200);
