@@ -19,8 +19,10 @@ const HEAD_START: Duration = Duration::from_secs(1);
 const SHORT_HEAD_START: Duration = Duration::from_millis(100);
 /// Another connection is tried so long, or so many round trips, before the attempt begins anew: a network that comes back is
 /// asked again soon, and not only when a lost packet of the attempt is due once more.
-const ATTEMPT: Duration = Duration::from_secs(2);
+const ATTEMPT: Duration = Duration::from_secs(1);
 const ATTEMPT_ROUND_TRIPS: u32 = 8;
+/// TCP that fails at once is tried again after this: between two networks there is no way out for a moment.
+const TCP_AGAIN: Duration = Duration::from_millis(200);
 
 /// Connects to one relay, for one membership.
 pub(super) struct Dialer {
@@ -115,12 +117,18 @@ impl Dialer {
         head_start: Duration,
     ) -> Result<Line, ConnectError> {
         let quic = self.over_quic(target, credentials);
+        let is_final = |error: &ConnectError| matches!(error, ConnectError::Refused(_) | ConnectError::WrongKey { .. });
         let tcp = async {
             tokio::time::sleep(head_start).await;
-            timed(target, connect_tcp(target, credentials).boxed(), 4).await
+            let began = Instant::now();
+            loop {
+                match timed(target, connect_tcp(target, credentials).boxed(), 4).await {
+                    Err(error) if !is_final(&error) && began.elapsed() < ATTEMPT => tokio::time::sleep(TCP_AGAIN).await,
+                    decided => return decided,
+                }
+            }
         };
         tokio::pin!(quic, tcp);
-        let is_final = |error: &ConnectError| matches!(error, ConnectError::Refused(_) | ConnectError::WrongKey { .. });
         tokio::select! {
             over_quic = &mut quic => match over_quic {
                 Err(error) if !is_final(&error) => tcp.await,
