@@ -87,7 +87,6 @@ async fn talk(one: &mut Member, two: &mut Member) -> Vec<Duration> {
 /// What a member that floods adds to others is measured in rounds with and without it, and the best 99th percentile of each is
 /// compared: whatever else the machine does in a round can only make it worse, so the best is what the relay itself does. All
 /// of it, the flood included, runs on one thread: what it costs to send the flood is measured, too.
-#[expect(clippy::print_stderr, reason = "the times say more than that they are short enough")]
 #[tokio::test]
 async fn a_flood_is_cut_to_the_members_rate_and_adds_less_than_two_milliseconds_to_others() {
     const ADDED: Duration = Duration::from_millis(2);
