@@ -10,8 +10,8 @@
 use std::collections::BTreeSet;
 
 use lanrage::api::{
-    BansReport, DownReport, InviteReport, JoinedReport, LeftReport, PeersReport, PingReport, RelaysReport,
-    RemovedReport, StatusReport,
+    BansReport, DownReport, InviteReport, JoinedReport, LeftReport, PeersReport, PingReport, RefreshReport,
+    RelaysReport, RemovedReport, StatusReport,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -41,7 +41,15 @@ fn status() -> Value {
             "public_address": "203.0.113.2:4000", "port_mapping": "203.0.113.2:4001",
         },
         "server": {"address": "vps.example:8443", "reachable": false, "since": 3, "reason": "it hung up"},
-        "keepalive": {"pause_s": 15, "sent": 2, "lost": 1},
+        "keepalive": {
+            "pause_s": 15, "sent": 2, "lost": 1,
+            // By the kind of NAT; any name will do.
+            "by_nat": {"kind": {"sent": 2, "lost": 1, "fixed_25_s": 3}},
+        },
+        "drops": {
+            "spoofed_source": 1, "no_path": 2, "relay_gone": 3, "queue_full": 4, "relay_no_room": 5, "relay_displaced": 6,
+            "loop_busy": 7,
+        },
         "warnings": ["the disk is full"],
     })
 }
@@ -69,12 +77,13 @@ fn ping() -> Value {
 }
 
 /// What the other commands print.
-fn small() -> [Value; 5] {
+fn small() -> [Value; 6] {
     [
         json!({"invite": "lanrage://…", "expires_in_s": 60, "max_uses": 3}),
         json!({"party": "Friday", "server_told": true}),
         json!({"name": "Ben", "banned": true}),
         json!({"lifted": "Ben", "banned": ["Cleo"]}),
+        json!({"party": "Friday"}),
         json!({"pid": 4}),
     ]
 }
@@ -92,11 +101,12 @@ fn reports_have_the_names_of_the_contract_and_no_others() {
     check::<RelaysReport>(&relays());
     check::<JoinedReport>(&joined());
     check::<PingReport>(&ping());
-    let [invite, left, removed, bans, down] = small();
+    let [invite, left, removed, bans, refreshed, down] = small();
     check::<InviteReport>(&invite);
     check::<LeftReport>(&left);
     check::<RemovedReport>(&removed);
     check::<BansReport>(&bans);
+    check::<RefreshReport>(&refreshed);
     check::<DownReport>(&down);
 }
 
@@ -116,8 +126,8 @@ fn names(value: &Value, into: &mut BTreeSet<String>) {
 
 #[test]
 fn the_readme_tells_of_every_name_and_of_no_other() {
-    const NO_NAMES: [&str; 12] = [
-        "ban", "down", "host", "invite", "join", "kick", "leave", "null", "peers", "ping", "status", "unban",
+    const NO_NAMES: [&str; 13] = [
+        "ban", "down", "host", "invite", "join", "kick", "leave", "null", "peers", "ping", "refresh", "status", "unban",
     ];
     let readme = include_str!("../../README.md");
     let (_, section) = readme.split_once("### JSON for scripts").unwrap();
