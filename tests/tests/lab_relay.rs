@@ -205,7 +205,7 @@ fn a_relay_that_dies_is_missed_for_less_than_three_seconds() -> Result<()> {
     const TRIALS: usize = 20;
     let mut all = Vec::new();
     while all.len() < TRIALS {
-        let Some(mut relayed) = Relayed::new(10, 1, 50)? else {
+        let Some(mut relayed) = Relayed::new(5, 1, 100)? else {
             return Ok(());
         };
         all.extend(relayed.kill_most_used()?);
