@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use lanrage_tests::lab::address::SERVER2;
 use lanrage_tests::lab::ping::Pinger;
 use lanrage_tests::lab::relay::Relay;
-use lanrage_tests::lab::scene::Scene;
+use lanrage_tests::lab::scene::{Player, Scene};
 use lanrage_tests::lab::traffic::{self, Stream};
 use lanrage_tests::lab::{LinkSpec, Nat, wait};
 
@@ -128,18 +128,36 @@ impl Relayed {
         Ok(())
     }
 
-    /// The near relay that most pairs use, by its number.
-    fn most_used(&self) -> Result<usize> {
+    /// The near relay that most pairs use, by its number, and the guests of these pairs, by theirs.
+    fn most_used(&self) -> Result<(usize, Vec<usize>)> {
         let peers = self.scene.host.agent.peers()?;
-        let users = |relay: &Relay| {
-            let uses = |name: &String| name == relay.name();
-            peers
-                .iter()
-                .filter(|peer| peer.path.relay.as_ref().is_some_and(uses))
-                .count()
+        let uses = |guest: &Player, relay: &Relay| {
+            let peer = peers.iter().find(|peer| peer.name == guest.agent.name());
+            peer.is_some_and(|peer| peer.path.relay.as_deref() == Some(relay.name()))
         };
-        let ranked = (0..self.relays.len()).max_by_key(|relay| users(&self.relays[*relay]));
-        ranked.context("no relays")
+        let users = |relay: usize| -> Vec<usize> {
+            let guests = self.scene.guests.iter().enumerate();
+            guests
+                .filter(|(_, guest)| uses(guest, &self.relays[relay]))
+                .map(|(number, _)| number)
+                .collect()
+        };
+        let ranked = (0..self.relays.len()).map(|relay| (relay, users(relay)));
+        ranked.max_by_key(|(_, users)| users.len()).context("no relays")
+    }
+
+    /// Kills the near relay that most pairs use; for how long each of these pairs was silent.
+    fn kill_most_used(&mut self) -> Result<Vec<Duration>> {
+        let (used, guests) = self.most_used()?;
+        let mut dies = self.relays.remove(used);
+        let since = Instant::now();
+        dies.kill();
+        let silences = self.silences(since)?;
+        // Of the two streams of each pair, the one that was silent for longer.
+        let longer = |guest: usize| silences[2 * guest].max(silences[2 * guest + 1]);
+        let pairs: Vec<Duration> = guests.into_iter().map(longer).collect();
+        eprintln!("after {} died: {pairs:?}", dies.name());
+        Ok(pairs)
     }
 
     /// The longest silence of every stream since `since`, once all of them flow again and did so for a while.
@@ -183,19 +201,19 @@ impl Relayed {
 #[test]
 fn a_relay_that_dies_is_missed_for_less_than_three_seconds() -> Result<()> {
     const LIMIT: Duration = Duration::from_secs(3);
-    let Some(mut relayed) = Relayed::new(5, 2, 100)? else {
-        return Ok(());
-    };
-    for _ in 0..2 {
-        let used = relayed.most_used()?;
-        let mut dies = relayed.relays.remove(used);
-        let since = Instant::now();
-        dies.kill();
-        let silences = relayed.silences(since)?;
-        eprintln!("after {} died: {silences:?}", dies.name());
-        let worst = silences.iter().max().copied().unwrap_or_default();
-        ensure!(worst <= LIMIT, "{worst:?} without packets: {silences:?}");
+    /// Pairs whose relay died, all deaths together. The 99th percentile of so few is the worst.
+    const TRIALS: usize = 20;
+    let mut all = Vec::new();
+    while all.len() < TRIALS {
+        let Some(mut relayed) = Relayed::new(5, 1, 100)? else {
+            return Ok(());
+        };
+        all.extend(relayed.kill_most_used()?);
     }
+    all.sort();
+    let (median, worst) = (all[all.len() / 2], all[all.len() - 1]);
+    eprintln!("{} pairs: p50 {median:?}, p99 and max {worst:?}", all.len());
+    ensure!(worst <= LIMIT, "{worst:?} without packets: {all:?}");
     Ok(())
 }
 
