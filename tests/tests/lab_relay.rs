@@ -156,7 +156,6 @@ impl Relayed {
         // Of the two streams of each pair, the one that was silent for longer.
         let longer = |guest: usize| silences[2 * guest].max(silences[2 * guest + 1]);
         let pairs: Vec<Duration> = guests.into_iter().map(longer).collect();
-        eprintln!("after {} died: {pairs:?}", dies.name());
         Ok(pairs)
     }
 
