@@ -164,10 +164,21 @@ fn an_agent_restarted_while_the_control_server_is_down_goes_back_to_its_relay() 
     let _relay = Relay::start(&scene.control, &scene.lab.srv2, SERVER2, 4443, RELAY, scene.lab.dir())?;
     scene.join_all()?;
     let (anna, ben) = (&scene.host.agent, &scene.guests[0].agent);
+    for agent in [anna, ben] {
+        wait::until("a session with the other relay", DIRECT, || {
+            agent.is_connected_to(RELAY).ok()?.then_some(())
+        })?;
+    }
     // The control server takes its own relay with it.
     scene.control.kill();
-    ben.wait_relayed_by(RELAY, "Anna", DIRECT)?;
-    anna.wait_relayed_by(RELAY, ben.name(), DIRECT)?;
+    // Whoever says nothing does not notice.
+    let mut pinger = Pinger::new(ben.netns(), scene.host_ip)?;
+    wait::until("packets to take the relay that is left", DIRECT, || {
+        let _ = pinger.ping(Duration::from_millis(200));
+        let through = |agent: &Agent, peer: &str| agent.peer(peer).ok()??.path.relay;
+        let ways = [through(ben, "Anna")?, through(anna, ben.name())?];
+        ways.iter().all(|relay| relay == RELAY).then_some(())
+    })?;
 
     for trial in 1..=TRIALS {
         let ben = &mut scene.guests[0].agent;

@@ -2,8 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-/// Two looks are a fraction of a second apart. When it was this long, everybody else has had time to give this PC up.
+/// When a PC slept this long, everybody else has had time to give it up.
 const LONG: Duration = Duration::from_secs(5);
+/// Two looks are a fraction of a second apart. When they were this far apart without any sleep, the program was stopped; a PC that is
+/// merely too busy to let it run has done so by then, and would only be busier with looking at everything anew.
+const STOPPED: Duration = Duration::from_secs(20);
 /// What the two clocks may differ by because they are read one after the other.
 const READING: Duration = Duration::from_millis(100);
 
@@ -40,7 +43,7 @@ impl SleepWatch {
         let awake = now.saturating_duration_since(self.last.replace(now).unwrap_or(now));
         let sleep = Sleep {
             uncounted,
-            is_long: awake + uncounted >= LONG,
+            is_long: uncounted >= LONG || awake + uncounted >= STOPPED,
         };
         (sleep.is_long || !uncounted.is_zero()).then_some(sleep)
     }
@@ -59,7 +62,7 @@ mod tests {
     #[test]
     fn a_pc_that_is_awake_or_busy_did_not_sleep() {
         let (mut watch, mut now, mut uptime) = (SleepWatch::default(), Instant::now(), seconds(1000));
-        for step in [TICK, TICK, seconds(2), TICK] {
+        for step in [TICK, TICK, seconds(15), TICK] {
             now += step;
             // Never read at the very same moment.
             uptime += step + Duration::from_millis(1);

@@ -23,9 +23,9 @@ use lanrage_shared::keys::DeviceSecret;
 /// Handshake messages per second and source address that are answered without a cookie (WireGuard whitepaper §5.3).
 /// Sixteen members behind one router that all start at once stay under it.
 const HANDSHAKES_PER_SECOND: u64 = 100;
-/// How long an initiation waits for its answer before there is another, which makes an answer to the first worthless: longer than
-/// any round trip. WireGuard waits for 5 s (whitepaper §6.4); where a fifth of all packets is lost that is how long every third
-/// peer would begin with silence.
+/// How long the first initiation of a tunnel waits for its answer before there is another, which makes an answer to the one before the
+/// last worthless: longer than any round trip. WireGuard waits for 5 s (whitepaper §6.4), and so do later handshakes; where a fifth of
+/// all packets is lost that is how long every third peer would begin with silence.
 const INITIATION_TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1000)..=Duration::from_millis(1333);
 
 /// A WireGuard message whose frame has been checked.
@@ -108,6 +108,7 @@ impl WireGuard {
         });
         Box::new(Gotatun {
             tunn,
+            is_first: true,
             mtu: MtuWatcher::new(self.mtu),
         })
     }
@@ -155,6 +156,8 @@ pub fn announced_index(datagram: &[u8]) -> Option<u32> {
 
 struct Gotatun {
     tunn: Tunn,
+    /// There was no session yet.
+    is_first: bool,
     mtu: MtuWatcher,
 }
 
@@ -197,6 +200,10 @@ impl Tunnel for Gotatun {
     }
 
     fn tick(&mut self, send: &mut Vec<BytesMut>) {
+        if self.is_first && self.last_handshake().is_some() {
+            self.is_first = false;
+            self.tunn.dangerously_set_timer_params(TimerParams::default());
+        }
         // An error here says that the session expired; the next packet starts a new one.
         if let Ok(Some(message)) = self.tunn.update_timers() {
             send.push(into_bytes(message));

@@ -84,13 +84,18 @@ impl Routers {
         if seen.is_empty() {
             return false;
         }
-        let (mut changed, mut now) = (false, BTreeMap::new());
+        // A default route may be there twice, with different metrics.
+        let mut places: BTreeMap<(String, Ipv4Addr), Option<String>> = BTreeMap::new();
         for router in seen {
-            let place = (router.interface, router.address);
+            let hardware = places.entry((router.interface, router.address)).or_default();
+            *hardware = hardware.take().or(router.hardware);
+        }
+        let (mut changed, mut now) = (false, BTreeMap::new());
+        for (place, hardware) in places {
             let before = known.remove(&place);
             changed |= before.is_none();
             // The system forgets it and learns it again all the time.
-            let (before, hardware) = (before.flatten(), router.hardware);
+            let before = before.flatten();
             changed |= before.is_some() && hardware.is_some() && before != hardware;
             now.insert(place, hardware.or(before));
         }

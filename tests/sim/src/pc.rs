@@ -85,6 +85,8 @@ pub struct Agent {
     pub probes: BTreeMap<SocketAddr, VecDeque<(Instant, bool)>>,
     /// The ports of side sockets that are open.
     pub sides: BTreeMap<SideNumber, u16>,
+    /// The last side socket that was opened.
+    pub last_side: Option<SideNumber>,
     /// When a probe first went from a side socket to an address, lately.
     pub side_flows: BTreeMap<(u16, SocketAddr), Instant>,
     pub sent_probes: u64,

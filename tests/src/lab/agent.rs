@@ -90,6 +90,17 @@ struct Peers {
     peers: Vec<Peer>,
 }
 
+#[derive(Debug, Deserialize)]
+struct Relays {
+    relays: Vec<KnownRelay>,
+}
+
+#[derive(Debug, Deserialize)]
+struct KnownRelay {
+    id: String,
+    connected: bool,
+}
+
 impl Peer {
     /// Whether packets go straight to the peer.
     pub fn is_direct(&self) -> bool {
@@ -163,6 +174,12 @@ impl Agent {
 
     pub fn peers(&self) -> Result<Vec<Peer>> {
         Ok(self.json::<Peers>(&["peers"])?.peers)
+    }
+
+    /// Whether it has a session with this relay.
+    pub fn is_connected_to(&self, relay: &str) -> Result<bool> {
+        let relays = self.json::<Relays>(&["relays"])?.relays;
+        Ok(relays.iter().any(|known| known.id == relay && known.connected))
     }
 
     /// The peer of this name, once it is known.

@@ -14,9 +14,9 @@ use parking_lot::Mutex;
 use crate::batch::{Outgoing, PathInUse};
 use crate::wg::{self, Tunnel};
 
-/// Session indices remembered per peer. A tunnel keeps 8 sessions and a handshake is repeated every 5 s, so what is older
-/// than 16 cannot be answered any more.
-const INDICES_PER_PEER: usize = 16;
+/// Session indices remembered per peer. A tunnel keeps 8 sessions, and a handshake is repeated every second at most, for 90 s: the
+/// index of a session that is in use stays known meanwhile.
+const INDICES_PER_PEER: usize = 128;
 
 /// Where the packet threads find the current table.
 pub type TableCell = ArcSwap<Table>;

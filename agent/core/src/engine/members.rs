@@ -82,7 +82,7 @@ impl Engine {
     pub fn handle_left(&mut self, member: MemberId) {
         if self.peers.remove(&member).is_some() {
             self.by_tag.retain(|_, of| *of != member);
-            self.prediction.handle_settled(member);
+            self.prediction.handle_left(member);
             self.events.push_back(Event::PeerRemoved { member });
         }
     }

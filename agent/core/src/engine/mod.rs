@@ -111,6 +111,8 @@ pub struct Engine {
     prediction: PortPrediction,
     /// What it wants sent, in this order.
     guessing: VecDeque<Packet>,
+    /// Sockets of attempts that are over.
+    guessed_from: Vec<SideNumber>,
     nat: NatReport,
     own: OwnAddresses,
     relays: Vec<OwnRelay>,
@@ -141,6 +143,7 @@ impl Engine {
             discovery: None,
             prediction: PortPrediction::default(),
             guessing: VecDeque::new(),
+            guessed_from: Vec::new(),
             nat: NatReport::default(),
             own: OwnAddresses::default(),
             relays: Vec::new(),

@@ -1,6 +1,6 @@
 //! Peers that only guessed ports lead to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -23,7 +23,7 @@ impl Engine {
     pub(super) fn handle_guess(&mut self, from: MemberId, guess: PortGuess, now: Instant) {
         let Some(peer) = self.peers.get(&from) else { return };
         let named = public_addresses(peer).any(|address| address.ip() == guess.address);
-        if named && !peer.paths.has_direct_path() && leads_only_a_guess(peer.nat, self.nat_summary()) {
+        if named && !peer.paths.knows_direct_way(now) && leads_only_a_guess(peer.nat, self.nat_summary()) {
             self.prediction.handle_guess(from, guess, now);
         }
     }
@@ -31,10 +31,10 @@ impl Engine {
     /// Runs what is due of guessing.
     pub(super) fn predict(&mut self, now: Instant) {
         let mine = self.nat_summary();
-        let mut wanted: BTreeMap<MemberId, SocketAddr> = BTreeMap::new();
+        let (mut wanted, mut direct) = (BTreeMap::new(), BTreeSet::new());
         for (member, peer) in &self.peers {
-            if peer.paths.has_direct_path() {
-                self.prediction.handle_settled(*member);
+            if peer.paths.knows_direct_way(now) {
+                direct.insert(*member);
             } else if leads_only_a_guess(mine, peer.nat)
                 && peer.signalling.is_online()
                 && self.may_signal(peer)
@@ -43,6 +43,7 @@ impl Engine {
                 wanted.insert(*member, address);
             }
         }
+        self.prediction.handle_direct(&direct, now);
         self.prediction.handle_wanted(wanted, now);
         self.prediction.handle_timeout(&mut self.rng, now);
         while let Some(transmit) = self.prediction.poll_transmit() {
@@ -62,14 +63,24 @@ impl Engine {
                         peer.signalling.handle_news(now);
                     }
                 }
-                prediction::Event::Over(sockets) => self.close_unused(sockets),
+                prediction::Event::Over(sockets) => self.guessed_from.extend(sockets),
             }
         }
+        self.close_unused();
     }
 
-    fn close_unused(&mut self, mut sockets: Vec<SideNumber>) {
-        sockets.retain(|socket| !self.peers.values().any(|peer| peer.paths.uses(*socket)));
-        self.events.push_back(Event::CloseSides(sockets));
+    /// Of the sockets of attempts that are over, those stay open that a way begins at.
+    fn close_unused(&mut self) {
+        if self.guessed_from.is_empty() {
+            return;
+        }
+        let is_used = |socket: &SideNumber| self.peers.values().any(|peer| peer.paths.uses(*socket));
+        let (used, unused) = self.guessed_from.iter().partition(|socket| is_used(socket));
+        self.guessed_from = used;
+        let unused: Vec<SideNumber> = unused;
+        if !unused.is_empty() {
+            self.events.push_back(Event::CloseSides(unused));
+        }
     }
 }
 

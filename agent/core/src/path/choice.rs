@@ -173,7 +173,8 @@ impl PeerPaths {
             .filter(|_| silent)
             .and_then(|(route, _)| self.paths.get_mut(&route));
         if let Some(path) = gone {
-            if !active && !self.doubted && is_kept_open(&self.keepalive, path.route) {
+            let doubted = std::mem::take(&mut self.doubted);
+            if !active && !doubted && is_kept_open(&self.keepalive, path.route) {
                 self.keepalive.handle_silence(now);
             }
             path.distrust(now);

@@ -55,6 +55,9 @@ const OBSERVED_SPAN: Duration = Duration::from_secs(480);
 const MAX_NEW_ADDRESSES: usize = 2 * MAX_CANDIDATES;
 const NEW_ADDRESSES_SPAN: Duration = Duration::from_secs(10);
 
+/// A direct path that answered within this works, as far as is known: those that are not in use are asked three times a minute.
+const DIRECT_MEMORY: Duration = Duration::from_secs(60);
+
 /// How long a peer without a path has been looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Search {
@@ -137,6 +140,13 @@ impl PeerPaths {
         // A side socket is gone with this run, and with it the way through its NAT.
         let lasting = proven.iter().filter(|path| path.route.side().is_none());
         lasting.filter_map(|path| path.proven()).collect()
+    }
+
+    /// Whether a way to the peer without a relay is known to work, in use or not.
+    pub fn knows_direct_way(&self, now: Instant) -> bool {
+        self.paths
+            .values()
+            .any(|path| path.kind != PathKind::Relay && path.answered_within(DIRECT_MEMORY, now))
     }
 
     /// Whether a way to the peer that answered begins at this socket.
@@ -306,9 +316,9 @@ impl PeerPaths {
 
     /// Somebody says that the peer is gone: the path in use is asked at once, however lately it was proven.
     pub fn handle_doubt(&mut self, now: Instant) {
-        self.doubted = true;
         let selected = self.selected.and_then(|(route, _)| self.paths.get_mut(&route));
         if let Some(path) = selected {
+            self.doubted = true;
             path.probe_by(now);
         }
     }

@@ -94,8 +94,8 @@ impl PeerPaths {
                     if from.address().is_some() {
                         self.keepalive.handle_answer(cx.now);
                     }
-                    if !self.is_active(cx.now) && self.selected.is_some_and(|(route, _)| route == from) {
-                        if at_once && is_kept_open(&self.keepalive, from) {
+                    if self.selected.is_some_and(|(route, _)| route == from) {
+                        if at_once && !self.is_active(cx.now) && is_kept_open(&self.keepalive, from) {
                             self.keepalive.handle_kept();
                         }
                         self.doubted = false;

@@ -21,6 +21,9 @@ const SHORT_HEAD_START: Duration = Duration::from_millis(100);
 /// asked again soon, and not only when a lost packet of the attempt is due once more.
 const ATTEMPT: Duration = Duration::from_secs(1);
 const ATTEMPT_ROUND_TRIPS: u32 = 8;
+/// Attempts in vain make the next ones longer, up to four times: where a relay is slow because it is busy, many short ones would keep
+/// it so.
+const MAX_DOUBLINGS: u32 = 2;
 /// TCP that fails at once is tried again after this: between two networks there is no way out for a moment.
 const TCP_AGAIN: Duration = Duration::from_millis(200);
 
@@ -79,14 +82,14 @@ impl Dialer {
         Err(why)
     }
 
-    /// Another connection to where there was one, while that one is silent.
-    pub async fn connect_again(self: Arc<Self>, target: Target, rtt: Duration) -> Result<Line, String> {
+    /// Another connection to where there was one, while that one is silent, after so many that were `in_vain`.
+    pub async fn connect_again(self: Arc<Self>, target: Target, rtt: Duration, in_vain: u32) -> Result<Line, String> {
         let connecting = async {
             let credentials = self.credentials(None).await.map_err(|broken| broken.why)?;
             let raced = self.race(target, &credentials, SHORT_HEAD_START).await;
             raced.map_err(|error| error.to_string())
         };
-        let limit = ATTEMPT.max(rtt * ATTEMPT_ROUND_TRIPS);
+        let limit = ATTEMPT.max(rtt * ATTEMPT_ROUND_TRIPS) * 2u32.pow(in_vain.min(MAX_DOUBLINGS));
         tokio::time::timeout(limit, connecting)
             .await
             .unwrap_or_else(|_| Err("no answer".to_owned()))

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use lanrage_agent_core::batch::{Packet, RelayNumber, Route};
 use lanrage_agent_core::silence::{Counts, Silence};
 use lanrage_relay_client::{Connected, Credentials, Event, RelaySender, Transport};
@@ -167,7 +169,8 @@ impl Keeper {
         let renewal = tokio::time::sleep(self.until_renewal(expires_at));
         let quic_again = tokio::time::sleep(self.quic_pause);
         tokio::pin!(renewal, quic_again);
-        let (mut attempt, mut was_silent) = (None, false);
+        let (mut attempt, mut was_silent, mut in_vain) = (None, false, 0);
+        let mut renewing = None;
         let mut packets = Vec::new();
         loop {
             let said = tokio::select! {
@@ -194,18 +197,23 @@ impl Keeper {
                     None => continue,
                 },
                 () = &mut renewal => {
-                    self.renew(&sender).await;
+                    // Without the control server it takes long, and packets go on meanwhile.
+                    renewing.get_or_insert_with(|| renew(Arc::clone(&self.dialer), sender.clone()).boxed());
                     renewal.as_mut().reset(tokio::time::Instant::now() + RENEW_AGAIN);
                     continue;
                 }
+                () = finished(&mut renewing) => continue,
                 _ = look.tick() => {
                     let now = Instant::now();
                     silence.handle_look(counts(&sender), now);
                     let rtt = sender.rtt().unwrap_or(rtt);
                     let is_over = silence.is_over(rtt, now);
+                    if !is_over {
+                        in_vain = 0;
+                    }
                     match &attempt {
                         None if is_over => {
-                            let again = Arc::clone(&self.dialer).connect_again(target, rtt);
+                            let again = Arc::clone(&self.dialer).connect_again(target, rtt, in_vain);
                             attempt = Some(Attempt::new(Because::Silent, again));
                         }
                         Some(Attempt { because: Because::Silent, .. }) if !is_over => attempt = None,
@@ -224,8 +232,9 @@ impl Keeper {
                     silence.handle_look(counts(&sender), now);
                     silence.handle_doubt(now);
                     self.quic_pause = QUIC_AGAIN;
+                    in_vain = 0;
                     if self.over_tcp {
-                        let again = Arc::clone(&self.dialer).connect_again(target, rtt);
+                        let again = Arc::clone(&self.dialer).connect_again(target, rtt, 0);
                         attempt = Some(Attempt::new(Because::Moved, again));
                     }
                     continue;
@@ -239,6 +248,7 @@ impl Keeper {
                 (because, outcome) = ended(&mut attempt) => match outcome {
                     Ok(line) => return Ok(Next { line, because }),
                     Err(why) => {
+                        in_vain += 1;
                         tracing::debug!(relay = %self.dialer.relay.id, ?because, %why, "no other connection to the relay");
                         continue;
                     }
@@ -253,29 +263,41 @@ impl Keeper {
     fn until_renewal(&self, expires_at: u64) -> Duration {
         self.dialer.tokens.time_left(expires_at).saturating_sub(RENEW_BEFORE)
     }
+}
 
-    async fn renew(&self, sender: &RelaySender) {
-        let (relay, tokens) = (&self.dialer.relay.id, &self.dialer.tokens);
-        // A token that is good for longer than the session's is a new one.
-        let held = tokens.get(relay, None).await;
-        let fresh = match held {
-            Ok(Some(token)) if tokens.time_left(token.expires_at) <= RENEW_BEFORE => {
-                tokens.get(relay, Some(&token.text)).await
-            }
-            other => other,
-        };
-        match fresh {
-            Ok(Some(token)) => {
-                let credentials = Credentials {
-                    token: token.text,
-                    identity: Arc::clone(&self.dialer.membership.identity),
-                };
-                // A session that is over says so by itself.
-                let _ = sender.renew(&credentials).await;
-            }
-            Ok(None) => {}
-            Err(error) => tracing::debug!(%relay, %error, "the relay token could not be renewed yet"),
+/// Has a session go on with a new token.
+async fn renew(dialer: Arc<Dialer>, sender: RelaySender) {
+    let (relay, tokens) = (&dialer.relay.id, &dialer.tokens);
+    // A token that is good for longer than the session's is a new one.
+    let held = tokens.get(relay, None).await;
+    let fresh = match held {
+        Ok(Some(token)) if tokens.time_left(token.expires_at) <= RENEW_BEFORE => {
+            tokens.get(relay, Some(&token.text)).await
         }
+        other => other,
+    };
+    match fresh {
+        Ok(Some(token)) => {
+            let credentials = Credentials {
+                token: token.text,
+                identity: Arc::clone(&dialer.membership.identity),
+            };
+            // A session that is over says so by itself.
+            let _ = sender.renew(&credentials).await;
+        }
+        Ok(None) => {}
+        Err(error) => tracing::debug!(%relay, %error, "the relay token could not be renewed yet"),
+    }
+}
+
+/// Waits for a renewal under way, if there is one. Safe to cancel.
+async fn finished(renewing: &mut Option<BoxFuture<'static, ()>>) {
+    match renewing {
+        Some(under_way) => {
+            under_way.await;
+            *renewing = None;
+        }
+        None => std::future::pending().await,
     }
 }
 

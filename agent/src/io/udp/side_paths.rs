@@ -27,6 +27,8 @@ type Deliver = Arc<dyn Fn(SideNumber, &mut Vec<Datagram>) + Send + Sync>;
 /// Every side socket there is for IPv4, the only family whose ports are translated.
 pub struct SidePaths {
     open: HashMap<SideNumber, Open>,
+    /// The highest number ever opened: one that was closed stays so.
+    highest: Option<SideNumber>,
     senders: Arc<SideSenders>,
     deliver: Deliver,
 }
@@ -50,14 +52,17 @@ impl SidePaths {
     ) -> Self {
         Self {
             open: HashMap::new(),
+            highest: None,
             senders,
             deliver: Arc::new(deliver),
         }
     }
 
-    /// Sends from the socket with this number, which is opened if it is not. Needs a running runtime.
+    /// Sends from the socket with this number, which is opened if it is a new one. Needs a running runtime.
     pub fn send(&mut self, Sided { socket, datagram }: &Sided) {
-        if self.open.get(socket).is_none_or(|open| open.task.is_finished()) {
+        if self.highest.is_none_or(|highest| highest < *socket) {
+            self.highest = Some(*socket);
+            self.open.retain(|_, open| !open.task.is_finished());
             match self.open(*socket) {
                 Ok(open) => drop(self.open.insert(*socket, open)),
                 Err(error) => tracing::debug!(%error, "no more sockets to guess ports with"),
@@ -75,9 +80,10 @@ impl SidePaths {
         self.forget_closed();
     }
 
-    /// Closes all.
+    /// Closes all; numbers begin anew.
     pub fn close_all(&mut self) {
         self.open.clear();
+        self.highest = None;
         self.forget_closed();
     }
 
@@ -197,5 +203,10 @@ mod tests {
 
         paths.close(&[SideNumber(2)]);
         assert!(senders.load().is_empty());
+        paths.send(&sided(2, address));
+        assert!(
+            !paths.open.contains_key(&SideNumber(2)),
+            "a closed socket was opened again"
+        );
     }
 }

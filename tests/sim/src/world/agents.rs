@@ -112,6 +112,7 @@ impl World {
             wakes: VecDeque::new(),
             probes: BTreeMap::new(),
             sides: BTreeMap::new(),
+            last_side: None,
             side_flows: BTreeMap::new(),
             sent_probes: 0,
             timer_runs: 0,

@@ -107,19 +107,17 @@ impl World {
         self.under_way(next);
     }
 
-    /// The port of a side socket, which is opened if it is not. No run and no other socket ever has it again.
+    /// The port of a side socket, which is opened if it is a new one. No run and no other socket ever has it again.
     fn side_port(&mut self, pc: usize, socket: SideNumber) -> Option<u16> {
         let place = &mut self.pcs[pc];
         let agent = place.agent.as_mut()?;
-        let port = agent.sides.entry(socket).or_insert_with(|| {
-            place.next_side = place
-                .next_side
-                .checked_add(1)
-                .filter(|port| *port < 40_000)
-                .unwrap_or(FIRST_SIDE_PORT);
-            place.next_side
-        });
-        Some(*port)
+        if agent.last_side < Some(socket) {
+            agent.last_side = Some(socket);
+            let next = place.next_side + 1;
+            place.next_side = if next < 40_000 { next } else { FIRST_SIDE_PORT };
+            agent.sides.insert(socket, place.next_side);
+        }
+        agent.sides.get(&socket).copied()
     }
 
     fn side_of(&self, pc: usize, port: u16) -> Option<SideNumber> {

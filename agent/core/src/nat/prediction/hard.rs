@@ -1,6 +1,6 @@
 //! The side behind the symmetric NAT: it looks how ports are given out, guesses, and says so.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,8 @@ use crate::nat::message::{self, Outcome, TRANSACTION_MASK, TransactionId};
 /// The pause after a failed attempt; it doubles with each, up to [`MAX_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_secs(30);
 const MAX_PAUSE: Duration = Duration::from_secs(600);
+/// A way that lasts this long was worth its attempt: a NAT that forgets sooner would have it guessed again without end.
+const LASTING: Duration = Duration::from_secs(60);
 /// A server that does not answer within this is asked again, from another socket.
 const SOUNDING_TIME: Duration = Duration::from_secs(1);
 const SOUNDINGS: u32 = 4;
@@ -34,8 +36,10 @@ const GRACE: Duration = Duration::from_secs(1);
 pub(super) struct HardSide {
     server: Option<StunEndpoint>,
     wanted: BTreeMap<MemberId, SocketAddr>,
-    /// Failures with each peer since the last success, and when the next attempt may begin.
+    /// Attempts with each peer since the last one that lasted, and when the next may begin.
     failures: BTreeMap<MemberId, (u32, Instant)>,
+    /// Since when there has been a direct way to a peer.
+    direct: BTreeMap<MemberId, Instant>,
     current: Option<Attempt>,
     sockets: u32,
 }
@@ -75,13 +79,22 @@ impl HardSide {
 
     pub(super) fn handle_wanted(&mut self, wanted: BTreeMap<MemberId, SocketAddr>, out: &mut Out, now: Instant) {
         self.wanted = wanted;
-        let reached = |attempt: &mut Attempt| !self.wanted.contains_key(&attempt.member);
-        if let Some(mut attempt) = self.current.take_if(reached) {
-            self.failures.remove(&attempt.member);
-            out.events.push_back(Event::Over(std::mem::take(&mut attempt.sockets)));
+        let is_over = |attempt: &Attempt| !self.wanted.contains_key(&attempt.member);
+        if self.current.as_ref().is_some_and(is_over) {
+            // What came of it has to last before it counts as a success.
+            self.fail(out, now);
         }
-        self.failures
-            .retain(|member, (_, next)| self.wanted.contains_key(member) || now < *next);
+    }
+
+    /// The peers that there is a direct way to.
+    pub(super) fn handle_direct(&mut self, members: &BTreeSet<MemberId>, now: Instant) {
+        self.direct.retain(|member, _| members.contains(member));
+        for member in members {
+            let since = self.direct.entry(*member).or_insert(now);
+            if *since + LASTING <= now {
+                self.failures.remove(member);
+            }
+        }
     }
 
     pub(super) fn handle_moved(&mut self, member: MemberId) {

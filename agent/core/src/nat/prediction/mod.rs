@@ -18,7 +18,7 @@ mod hard;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -91,8 +91,17 @@ impl PortPrediction {
         self.easy.handle_guess(from, guess, now);
     }
 
-    /// There is a direct path to a peer, or no peer.
-    pub fn handle_settled(&mut self, member: MemberId) {
+    /// The peers that there is a direct way to.
+    pub fn handle_direct(&mut self, members: &BTreeSet<MemberId>, now: Instant) {
+        self.hard.handle_direct(members, now);
+        for member in members {
+            self.easy.handle_settled(*member);
+        }
+    }
+
+    /// A peer is none any more.
+    pub fn handle_left(&mut self, member: MemberId) {
+        self.hard.handle_moved(member);
         self.easy.handle_settled(member);
     }
 

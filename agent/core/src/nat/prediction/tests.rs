@@ -102,9 +102,9 @@ impl World {
             Some(_) => BTreeMap::new(),
         };
         self.hard.handle_wanted(wanted, self.now);
-        if self.met.is_some() {
-            self.easy.handle_settled(HARD);
-        }
+        let met = |member| self.met.map(|_| member).into_iter().collect();
+        self.hard.handle_direct(&met(EASY), self.now);
+        self.easy.handle_direct(&met(HARD), self.now);
         self.deliver();
         self.hard.handle_timeout(&mut self.rng, self.now);
         self.easy.handle_timeout(&mut self.rng, self.now);
@@ -175,7 +175,8 @@ impl World {
         let now = self.now;
         let due: Vec<_> = self.answers.extract_if(.., |(at, ..)| *at <= now).collect();
         for (_, route, bytes) in due {
-            assert!(self.hard.handle_datagram(route, &bytes, now));
+            // One that comes when the attempt is over is none of its business any more.
+            self.hard.handle_datagram(route, &bytes, now);
         }
         let due: Vec<_> = self.guesses.extract_if(.., |(at, _)| *at <= now).collect();
         for (_, guess) in due {
@@ -265,6 +266,20 @@ fn sockets_of_an_attempt_are_given_up_with_it() {
     world.run(Duration::from_secs(1));
     assert!(world.met.is_some());
     assert_eq!(world.closed, [SideNumber(1)]);
+}
+
+#[test]
+fn a_way_that_does_not_last_is_not_guessed_again_at_once() {
+    let mut world = world(1, |nat| nat);
+    world.run(Duration::from_secs(1));
+    let first = world.new[0].len();
+    // The router forgets it at once.
+    world.met = None;
+    world.hard_nat.forget();
+    world.run(Duration::from_secs(25));
+    assert_eq!(world.new[0].len(), first);
+    world.run(Duration::from_secs(10));
+    assert!(world.met.is_some());
 }
 
 #[test]
