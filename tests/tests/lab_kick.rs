@@ -19,7 +19,7 @@ use lanrage_tests::lab::{LinkSpec, Nat, fault, wait};
 const HOP_MS: f64 = 5.0;
 /// How far the control server, with the relay in it, is beyond that: the other relay is nearer.
 const FAR_MS: f64 = 15.0;
-const SETTLE: Duration = Duration::from_secs(20);
+const SETTLE: Duration = Duration::from_secs(60);
 /// Packets per second.
 const RATE: u32 = 1000;
 /// From the command to the last packet that arrives.

@@ -14,7 +14,7 @@ use lanrage_tests::lab::traffic::Stream;
 use lanrage_tests::lab::{HomeSpec, Kind, Lab, LinkSpec, Nat, fault, wait};
 
 const HOP_MS: f64 = 5.0;
-const SETTLE: Duration = Duration::from_secs(30);
+const SETTLE: Duration = Duration::from_secs(60);
 /// What IPv6 asks of every link (RFC 8200 §5): nothing narrower is in use.
 const NARROW: u16 = 1280;
 /// Packets per second and stream.

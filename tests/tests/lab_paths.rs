@@ -17,7 +17,7 @@ use lanrage_tests::lab::{HomeSpec, LinkSpec, Nat, wait};
 
 /// One way from a home to the internet, in ms: four of them make the 20 ms between two players.
 const HOP_MS: f64 = 5.0;
-const SETTLE: Duration = Duration::from_secs(20);
+const SETTLE: Duration = Duration::from_secs(60);
 
 /// Packets between the host and every guest, both ways.
 struct Flows(Vec<Stream>);

@@ -19,7 +19,7 @@ use lanrage_tests::lab::{HomeSpec, LinkSpec, Nat, Netns, wait};
 const HOP_MS: f64 = 5.0;
 /// How far the control server, with the relay in it, is beyond that: the relay under attack is nearer.
 const FAR_MS: f64 = 15.0;
-const SETTLE: Duration = Duration::from_secs(20);
+const SETTLE: Duration = Duration::from_secs(60);
 const PORT: u16 = 4443;
 /// As [`Relay::start`] gives them out.
 const STUN_PORTS: [u16; 2] = [PORT + 1000, PORT + 2000];

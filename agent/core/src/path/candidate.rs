@@ -23,6 +23,9 @@ const PUNCH_INTERVAL: Duration = Duration::from_millis(300);
 /// Probes closer together than this repeat a question: how many of them are lost says how often it was repeated, not how much
 /// the path loses.
 const REPEATED_WITHIN: Duration = Duration::from_millis(900);
+/// Pauses after a relay said that the peer has no session with it; they double.
+const FIRST_REFUSAL: Duration = Duration::from_secs(1);
+const LONGEST_REFUSAL: Duration = Duration::from_secs(30);
 /// An answer later than this is taken for lost.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 /// Where a peer was seen, and answered, is of no use any more after this.
@@ -57,8 +60,8 @@ pub struct CandidatePath {
     failings: Failures,
     /// When it last answered in its life, however it has behaved since.
     worked_at: Option<Instant>,
-    /// The relay said last that the peer has no session with it.
-    refused: bool,
+    /// How often in a row the relay said that the peer has no session with it.
+    refusals: u32,
     /// Sent and not answered yet, oldest first.
     outstanding: VecDeque<Sent>,
     /// Times of the latest probes, oldest first.
@@ -93,7 +96,7 @@ impl CandidatePath {
             in_vain: Failures::default(),
             failings: Failures::default(),
             worked_at: None,
-            refused: false,
+            refusals: 0,
             outstanding: VecDeque::new(),
             recent: VecDeque::new(),
             asked_since: None,
@@ -231,7 +234,7 @@ impl CandidatePath {
         }
         self.last_answer = Some(now);
         self.worked_at = Some(now);
-        self.refused = false;
+        self.refusals = 0;
         self.punched_since = None;
         self.in_vain.clear();
         self.asked_since = None;
@@ -296,12 +299,14 @@ impl CandidatePath {
 
     /// The relay says that the peer has no session with it.
     pub fn refuse(&mut self) {
-        self.refused = true;
+        self.refusals = self.refusals.saturating_add(1);
     }
 
-    /// Whether the relay said so last.
-    pub fn is_refused(&self) -> bool {
-        self.refused
+    /// When the relay said so last: how long to wait before it is asked again. The peer may be about to come back, and the longer
+    /// it does not, the less so.
+    pub fn refusal_pause(&self) -> Option<Duration> {
+        let doublings = self.refusals.checked_sub(1)?;
+        Some(LONGEST_REFUSAL.min(FIRST_REFUSAL * 2u32.saturating_pow(doublings.min(8))))
     }
 
     /// Probes on their way that may still be answered.
@@ -325,7 +330,6 @@ impl CandidatePath {
         self.expected_rtt_ms = None;
         self.meter = Meter::default();
         self.asked_since = None;
-        self.failings.handle_failure(now);
         self.punch_again(now);
     }
 

@@ -21,7 +21,7 @@ const REPEAT_SPARE_INTERVAL: Duration = Duration::from_millis(500);
 /// Time between probes of proven paths that are not in use, kept as a fallback.
 const SPARE_INTERVAL: Duration = Duration::from_secs(20);
 /// The same through a relay, whose session is watched anyway.
-pub(super) const RELAY_SPARE_INTERVAL: Duration = Duration::from_secs(30);
+const RELAY_SPARE_INTERVAL: Duration = Duration::from_secs(30);
 /// Traffic counts as flowing this long after the last packet.
 const ACTIVE_AFTER_PACKET: Duration = Duration::from_secs(5);
 /// A path must be this many ms faster than the one in use to replace it: above the jitter of a home network, below what
@@ -63,11 +63,10 @@ impl PeerPaths {
         let Some(last) = path.last_answer else {
             // A relay stays a way to the peer for as long as both have a session with it.
             let asked = path.last_probe().filter(|_| path.kind == PathKind::Relay);
-            let is_needed = is_doubtful && !path.is_refused();
-            let interval = if is_needed {
-                REPEAT_SPARE_INTERVAL
-            } else {
-                RELAY_SPARE_INTERVAL
+            let interval = match path.refusal_pause() {
+                Some(pause) => pause,
+                None if is_doubtful => REPEAT_SPARE_INTERVAL,
+                None => RELAY_SPARE_INTERVAL,
             };
             return asked.map(|at| at + interval);
         };
@@ -176,6 +175,10 @@ impl PeerPaths {
             let doubted = std::mem::take(&mut self.doubted);
             if !active && !doubted && is_kept_open(&self.keepalive, path.route) {
                 self.keepalive.handle_silence(now);
+            }
+            // An idle path that falls silent costs nobody anything, and is how the keepalive learns.
+            if active {
+                path.handle_left(now);
             }
             path.distrust(now);
         }

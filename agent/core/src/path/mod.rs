@@ -253,6 +253,7 @@ impl PeerPaths {
         let Some(path) = through else { return };
         path.refuse();
         if path.is_expected_to_work() {
+            path.handle_left(now);
             path.distrust(now);
             let route = path.route;
             self.selected.take_if(|(selected, _)| *selected == route);

@@ -4,7 +4,6 @@
 use std::time::{Duration, Instant};
 
 use super::candidate::CandidatePath;
-use super::choice::RELAY_SPARE_INTERVAL;
 use super::{PathKind, PeerPaths};
 
 /// Time between two probes of one route: a way that works again is in use about a second later.
@@ -24,8 +23,7 @@ impl PeerPaths {
     /// When a route should be asked again while no path is in use.
     pub(super) fn next_attempt(&self, path: &CandidatePath, now: Instant) -> Option<Instant> {
         let interval = match path.kind {
-            PathKind::Relay if path.is_refused() => RELAY_SPARE_INTERVAL,
-            PathKind::Relay => SEEK_INTERVAL,
+            PathKind::Relay => path.refusal_pause().unwrap_or(SEEK_INTERVAL),
             PathKind::Direct(_) if !path.is_worth_seeking(now) => return None,
             PathKind::Direct(_) if self.away => AWAY_INTERVAL,
             PathKind::Direct(_) => {

@@ -21,9 +21,9 @@ const SHORT_HEAD_START: Duration = Duration::from_millis(100);
 /// asked again soon, and not only when a lost packet of the attempt is due once more.
 const ATTEMPT: Duration = Duration::from_secs(1);
 const ATTEMPT_ROUND_TRIPS: u32 = 8;
-/// Attempts in vain make the next ones longer, up to four times: where a relay is slow because it is busy, many short ones would keep
-/// it so.
-const MAX_DOUBLINGS: u32 = 2;
+/// Attempts in vain make the next ones twice as long: where a relay is slow because it is busy, many short ones would keep it so. No
+/// longer, because TCP asks a network that was away after 1 s and then only after 3 s.
+const MAX_DOUBLINGS: u32 = 1;
 /// TCP that fails at once is tried again after this: between two networks there is no way out for a moment.
 const TCP_AGAIN: Duration = Duration::from_millis(200);
 

@@ -26,7 +26,7 @@ pub(crate) fn idle(minutes: u64) -> Result<bool> {
         );
     }
     match idle::judge(&pairs) {
-        Ok(()) => println!("All paths were direct all the time."),
+        Ok(()) => println!("All paths are still direct."),
         Err(why) => println!("WRONG  {why}"),
     }
     Ok(idle::judge(&pairs).is_ok())
