@@ -33,7 +33,7 @@ fn home(mapping: Mapping, filtering: Filtering, lifetime_s: u16) -> Home {
 fn pair(homes: [Home; 2]) -> Scenario {
     Scenario {
         seed: 1,
-        relays: vec![],
+        relays: vec![10],
         busy_percent: 0,
         pcs: vec![0, 1],
         members: 2,

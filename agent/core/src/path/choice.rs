@@ -224,7 +224,9 @@ impl PeerPaths {
             Some(Route::Relay { .. }) => (relay, direct),
             _ => (direct, relay),
         };
-        let best = if replaces(other, incumbent, current, now) {
+        // Nobody feels what an idle path loses, least of all while its keepalive finds out how long a mapping lasts.
+        let is_felt = self.is_active(now) || incumbent.kind == PathKind::Relay || is_in_doubt(incumbent, now);
+        let best = if is_felt && replaces(other, incumbent, current, now) {
             other
         } else {
             incumbent
