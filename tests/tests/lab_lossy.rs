@@ -29,10 +29,6 @@ const PACKETS: u64 = 2500;
 const SIZES: [(usize, RangeInclusive<usize>); 2] = [(200, 240..=600), (1280 - 28, 601..=1500)];
 /// The share of packets that may be lost beyond what the link loses.
 const ADDED_LOSS: f64 = 0.001;
-/// The same for the large ones through a relay. QUIC tells a path that has become narrow by the large packets it loses, and takes a
-/// very lossy one for narrow now and then. Until it has searched again, large payloads travel in halves, of which either can be
-/// lost.
-const ADDED_BY_SPLITTING: f64 = 0.02;
 /// Bytes to transfer, and in how many connections at once: a single one crawls where a fifth of its packets is lost.
 const BULK: usize = 10_000_000;
 const CONNECTIONS: usize = 10;
@@ -144,9 +140,8 @@ impl<'a> Measured<'a> {
                     inside.sent,
                     added * 100.0
                 );
-                let split = self.relayed && at > 0;
                 ensure!(
-                    added <= if split { ADDED_BY_SPLITTING } else { ADDED_LOSS },
+                    added <= ADDED_LOSS,
                     "{name}, {way}: {:.3} points are lost beyond the link's {wire:?}: {inside:?}; the guest's log:\n{}",
                     added * 100.0,
                     self.guest.agent.log()

@@ -119,10 +119,7 @@ impl RelayEndpoint {
             .map_err(|error| protocol(error.to_string()))?;
         let mut config = quinn::ClientConfig::new(Arc::new(crypto));
         config
-            .transport_config(Arc::new(transport::config(
-                Some(self.keep_alive),
-                transport::AGENT_SEND_BUFFER,
-            )))
+            .transport_config(Arc::new(transport::for_agent(Some(self.keep_alive))))
             .token_store(Arc::clone(&self.address_tokens) as Arc<_>);
         let unreachable = |error: quinn::ConnectError| ConnectError::Unreachable {
             relay,

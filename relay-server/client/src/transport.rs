@@ -6,6 +6,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use lanrage_shared::wire::relay::HEADER_LEN;
 use quinn::congestion::{Controller, ControllerFactory};
 use quinn::{AckFrequencyConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -25,9 +26,13 @@ pub const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 const WINDOW: u64 = 4 * 1024 * 1024;
 /// Datagrams of an agent that wait for its socket, in bytes: the largest bursts a TUN device hands over, several of them. With
 /// a window that does not shrink they are gone as soon as the socket is writable.
-pub const AGENT_SEND_BUFFER: usize = 1024 * 1024;
+const AGENT_SEND_BUFFER: usize = 1024 * 1024;
 /// Datagrams to one member that wait for the relay's socket, in bytes. Few, so that what waits does so where the newest win.
-pub const RELAY_SEND_BUFFER: usize = 128 * 1024;
+const RELAY_SEND_BUFFER: usize = 128 * 1024;
+/// Bytes of the connection ids that a relay gives to its members' connections.
+pub const RELAY_ID: usize = 12;
+/// The same of an agent's, which are the library's own.
+const AGENT_ID: usize = 8;
 /// Datagrams that wait for the program, in bytes: 50 ms of 100 Mbit/s.
 const RECEIVE_BUFFER: usize = 640 * 1024;
 /// What the operating system is asked to hold per direction: what a full core's worth of packets needs while the program is
@@ -40,23 +45,57 @@ const TCP_UNSENT: u32 = 64 * 1024;
 const PACKETS_PER_ACK: u32 = 16;
 const ACK_DELAY: Duration = Duration::from_millis(20);
 /// A packet counts as lost when this many later ones have arrived, or after this many round trips. Nothing that waits for it is
-/// held up by that, but losses are what quinn tells a path that has become narrow by: it takes the large ones among them for the
-/// path's doing unless as large a packet has arrived since. Too soon after a loss, or when a packet has merely been overtaken,
-/// none has, and a path that only loses or reorders would be left with small packets and so with split payloads, which are lost
-/// twice as often.
+/// held up by that, but losses are what quinn tells a path that has become narrow by: too soon after a loss, or when a packet has
+/// merely been overtaken, nothing that was sent later has arrived to say that it is not.
 const LOST_AFTER_PACKETS: u32 = 1024;
 const LOST_AFTER_ROUND_TRIPS: f32 = 4.0;
+/// What QUIC asks of every path (RFC 9000 §14).
+const LEAST_MTU: u16 = 1200;
+/// The longest payload agents send: 1,280 bytes of their tunnel's MTU and WireGuard's 32.
+const LONGEST_USUAL: usize = 1280 + 32;
+/// The most quinn counts beside a datagram's payload: flags, a packet number of 4 bytes, the tag, and the frame's type and length.
+const QUIC_OVERHEAD: usize = 1 + 4 + 16 + 9;
 /// How soon a path that was taken for narrow is searched again, in case it is not: as long as that takes, payloads are split.
 const NARROW_FOR: Duration = Duration::from_millis(500);
+/// The same when the search itself found no wider path: its own packets may have been lost.
+const SEARCH_AGAIN: Duration = Duration::from_secs(15);
+/// The first guess of a round trip. What is lost of a handshake is repeated after three of these; 333 ms is the standard's.
+const INITIAL_RTT: Duration = Duration::from_millis(100);
 
-/// For both ends; `keep_alive` for the one behind a NAT.
-pub fn config(keep_alive: Option<Duration>, send_buffer: usize) -> TransportConfig {
+/// Packets are as long as the longest payload needs, and no longer: quinn takes a lost packet for the path's doing unless one at
+/// least as long has arrived since. Were there room for an acknowledgement beside such a payload, those that carry one would be
+/// the longest, and rare; and when some of them are lost on a path that only loses, it would be taken for a narrow one. Payloads
+/// would be split, and halves are lost twice as often.
+fn search(peer_id: usize) -> MtuDiscoveryConfig {
+    let longest = QUIC_OVERHEAD + peer_id + HEADER_LEN + LONGEST_USUAL;
+    let longest = u16::try_from(longest).unwrap_or(u16::MAX);
+    let mut search = MtuDiscoveryConfig::default();
+    search
+        .upper_bound(longest)
+        // The longest first: it nearly always fits.
+        .minimum_change((longest - LEAST_MTU) / 2 + 1)
+        .interval(SEARCH_AGAIN)
+        .black_hole_cooldown(NARROW_FOR);
+    search
+}
+
+/// For the end behind a NAT, which keeps its binding alive.
+pub fn for_agent(keep_alive: Option<Duration>) -> TransportConfig {
+    let mut config = config(AGENT_SEND_BUFFER, RELAY_ID);
+    config.keep_alive_interval(keep_alive);
+    config
+}
+
+/// For the other end.
+pub fn for_relay() -> TransportConfig {
+    config(RELAY_SEND_BUFFER, AGENT_ID)
+}
+
+fn config(send_buffer: usize, peer_id: usize) -> TransportConfig {
     let mut acks = AckFrequencyConfig::default();
     acks.ack_eliciting_threshold(VarInt::from_u32(PACKETS_PER_ACK))
         .max_ack_delay(Some(ACK_DELAY));
     let idle = u32::try_from(IDLE_TIMEOUT.as_millis()).unwrap_or(u32::MAX);
-    let mut mtu = MtuDiscoveryConfig::default();
-    mtu.black_hole_cooldown(NARROW_FOR);
     let mut config = TransportConfig::default();
     config
         // The control channel is the only stream.
@@ -66,13 +105,13 @@ pub fn config(keep_alive: Option<Duration>, send_buffer: usize) -> TransportConf
         .receive_window(VarInt::from_u32(64 * 1024))
         .send_window(64 * 1024)
         .max_idle_timeout(Some(IdleTimeout::from(VarInt::from_u32(idle))))
-        .keep_alive_interval(keep_alive)
         .datagram_send_buffer_size(send_buffer)
         .datagram_receive_buffer_size(Some(RECEIVE_BUFFER))
         .ack_frequency_config(Some(acks))
         .packet_threshold(LOST_AFTER_PACKETS)
         .time_threshold(LOST_AFTER_ROUND_TRIPS)
-        .mtu_discovery_config(Some(mtu))
+        .initial_rtt(INITIAL_RTT)
+        .mtu_discovery_config(Some(search(peer_id)))
         .congestion_controller_factory(Arc::new(FixedWindow));
     config
 }

@@ -7,11 +7,12 @@
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
+use lanrage_relay_client::transport;
 use quinn::{ConnectionId, ConnectionIdGenerator};
 use quinn_proto::InvalidCid;
 
 const NONCE_LEN: usize = 8;
-const TAG_LEN: usize = 4;
+const TAG_LEN: usize = transport::RELAY_ID - NONCE_LEN;
 
 /// Random ids with a keyed tag; the key lasts as long as the process.
 #[derive(Debug, Clone, Default)]

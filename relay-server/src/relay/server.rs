@@ -142,7 +142,7 @@ fn endpoint(socket: std::net::UdpSocket, tls: &Arc<rustls::ServerConfig>) -> io:
     let crypto = QuicServerConfig::try_from(Arc::clone(tls)).map_err(io::Error::other)?;
     let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
     config
-        .transport_config(Arc::new(transport::config(None, transport::RELAY_SEND_BUFFER)))
+        .transport_config(Arc::new(transport::for_relay()))
         // Members roam, and their NATs forget them.
         .migration(true);
     let runtime = quinn::default_runtime().ok_or_else(|| io::Error::other("there is no runtime"))?;

@@ -23,7 +23,7 @@ use crate::support::*;
 async fn stranger(relay: &TestRelay) -> quinn::Connection {
     let crypto = QuicClientConfig::try_from(client_config(relay.target.pin, &[ALPN])).unwrap();
     let mut config = quinn::ClientConfig::new(Arc::new(crypto));
-    config.transport_config(Arc::new(transport::config(None, transport::AGENT_SEND_BUFFER)));
+    config.transport_config(Arc::new(transport::for_agent(None)));
     let endpoint = quinn::Endpoint::client((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
     let connecting = endpoint.connect_with(config, relay.target.address, "lanrage").unwrap();
     connecting.await.unwrap()

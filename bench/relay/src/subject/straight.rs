@@ -4,7 +4,7 @@ use std::net::UdpSocket;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use lanrage_relay_client::transport::{AGENT_SEND_BUFFER, config};
+use lanrage_relay_client::transport::for_agent;
 use lanrage_shared::wire::relay::ALPN;
 use lanrage_tls::identity::ServerIdentity;
 use lanrage_tls::pinned::client_config;
@@ -38,7 +38,7 @@ impl Quic {
     }
 
     pub async fn connect(&self, size: u16) -> Result<(Sender, Receiver)> {
-        let transport = Arc::new(config(Some(KEEP_ALIVE), AGENT_SEND_BUFFER));
+        let transport = Arc::new(for_agent(Some(KEEP_ALIVE)));
         let server = QuicServerConfig::try_from(Arc::new(self.identity.tls(&[ALPN])))?;
         let mut server = ServerConfig::with_crypto(Arc::new(server));
         server.transport_config(Arc::clone(&transport));
