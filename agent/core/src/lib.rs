@@ -11,9 +11,11 @@
 )]
 
 pub mod batch;
+pub mod broadcast;
 pub mod cache;
 pub mod dataplane;
 pub mod engine;
+pub mod ip;
 pub mod nat;
 pub mod path;
 pub mod relays;

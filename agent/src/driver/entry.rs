@@ -80,6 +80,7 @@ mod tests {
             interface: "eth0".to_owned(),
             address: cache.party.net.v4.addr().into(),
             prefix,
+            index: 2,
         };
         assert_eq!(check_lans(&cache, &[lan(20)]).unwrap_err().code, "address_conflict");
         assert!(check_lans(&cache, &[lan(8)]).is_ok());

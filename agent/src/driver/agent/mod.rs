@@ -20,7 +20,7 @@ use super::services::Lookup;
 use super::stream::StreamEvent;
 use crate::api::{DeviceReport, Failure, JoinedReport};
 use crate::io::control::ControlClient;
-use crate::io::netwatch::LocalAddress;
+use crate::io::netwatch::{LocalAddress, adapters};
 use crate::io::tun::TunDevice;
 use crate::platform;
 use crate::state::{Farewell, StateDir};
@@ -138,7 +138,9 @@ impl Agent {
                     self.with_session(|session, _, now| session.engine.handle_stun_servers(endpoints, now));
                 }
                 Ok(()) = inputs.interfaces.changed() => {
-                    let addresses = own_addresses(&inputs.interfaces.borrow_and_update(), self.device.port);
+                    let interfaces = inputs.interfaces.borrow_and_update().clone();
+                    self.data_plane.set_adapters(adapters(&interfaces));
+                    let addresses = own_addresses(&interfaces, self.device.port);
                     self.with_session(|session, _, now| session.handle_interfaces(addresses, now));
                 }
                 Ok(()) = inputs.network.changed() => {
@@ -254,6 +256,7 @@ impl Agent {
                     format!("cannot give {} the address {v4}: {error}", self.device.tun),
                 )
             })?;
+        self.data_plane.set_adapters(adapters(&inputs.interfaces.borrow()));
         let interfaces = own_addresses(&inputs.interfaces.borrow(), self.device.port);
         let (mut session, events) = PartySession::start(
             party.cache,

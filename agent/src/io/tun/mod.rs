@@ -113,6 +113,11 @@ impl TunDevice {
         &self.name
     }
 
+    /// The system's number for the interface.
+    pub fn index(&self) -> io::Result<u32> {
+        self.device.if_index()
+    }
+
     /// Gives the interface these addresses and no other ones. They can be used at once. Addresses it already has stay
     /// untouched, with the connections that use them. A PC without IPv6 goes without the second one.
     pub fn set_address(&self, v4: Ipv4Addr, prefix: u8, v6: Ipv6Addr, prefix6: u8) -> io::Result<()> {

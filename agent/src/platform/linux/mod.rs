@@ -4,6 +4,7 @@ mod detach;
 mod limits;
 mod local;
 mod network;
+mod overhear;
 mod permissions;
 mod socket;
 
@@ -11,6 +12,7 @@ pub use detach::background_command;
 pub use limits::allow_many_sockets;
 pub use local::{LocalClientStream, LocalListener, LocalServerStream, connect};
 pub use network::{routers, uptime};
+pub use overhear::overhear;
 pub use permissions::{
     check_directory, check_privileges, default_state_dir, give_to_owner_of_directory, open_private, restrict_to_owner,
 };

@@ -3,6 +3,7 @@
 mod detach;
 mod local;
 mod network;
+mod overhear;
 mod permissions;
 mod security;
 mod socket;
@@ -10,6 +11,7 @@ mod socket;
 pub use detach::background_command;
 pub use local::{LocalClientStream, LocalListener, LocalServerStream, connect};
 pub use network::{routers, uptime};
+pub use overhear::overhear;
 pub use permissions::{
     check_directory, check_privileges, default_state_dir, give_to_owner_of_directory, open_private, restrict_to_owner,
 };
