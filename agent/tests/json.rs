@@ -46,6 +46,14 @@ fn status() -> Value {
             // By the kind of NAT; any name will do.
             "by_nat": {"kind": {"sent": 2, "lost": 1, "fixed_25_s": 3}},
         },
+        "lan": {
+            "repairs": {
+                "adapter_down": 1, "mtu": 1, "multicast_flag": 1, "address": 1, "route_subnet": 1,
+                "route_subnet_broadcast": 1, "route_broadcast": 1, "route_multicast": 1, "route_subnet6": 1,
+                "route_multicast6": 1, "metric": 2, "network_category": 1,
+            },
+            "last_repair": {"kind": "metric", "since": 5},
+        },
         "drops": {
             "spoofed_source": 1, "no_path": 2, "relay_gone": 3, "queue_full": 4, "relay_no_room": 5, "relay_displaced": 6,
             "loop_busy": 7,

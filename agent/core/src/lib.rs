@@ -10,6 +10,7 @@
     allow(clippy::disallowed_methods, reason = "tests begin their virtual time somewhere")
 )]
 
+pub mod adapter;
 pub mod batch;
 pub mod broadcast;
 pub mod cache;

@@ -105,11 +105,29 @@ pub struct StatusReport {
     pub server: ServerReport,
     #[serde(default)]
     pub keepalive: KeepaliveReport,
+    #[serde(default)]
+    pub lan: LanReport,
     /// Packets that went no further since the agent started, by reason.
     #[serde(default)]
     pub drops: BTreeMap<String, u64>,
     /// What the user should know, in words; empty when all is well.
     pub warnings: Vec<String>,
+}
+
+/// What it took to keep the network adapter right, since the agent started.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LanReport {
+    /// How often something was put right again that another program had changed, by what it was.
+    pub repairs: BTreeMap<String, u64>,
+    pub last_repair: Option<RepairReport>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RepairReport {
+    /// A name of [`LanReport::repairs`].
+    pub kind: String,
+    /// Seconds ago.
+    pub since: u64,
 }
 
 /// What keeping idle direct paths open costs, in this run and party.

@@ -7,6 +7,7 @@ use lanrage_agent_core::engine::{Engine, PeerView};
 use lanrage_agent_core::path::Trend;
 use lanrage_agent_core::relays::KnownRelay;
 
+use super::adapter::AdapterKeeper;
 use super::dataplane::Network;
 use super::party::PartySession;
 use super::relay_words;
@@ -23,6 +24,7 @@ pub fn status(
     device: DeviceReport,
     session: Option<&PartySession>,
     network: &Network,
+    adapter: &AdapterKeeper,
     notices: &[String],
     now: Instant,
 ) -> StatusReport {
@@ -44,6 +46,7 @@ pub fn status(
             },
             server: ServerReport::default(),
             keepalive: KeepaliveReport::default(),
+            lan: adapter.report(now),
             drops,
             warnings,
         };
@@ -64,6 +67,8 @@ pub fn status(
                 .to_owned(),
         );
     }
+    let left = adapter.left().iter();
+    warnings.extend(left.map(|fault| format!("{fault}; `lanrage doctor` says what to do")));
     let net = &session.cache.party.net;
     StatusReport {
         state: match &session.server_problem {
@@ -84,6 +89,7 @@ pub fn status(
             reason: session.server_problem.clone(),
         },
         keepalive: keepalive(&session.engine),
+        lan: adapter.report(now),
         drops,
         warnings,
     }

@@ -18,6 +18,7 @@ impl Agent {
                     self.device.clone(),
                     self.session.as_ref(),
                     &self.data_plane.network,
+                    &self.adapter,
                     &self.notices,
                     now,
                 ));

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use lanrage_agent_core::sleep::SleepWatch;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::adapter::AdapterKeeper;
 use super::command::{Command, CurrentParty};
 use super::dataplane::{DataPlane, FromNetwork};
 use super::entry;
@@ -21,7 +22,6 @@ use super::stream::StreamEvent;
 use crate::api::{DeviceReport, Failure, JoinedReport};
 use crate::io::control::ControlClient;
 use crate::io::netwatch::{LocalAddress, adapters};
-use crate::io::tun::TunDevice;
 use crate::platform;
 use crate::state::{Farewell, StateDir};
 
@@ -37,13 +37,15 @@ pub struct Inputs {
     pub interfaces: watch::Receiver<Vec<LocalAddress>>,
     /// Changes when the same addresses are on another network.
     pub network: watch::Receiver<()>,
+    /// Changes when the system announces something of interfaces or routes.
+    pub routes: watch::Receiver<()>,
     pub port_mapping: watch::Receiver<Option<SocketAddrV4>>,
     pub stop: oneshot::Receiver<()>,
 }
 
 /// The agent's loop.
 pub struct Agent {
-    pub tun: TunDevice,
+    pub adapter: AdapterKeeper,
     pub data_plane: DataPlane,
     pub device: DeviceReport,
     notices: Vec<String>,
@@ -62,14 +64,14 @@ pub struct Agent {
 }
 
 impl Agent {
-    pub fn new(state: StateDir, tun: TunDevice, data_plane: DataPlane, device: DeviceReport) -> Self {
+    pub fn new(state: StateDir, adapter: AdapterKeeper, data_plane: DataPlane, device: DeviceReport) -> Self {
         let notices = state.take_notices();
         for notice in &notices {
             tracing::warn!("{notice}");
         }
         Self {
             state,
-            tun,
+            adapter,
             data_plane,
             device,
             notices,
@@ -137,7 +139,9 @@ impl Agent {
                 endpoints = self.services.found() => {
                     self.with_session(|session, _, now| session.engine.handle_stun_servers(endpoints, now));
                 }
+                Ok(()) = inputs.routes.changed() => self.adapter.handle_change(Instant::now()),
                 Ok(()) = inputs.interfaces.changed() => {
+                    self.adapter.handle_change(Instant::now());
                     let interfaces = inputs.interfaces.borrow_and_update().clone();
                     self.data_plane.set_adapters(adapters(&interfaces));
                     let addresses = own_addresses(&interfaces, self.device.port);
@@ -162,6 +166,7 @@ impl Agent {
                     self.pings.end_late(self.session.as_ref(), now);
                 }
                 () = tokio::time::sleep_until(wake.into()) => {
+                    self.adapter.handle_timeout(Instant::now());
                     self.with_session(|session, _, now| session.engine.handle_timeout(now));
                 }
                 // Last, and in batches: a flood from the network delays nothing else.
@@ -183,7 +188,9 @@ impl Agent {
             .as_ref()
             .and_then(|session| session.engine.poll_timeout(now))
             .map(|(at, _)| at);
-        engine.unwrap_or(now + Duration::from_secs(60))
+        let wakes = [engine, self.adapter.poll_timeout()];
+        let first = wakes.into_iter().flatten().min();
+        first.unwrap_or(now + Duration::from_secs(60))
     }
 
     fn with_session(&mut self, work: impl FnOnce(&mut PartySession, &DataPlane, Instant)) {
@@ -248,14 +255,12 @@ impl Agent {
         entry::check(&party.cache, &self.state.identity().device)?;
         let net = party.cache.party.net;
         let (v4, v6) = (net.member_v4(party.cache.me), net.member_v6(party.cache.me));
-        self.tun
-            .set_address(v4, net.v4.prefix_len(), v6, net.v6.prefix_len())
-            .map_err(|error| {
-                Failure::new(
-                    "tun_failed",
-                    format!("cannot give {} the address {v4}: {error}", self.device.tun),
-                )
-            })?;
+        self.adapter.enter(net, party.cache.me).map_err(|error| {
+            Failure::new(
+                "tun_failed",
+                format!("cannot give {} the address {v4}: {error}", self.device.tun),
+            )
+        })?;
         self.data_plane.set_adapters(adapters(&inputs.interfaces.borrow()));
         let interfaces = own_addresses(&inputs.interfaces.borrow(), self.device.port);
         let (mut session, events) = PartySession::start(
@@ -291,9 +296,7 @@ impl Agent {
         self.data_plane
             .table
             .store(Arc::new(lanrage_agent_core::dataplane::Table::empty(Instant::now())));
-        if let Err(error) = self.tun.clear_addresses() {
-            tracing::warn!(%error, "the tunnel interface keeps its address");
-        }
+        self.adapter.leave();
     }
 
     fn save_if_due(&mut self, now: Instant) {

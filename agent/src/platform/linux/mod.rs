@@ -1,5 +1,6 @@
 //! Linux: capabilities, file modes, Unix sockets, sessions.
 
+mod adapter;
 mod detach;
 mod limits;
 mod local;
@@ -8,6 +9,7 @@ mod overhear;
 mod permissions;
 mod socket;
 
+pub use adapter::{Adapter, announce_changes};
 pub use detach::background_command;
 pub use limits::allow_many_sockets;
 pub use local::{LocalClientStream, LocalListener, LocalServerStream, connect};

@@ -1,5 +1,6 @@
 //! Windows: elevation, access control lists, named pipes, detached processes.
 
+mod adapter;
 mod detach;
 mod local;
 mod network;
@@ -8,6 +9,7 @@ mod permissions;
 mod security;
 mod socket;
 
+pub use adapter::{Adapter, announce_changes};
 pub use detach::background_command;
 pub use local::{LocalClientStream, LocalListener, LocalServerStream, connect};
 pub use network::{routers, uptime};

@@ -1,0 +1,177 @@
+//! The network adapter stays as games need it, whatever else changes it, and `lanrage doctor` tells and repairs the rest.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use lanrage_tests::lab::agent::Agent;
+use lanrage_tests::lab::control::Control;
+use lanrage_tests::lab::{HomeSpec, Lab, Nat, Netns, wait};
+use serde_json::Value;
+
+/// Much less than the half minute after which an agent looks without being told of a change.
+const SOON: Duration = Duration::from_secs(5);
+const TUN: &str = "lanrage0";
+
+/// A host of a party.
+struct Pc {
+    agent: Agent,
+    netns: Netns,
+    ip: Ipv4Addr,
+}
+
+impl Pc {
+    fn host(lab: &mut Lab, control: &Control) -> Result<Self> {
+        let netns = lab.home(HomeSpec::new(Nat::PortRestricted))?.host().netns.clone();
+        let agent = Agent::up(&netns, "Anna", lab.dir())?;
+        let ip = agent.host(&control.link, "Friday")?.virtual_ip;
+        Ok(Self { agent, netns, ip })
+    }
+
+    /// By which interface the kernel sends to this address.
+    fn way_to(&self, address: impl Into<IpAddr>) -> Result<String> {
+        let address: IpAddr = address.into();
+        let route = self.netns.run("ip", &["route", "get", &address.to_string()])?;
+        let mut words = route.split_whitespace().skip_while(|word| *word != "dev");
+        words
+            .nth(1)
+            .map(str::to_owned)
+            .with_context(|| format!("no interface in {route:?}"))
+    }
+
+    fn subnet_broadcast(&self) -> Ipv4Addr {
+        let [a, b, c, _] = self.ip.octets();
+        Ipv4Addr::new(a, b, c, 255)
+    }
+
+    /// Everything that games send to without knowing whom.
+    fn wide_addresses(&self) -> [IpAddr; 5] {
+        [
+            Ipv4Addr::BROADCAST.into(),
+            self.subnet_broadcast().into(),
+            Ipv4Addr::new(224, 0, 0, 251).into(),
+            Ipv4Addr::new(239, 255, 255, 250).into(),
+            IpAddr::V6("ff05::c".parse().unwrap_or(std::net::Ipv6Addr::UNSPECIFIED)),
+        ]
+    }
+
+    fn is_right(&self) -> Result<()> {
+        for address in self.wide_addresses() {
+            let way = self.way_to(address)?;
+            ensure!(way == TUN, "{address} goes by {way}");
+        }
+        let link = self.netns.run("ip", &["link", "show", TUN])?;
+        ensure!(
+            link.contains("MULTICAST") && link.contains("UP") && link.contains("mtu 1280"),
+            "{link}"
+        );
+        Ok(())
+    }
+
+    fn gets_right(&self, what: &str) -> Result<()> {
+        wait::until(&format!("the adapter to be right after {what}"), SOON, || {
+            self.is_right().ok()
+        })
+        .or_else(|error| self.is_right().context(error))
+    }
+
+    fn repairs(&self, kind: &str) -> Result<u64> {
+        let answer = self.agent.run(&["--json", "status"])?;
+        let status: Value = serde_json::from_str(&answer.stdout)?;
+        Ok(status["lan"]["repairs"][kind].as_u64().unwrap_or_default())
+    }
+
+    fn counts(&self, kind: &str, count: u64) -> Result<()> {
+        wait::until(&format!("{count} repairs of {kind}"), SOON, || {
+            (self.repairs(kind).ok()? >= count).then_some(())
+        })
+    }
+}
+
+#[test]
+fn what_others_change_of_the_adapter_is_set_right_again_and_counted() -> Result<()> {
+    let Some(mut lab) = Lab::for_test()? else { return Ok(()) };
+    let control = Control::start(&lab.srv, lab.dir())?;
+    let pc = Pc::host(&mut lab, &control)?;
+    pc.is_right()?;
+    ensure!(pc.repairs("route_broadcast")? == 0, "setting it up is no repair");
+
+    let changes = [
+        ("route_broadcast", format!("route del 255.255.255.255/32 dev {TUN}")),
+        ("route_multicast", format!("route del 224.0.0.0/4 dev {TUN}")),
+        (
+            "route_subnet_broadcast",
+            format!("route del broadcast {} table local dev {TUN}", pc.subnet_broadcast()),
+        ),
+        (
+            "route_multicast6",
+            format!("-6 route del multicast ff00::/8 dev {TUN} table local metric 1"),
+        ),
+        ("multicast_flag", format!("link set {TUN} multicast off")),
+        ("mtu", format!("link set {TUN} mtu 1400")),
+        ("address", format!("addr flush dev {TUN}")),
+        ("adapter_down", format!("link set {TUN} down")),
+        // As another VPN does: to the same destination, before ours.
+        ("metric", "route prepend 224.0.0.0/4 dev eth0".to_owned()),
+    ];
+    for (kind, change) in changes {
+        let before = pc.repairs(kind)?;
+        let words: Vec<&str> = change.split_whitespace().collect();
+        pc.netns.run("ip", &words)?;
+        pc.gets_right(&change)?;
+        pc.counts(kind, before + 1)?;
+    }
+    let multicast = pc.netns.run("ip", &["route", "show", "224.0.0.0/4"])?;
+    ensure!(
+        multicast.contains("eth0"),
+        "the other program's route is gone: {multicast}"
+    );
+
+    pc.netns.run(
+        "ip",
+        &[
+            "-6",
+            "route",
+            "del",
+            "multicast",
+            "ff00::/8",
+            "dev",
+            TUN,
+            "table",
+            "local",
+            "metric",
+            "1",
+        ],
+    )?;
+    pc.netns.run(
+        "ip",
+        &[
+            "-6",
+            "route",
+            "add",
+            "multicast",
+            "ff00::/8",
+            "dev",
+            "eth0",
+            "table",
+            "local",
+            "metric",
+            "1",
+        ],
+    )?;
+    pc.gets_right("a stolen IPv6 metric")?;
+    let multicast = pc
+        .netns
+        .run("ip", &["-6", "route", "show", "table", "local", "type", "multicast"])?;
+    ensure!(multicast.matches("metric 1 ").count() == 2, "{multicast}");
+
+    pc.agent.run(&["leave"])?;
+    for table in [["route", "show"].as_slice(), &["-6", "route", "show", "table", "local"]] {
+        let routes = pc.netns.run("ip", table)?;
+        let left = routes
+            .lines()
+            .filter(|line| line.contains(TUN) && !line.contains("proto kernel"));
+        ensure!(left.count() == 0, "{routes}");
+    }
+    Ok(())
+}
