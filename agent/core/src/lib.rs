@@ -14,6 +14,7 @@ pub mod batch;
 pub mod cache;
 pub mod dataplane;
 pub mod engine;
+pub mod games;
 pub mod nat;
 pub mod path;
 pub mod relays;

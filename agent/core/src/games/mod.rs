@@ -1,0 +1,16 @@
+//! Which games there are, and which of them run.
+//!
+//! What is known of a game is a file ([`profile`]): what its processes and windows are called, its ports, how it looks for
+//! servers in a LAN, how its traffic wants to be treated, and where each fact comes from. [`parse`] reads one and names the line
+//! of what is wrong. A [`GameLibrary`] holds the files that came with this program and, over them, the user's.
+
+mod library;
+mod parse;
+mod probe;
+mod profile;
+
+pub use self::library::{GameLibrary, UserProfiles};
+pub use self::parse::{MAX_PROFILE, ProfileError, parse};
+pub use self::profile::{
+    Discovery, GameProfile, LatencyClass, Method, PortRange, Ports, Processes, Sender, Sha256, Tuning,
+};
