@@ -7,28 +7,28 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 
 /// Longest name in characters: fits one line of every table we print.
 pub const MAX_NAME_CHARS: usize = 40;
-/// Longest name in bytes: what a name of 40 four-byte characters takes.
-pub const MAX_NAME_BYTES: usize = 160;
+/// Longest name of a game in characters: "Tom Clancy's Ghost Recon Advanced Warfighter 2" is a game.
+pub const MAX_GAME_NAME_CHARS: usize = 64;
 
 /// Why a name was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     #[error("a name cannot be empty")]
     Empty,
-    #[error("a name can have at most {MAX_NAME_CHARS} characters; this one has {0}")]
-    TooLong(usize),
+    #[error("a name can have at most {most} characters; this one has {chars}")]
+    TooLong { chars: usize, most: usize },
     #[error("a name cannot contain control or invisible formatting characters")]
     Unprintable,
 }
 
-fn checked(text: &str) -> Result<String, NameError> {
+fn checked(text: &str, most: usize) -> Result<String, NameError> {
     let text = text.trim();
     if text.is_empty() {
         return Err(NameError::Empty);
     }
     let chars = text.chars().count();
-    if chars > MAX_NAME_CHARS || text.len() > MAX_NAME_BYTES {
-        return Err(NameError::TooLong(chars));
+    if chars > most {
+        return Err(NameError::TooLong { chars, most });
     }
     if has_unprintable(text) {
         return Err(NameError::Unprintable);
@@ -111,7 +111,7 @@ fn is_emoji(c: char) -> bool {
 }
 
 macro_rules! name {
-    ($(#[$doc:meta])* $name:ident) => {
+    ($(#[$doc:meta])* $name:ident, $most:expr) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
         #[serde(transparent)]
@@ -128,7 +128,7 @@ macro_rules! name {
             type Err = NameError;
 
             fn from_str(text: &str) -> Result<Self, NameError> {
-                checked(text).map(Self)
+                checked(text, $most).map(Self)
             }
         }
 
@@ -149,11 +149,18 @@ macro_rules! name {
 
 name!(
     /// What a party is called.
-    PartyName
+    PartyName,
+    MAX_NAME_CHARS
 );
 name!(
     /// What a member is called in its party.
-    MemberName
+    MemberName,
+    MAX_NAME_CHARS
+);
+name!(
+    /// What a game is called.
+    GameName,
+    MAX_GAME_NAME_CHARS
 );
 
 impl MemberName {
@@ -193,7 +200,8 @@ mod tests {
     fn names_are_trimmed_and_bounded() {
         assert_eq!("  Anna ".parse::<MemberName>().unwrap().as_str(), "Anna");
         assert_eq!("   ".parse::<MemberName>(), Err(NameError::Empty));
-        assert_eq!("😀".repeat(300).parse::<MemberName>(), Err(NameError::TooLong(300)));
+        let too_long = NameError::TooLong { chars: 300, most: 40 };
+        assert_eq!("😀".repeat(300).parse::<MemberName>(), Err(too_long));
         assert!("😀".repeat(40).parse::<MemberName>().is_ok());
     }
 

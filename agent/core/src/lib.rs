@@ -16,6 +16,7 @@ pub mod broadcast;
 pub mod cache;
 pub mod dataplane;
 pub mod engine;
+pub mod games;
 pub mod ip;
 pub mod nat;
 pub mod path;

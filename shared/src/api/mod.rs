@@ -4,6 +4,7 @@
 pub mod auth;
 pub mod check;
 pub mod error;
+pub mod game;
 pub mod invite;
 pub mod party;
 pub mod presence;
