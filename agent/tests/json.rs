@@ -10,8 +10,8 @@
 use std::collections::BTreeSet;
 
 use lanrage::api::{
-    BansReport, DownReport, InviteReport, JoinedReport, LeftReport, PeersReport, PingReport, RefreshReport,
-    RelaysReport, RemovedReport, StatusReport,
+    BansReport, BridgeReport, DownReport, InviteReport, JoinedReport, LeftReport, PeersReport, PingReport,
+    RefreshReport, RelaysReport, RemovedReport, StatusReport,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -84,6 +84,17 @@ fn ping() -> Value {
     json!({"peer": "Anna", "virtual_ip": "10.64.0.1", "rtt_ms": 12.5, "path": path(), "reason": "she is offline"})
 }
 
+fn bridge() -> Value {
+    json!({
+        "mode": "games", "games": 246, "ports": ["4445"], "services": ["mdns"], "sent": 1, "received": 2,
+        "not_sent": {
+            "malformed": 1, "not_udp": 1, "not_for_all": 1, "never_bridged": 1, "not_opted_in": 1, "port_not_allowed": 1,
+            "duplicate": 1, "rate_limited": 1, "orphan_fragment": 1,
+        },
+        "not_received": {},
+    })
+}
+
 /// What the other commands print.
 fn small() -> [Value; 6] {
     [
@@ -109,6 +120,7 @@ fn reports_have_the_names_of_the_contract_and_no_others() {
     check::<RelaysReport>(&relays());
     check::<JoinedReport>(&joined());
     check::<PingReport>(&ping());
+    check::<BridgeReport>(&bridge());
     let [invite, left, removed, bans, refreshed, down] = small();
     check::<InviteReport>(&invite);
     check::<LeftReport>(&left);
@@ -145,7 +157,10 @@ fn the_readme_tells_of_every_name_and_of_no_other() {
     let words: BTreeSet<&str> = quoted.clone().collect();
 
     let mut all = BTreeSet::new();
-    for example in [status(), peers(), relays(), joined(), ping()].iter().chain(&small()) {
+    for example in [status(), peers(), relays(), joined(), ping(), bridge()]
+        .iter()
+        .chain(&small())
+    {
         names(example, &mut all);
     }
     for name in &all {

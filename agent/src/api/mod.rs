@@ -12,6 +12,7 @@ pub mod server;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use lanrage_agent_core::broadcast::{PortSpan, Service};
 use lanrage_shared::api::presence::{Filtering, Mapping};
 use lanrage_shared::ids::{DeviceId, MemberId, PartyId, RelayId};
 use lanrage_shared::names::{MemberName, PartyName};
@@ -50,6 +51,11 @@ pub enum Request {
     Bans { lift: Option<String> },
     /// Answer: [`RelaysReport`].
     Relays,
+    /// Changes what is passed on to everybody, or nothing. Answer: [`BridgeReport`].
+    Bridge {
+        #[serde(default)]
+        change: BridgeChange,
+    },
     /// Measures the NAT and the relays and tries every way to every peer anew. Answer: [`RefreshReport`], before it is done.
     Refresh,
     /// Measures the way to a peer, once. Answer: [`PingReport`].
@@ -310,6 +316,44 @@ pub struct RelayReport {
     pub peers: usize,
     /// Why it is (not) used, in words.
     pub why: String,
+}
+
+/// What is passed on to everybody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BridgeMode {
+    /// The ports of known games.
+    Games,
+    /// Any UDP port but those that do harm.
+    Open,
+}
+
+/// What is to be passed on from now on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BridgeChange {
+    pub mode: Option<BridgeMode>,
+    pub allow: Vec<PortSpan>,
+    pub forbid: Vec<PortSpan>,
+    pub with: Vec<Service>,
+    pub without: Vec<Service>,
+}
+
+/// `lanrage lan --json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BridgeReport {
+    pub mode: BridgeMode,
+    /// How many games' ports are passed on.
+    pub games: usize,
+    /// Ports besides those, allowed by hand.
+    pub ports: Vec<PortSpan>,
+    pub services: Vec<Service>,
+    /// Datagrams of this PC passed on to the party, and of the party given to this PC.
+    pub sent: u64,
+    pub received: u64,
+    /// Packets that were not, by reason.
+    pub not_sent: BTreeMap<String, u64>,
+    pub not_received: BTreeMap<String, u64>,
 }
 
 /// Result of `refresh`.

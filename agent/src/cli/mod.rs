@@ -9,6 +9,7 @@ mod down;
 mod host;
 mod invite;
 mod join;
+mod lan;
 mod leave;
 mod links;
 mod names;
@@ -59,6 +60,7 @@ enum Command {
     Ping(ping::Ping),
     Relays(relays::Relays),
     Refresh(refresh::Refresh),
+    Lan(lan::Lan),
     Kick(remove::Kick),
     Ban(remove::Ban),
     Unban(remove::Unban),
@@ -120,6 +122,7 @@ async fn ask(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Ping(command) => command.run(context).await,
         Command::Relays(command) => command.run(context).await,
         Command::Refresh(command) => command.run(context).await,
+        Command::Lan(command) => command.run(context).await,
         Command::Kick(command) => command.run(context).await,
         Command::Ban(command) => command.run(context).await,
         Command::Unban(command) => command.run(context).await,
@@ -164,6 +167,9 @@ mod tests {
             "lanrage unban Ben",
             "lanrage relays --json",
             "lanrage refresh",
+            "lanrage lan",
+            "lanrage lan --open --allow 4445 --allow 5000-5003 --forbid 9 --with mdns --without ssdp",
+            "lanrage lan --games",
             "lanrage status --json",
             "lanrage status --watch",
             "lanrage --json --state-dir /tmp/x peers",

@@ -7,7 +7,9 @@ use std::time::Duration;
 use lanrage_shared::names::PartyName;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::api::{Failure, JoinedReport, PeersReport, PingReport, RelaysReport, StatusReport};
+use crate::api::{
+    BridgeChange, BridgeReport, Failure, JoinedReport, PeersReport, PingReport, RelaysReport, StatusReport,
+};
 use crate::io::control::ControlClient;
 use crate::state::{Farewell, PartyCache};
 
@@ -37,6 +39,11 @@ pub enum Command {
         reply: oneshot::Sender<()>,
     },
     Relays(oneshot::Sender<RelaysReport>),
+    /// Changes what is passed on to everybody.
+    Bridge {
+        change: BridgeChange,
+        reply: oneshot::Sender<Result<BridgeReport, Failure>>,
+    },
     /// Looks at everything anew; answers with the party's name, if there is one.
     Refresh(oneshot::Sender<Option<PartyName>>),
     /// Forgets the party.

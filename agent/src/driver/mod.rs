@@ -5,6 +5,7 @@
 
 mod adapter;
 mod agent;
+mod bridge;
 mod command;
 pub mod dataplane;
 mod echo;

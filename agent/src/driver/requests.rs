@@ -62,6 +62,7 @@ impl Handler for Requests {
             Request::Remove { target, ban } => json(&self.remove(&target, ban).await?),
             Request::Bans { lift } => json(&self.bans(lift).await?),
             Request::Relays => json(&self.commands.ask(Command::Relays).await?),
+            Request::Bridge { change } => json(&self.commands.ask(|reply| Command::Bridge { change, reply }).await??),
             Request::Refresh => json(&self.refresh().await?),
             Request::Ping { target, timeout_ms } => {
                 let timeout = Duration::from_millis(timeout_ms).min(MAX_PING_WAIT);

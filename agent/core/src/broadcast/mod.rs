@@ -12,11 +12,13 @@ mod policy;
 mod rate;
 mod rejection;
 mod seen;
+mod span;
 
 pub use policy::{Policy, Service};
 pub use rate::{BURST, PER_SECOND};
 pub use rejection::{Counts, Rejection};
 pub use seen::{AT_ONCE, Seen, WINDOW};
+pub use span::{NotPorts, PortSpan};
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};

@@ -25,6 +25,15 @@ pub enum Service {
 impl Service {
     pub const ALL: [Self; 3] = [Self::Mdns, Self::Ssdp, Self::Netbios];
 
+    /// As people call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Mdns => "mdns",
+            Self::Ssdp => "ssdp",
+            Self::Netbios => "netbios",
+        }
+    }
+
     /// Its UDP port.
     pub fn port(self) -> u16 {
         match self {
@@ -38,23 +47,27 @@ impl Service {
 /// What is bridged besides what never is.
 #[derive(Debug, Clone)]
 pub struct Policy {
-    /// Any port, or none but [`Self::allow`]ed ones.
-    pub open: bool,
-    pub services: BTreeSet<Service>,
+    open: bool,
+    services: BTreeSet<Service>,
     ports: Box<[u64; 1024]>,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self {
-            open: false,
-            services: BTreeSet::new(),
-            ports: Box::new([0; 1024]),
-        }
+        Self::new(false, BTreeSet::new())
     }
 }
 
 impl Policy {
+    /// Any port, or none yet; and these services.
+    pub fn new(open: bool, services: BTreeSet<Service>) -> Self {
+        Self {
+            open,
+            services,
+            ports: Box::new([0; 1024]),
+        }
+    }
+
     /// Lets these ports through.
     pub fn allow(&mut self, ports: RangeInclusive<u16>) {
         for port in ports {
@@ -103,10 +116,7 @@ mod tests {
             assert_eq!(policy.check_local(port), Err(Rejection::NeverBridged));
         }
         assert_eq!(policy.check_local(5353), Err(Rejection::NotOptedIn));
-        let mut open = Policy {
-            open: true,
-            ..Policy::default()
-        };
+        let mut open = Policy::new(true, BTreeSet::new());
         assert_eq!(open.check_local(40000), Ok(()));
         assert_eq!(open.check_local(1900), Err(Rejection::NotOptedIn));
         assert_eq!(open.check_local(137), Err(Rejection::NeverBridged));
@@ -117,8 +127,7 @@ mod tests {
 
     #[test]
     fn a_service_opted_in_to_needs_no_port() {
-        let mut policy = Policy::default();
-        policy.services.insert(Service::Mdns);
+        let policy = Policy::new(false, [Service::Mdns].into());
         assert_eq!(policy.check_local(5353), Ok(()));
         assert_eq!(policy.check_remote(5353), Ok(()));
         assert_eq!(policy.check_remote(1900), Err(Rejection::NotOptedIn));

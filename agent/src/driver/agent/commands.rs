@@ -3,9 +3,9 @@
 use std::time::Instant;
 
 use super::{Agent, Inputs};
-use crate::api::Failure;
+use crate::api::{BridgeChange, BridgeReport, Failure};
 use crate::driver::command::Command;
-use crate::driver::{entry, report};
+use crate::driver::{bridge, entry, report};
 use crate::state::{Farewell, StateError};
 
 impl Agent {
@@ -60,6 +60,9 @@ impl Agent {
             Command::Relays(reply) => {
                 let _ = reply.send(report::relays(self.session.as_ref(), Instant::now()));
             }
+            Command::Bridge { change, reply } => {
+                let _ = reply.send(self.change_bridge(&change));
+            }
             Command::Refresh(reply) => {
                 self.with_session(|session, _, now| session.refresh(now));
                 let name = self.session.as_ref().map(|session| session.cache.party.name.clone());
@@ -94,6 +97,23 @@ impl Agent {
             }
             Command::Down => {}
         }
+    }
+
+    fn change_bridge(&mut self, change: &BridgeChange) -> Result<BridgeReport, Failure> {
+        let settings = bridge::changed(&self.lan, change);
+        if settings != self.lan {
+            self.state.save_lan(&settings)?;
+            self.lan = settings;
+            self.apply_bridge();
+        }
+        let lan = self.data_plane.lan.bridge.lock();
+        Ok(bridge::report(&self.lan, self.games.len(), &lan))
+    }
+
+    /// Lets through what the settings and the known games say.
+    pub(super) fn apply_bridge(&self) {
+        let policy = bridge::policy(&self.lan, &self.games);
+        self.data_plane.lan.bridge.lock().set_policy(policy);
     }
 
     /// Notes a farewell that has to be said, on disk first.

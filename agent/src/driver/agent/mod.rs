@@ -6,6 +6,7 @@ use std::net::{SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use lanrage_agent_core::games::GameLibrary;
 use lanrage_agent_core::sleep::SleepWatch;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -23,7 +24,7 @@ use crate::api::{DeviceReport, Failure, JoinedReport};
 use crate::io::control::ControlClient;
 use crate::io::netwatch::{LocalAddress, adapters};
 use crate::platform;
-use crate::state::{Farewell, StateDir};
+use crate::state::{Farewell, LanSettings, StateDir};
 
 /// How often WireGuard's timers run and traffic is looked at.
 const TICK: Duration = Duration::from_millis(250);
@@ -57,6 +58,8 @@ pub struct Agent {
     services: Lookup,
     pings: Pings,
     sleep: SleepWatch,
+    lan: LanSettings,
+    games: GameLibrary,
     /// Who waits for the first word from the control stream.
     waiting: Vec<oneshot::Sender<()>>,
     // Last: whoever waits for the directory to be free finds the interface gone, too.
@@ -82,6 +85,8 @@ impl Agent {
             services: Lookup::default(),
             pings: Pings::default(),
             sleep: SleepWatch::default(),
+            lan: LanSettings::default(),
+            games: GameLibrary::bundled(),
             waiting: Vec::new(),
         }
     }
@@ -89,6 +94,8 @@ impl Agent {
     /// Goes back into the party this PC was in before it restarted.
     pub fn resume(&mut self, inputs: &Inputs) -> Result<(), Failure> {
         self.farewells = self.state.load_farewells()?;
+        self.lan = self.state.load_lan()?;
+        self.apply_bridge();
         let Some(cache) = self.state.load_party()? else {
             self.notices.extend(self.state.take_notices());
             return Ok(());

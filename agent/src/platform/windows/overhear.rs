@@ -124,7 +124,7 @@ fn ready(ears: &[Ear]) -> Vec<usize> {
         .iter()
         .map(|ear| WSAPOLLFD {
             fd: ear.socket.as_raw_socket() as SOCKET,
-            events: POLLRDNORM as i16,
+            events: POLLRDNORM,
             revents: 0,
         })
         .collect();
