@@ -158,8 +158,9 @@ impl Bridge {
         };
         self.policy.check_local(destination)?;
         let group = header.destination.is_multicast().then_some(header.destination);
-        let payload = &header.body(packet)[8..];
-        let content = hash(&(group, source, destination, header.fragment.is_some(), payload));
+        let (udp, payload) = header.body(packet).split_at(8);
+        // With its length, because a first fragment says no more of what follows.
+        let content = hash(&(group, source, destination, &udp[4..6], payload));
         if self.seen.is_duplicate(content, came, now) {
             return Err(Rejection::Duplicate);
         }

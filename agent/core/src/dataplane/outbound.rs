@@ -56,7 +56,8 @@ impl Outbound {
         }
     }
 
-    /// Takes a packet that left this PC by another adapter. Members in the same network heard it there.
+    /// Takes a packet that left this PC by another adapter. Members in the same network heard it there, unless it is for a group:
+    /// that has to be joined on each adapter, and games join it on the one the system chooses, which is the tunnel's.
     pub fn handle_overheard(&mut self, packet: BytesMut, adapter: &OtherAdapter, send: &mut Outgoing, now: Instant) {
         let Some((_, destination)) = addresses(&packet) else {
             return;
@@ -64,7 +65,8 @@ impl Outbound {
         let table = self.table.load_full();
         let is_elsewhere = |peer: &PeerLink| {
             let address = peer.path().and_then(|path| path.route.address());
-            !address.is_some_and(|address| adapter.networks.iter().any(|net| net.contains(&address.ip())))
+            destination.is_multicast()
+                || !address.is_some_and(|address| adapter.networks.iter().any(|net| net.contains(&address.ip())))
         };
         self.give_all(&table, packet, adapter.way(destination), is_elsewhere, send, now);
     }
