@@ -121,6 +121,17 @@ impl Asker {
         Ok(())
     }
 
+    /// What has arrived by now, or arrives in a moment.
+    pub fn hear(&self) -> Result<Vec<Heard>> {
+        self.socket.set_read_timeout(Some(LOOK_EVERY))?;
+        let (mut heard, mut buffer) = (Vec::new(), vec![0; 65_536]);
+        while let Ok((length, from)) = self.socket.recv_from(&mut buffer) {
+            let payload = buffer[..length].to_vec();
+            heard.push(Heard { from, payload });
+        }
+        Ok(heard)
+    }
+
     /// Waits until everybody in `from` has answered to `payload`. Gives what else came.
     pub fn answers(&self, payload: &[u8], from: &[Ipv4Addr]) -> Result<Vec<Heard>> {
         self.socket.set_read_timeout(Some(LOOK_EVERY))?;
