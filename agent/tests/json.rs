@@ -10,8 +10,8 @@
 use std::collections::BTreeSet;
 
 use lanrage::api::{
-    BansReport, DownReport, InviteReport, JoinedReport, LeftReport, PeersReport, PingReport, RefreshReport,
-    RelaysReport, RemovedReport, StatusReport,
+    BansReport, DoctorReport, DownReport, InviteReport, JoinedReport, LeftReport, PeersReport, PingReport,
+    RefreshReport, RelaysReport, RemovedReport, StatusReport,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -84,6 +84,12 @@ fn ping() -> Value {
     json!({"peer": "Anna", "virtual_ip": "10.64.0.1", "rtt_ms": 12.5, "path": path(), "reason": "she is offline"})
 }
 
+fn doctor() -> Value {
+    json!({"checks": [{
+        "id": "mtu", "verdict": "ok", "what": "its MTU was changed", "fix": "set it again", "fixed": true,
+    }]})
+}
+
 /// What the other commands print.
 fn small() -> [Value; 6] {
     [
@@ -109,6 +115,7 @@ fn reports_have_the_names_of_the_contract_and_no_others() {
     check::<RelaysReport>(&relays());
     check::<JoinedReport>(&joined());
     check::<PingReport>(&ping());
+    check::<DoctorReport>(&doctor());
     let [invite, left, removed, bans, refreshed, down] = small();
     check::<InviteReport>(&invite);
     check::<LeftReport>(&left);
@@ -134,8 +141,9 @@ fn names(value: &Value, into: &mut BTreeSet<String>) {
 
 #[test]
 fn the_readme_tells_of_every_name_and_of_no_other() {
-    const NO_NAMES: [&str; 13] = [
-        "ban", "down", "host", "invite", "join", "kick", "leave", "null", "peers", "ping", "refresh", "status", "unban",
+    const NO_NAMES: [&str; 14] = [
+        "ban", "doctor", "down", "host", "invite", "join", "kick", "leave", "null", "peers", "ping", "refresh",
+        "status", "unban",
     ];
     let readme = include_str!("../../README.md");
     let (_, section) = readme.split_once("### JSON for scripts").unwrap();
@@ -145,7 +153,10 @@ fn the_readme_tells_of_every_name_and_of_no_other() {
     let words: BTreeSet<&str> = quoted.clone().collect();
 
     let mut all = BTreeSet::new();
-    for example in [status(), peers(), relays(), joined(), ping()].iter().chain(&small()) {
+    for example in [status(), peers(), relays(), joined(), ping(), doctor()]
+        .iter()
+        .chain(&small())
+    {
         names(example, &mut all);
     }
     for name in &all {

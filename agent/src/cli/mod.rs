@@ -5,6 +5,7 @@
 //! the command line was not understood.
 
 mod agent;
+mod doctor;
 mod down;
 mod host;
 mod invite;
@@ -59,6 +60,7 @@ enum Command {
     Ping(ping::Ping),
     Relays(relays::Relays),
     Refresh(refresh::Refresh),
+    Doctor(doctor::Doctor),
     Kick(remove::Kick),
     Ban(remove::Ban),
     Unban(remove::Unban),
@@ -79,7 +81,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let json = cli.json;
     match execute(cli) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => {
             output::failure(&failure, json);
             ExitCode::from(1)
@@ -87,7 +89,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn execute(cli: Cli) -> Result<(), Failure> {
+fn execute(cli: Cli) -> Result<ExitCode, Failure> {
     let state_dir = cli.state_dir.unwrap_or_else(crate::platform::default_state_dir);
     // The agent in the background has another working directory.
     let state_dir = std::path::absolute(&state_dir).map_err(|error| {
@@ -102,13 +104,15 @@ fn execute(cli: Cli) -> Result<(), Failure> {
     };
     match cli.command {
         // Has a runtime of its own.
-        Command::Up(command) => command.run(&context),
+        Command::Up(command) => command.run(&context).map(|()| ExitCode::SUCCESS),
         command => runtime()?.block_on(ask(command, &context)),
     }
 }
 
-async fn ask(command: Command, context: &Context) -> Result<(), Failure> {
-    match command {
+async fn ask(command: Command, context: &Context) -> Result<ExitCode, Failure> {
+    let done = match command {
+        // Tells by its exit code what it found.
+        Command::Doctor(command) => return command.run(context).await,
         Command::Up(command) => command.run(context),
         Command::Down(command) => command.run(context).await,
         Command::Host(command) => command.run(context).await,
@@ -123,7 +127,8 @@ async fn ask(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Kick(command) => command.run(context).await,
         Command::Ban(command) => command.run(context).await,
         Command::Unban(command) => command.run(context).await,
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
@@ -164,6 +169,8 @@ mod tests {
             "lanrage unban Ben",
             "lanrage relays --json",
             "lanrage refresh",
+            "lanrage doctor",
+            "lanrage doctor --fix --json",
             "lanrage status --json",
             "lanrage status --watch",
             "lanrage --json --state-dir /tmp/x peers",

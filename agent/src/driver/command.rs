@@ -7,6 +7,7 @@ use std::time::Duration;
 use lanrage_shared::names::PartyName;
 use tokio::sync::{mpsc, oneshot};
 
+use super::doctor::Examination;
 use crate::api::{Failure, JoinedReport, PeersReport, PingReport, RelaysReport, StatusReport};
 use crate::io::control::ControlClient;
 use crate::state::{Farewell, PartyCache};
@@ -37,6 +38,11 @@ pub enum Command {
         reply: oneshot::Sender<()>,
     },
     Relays(oneshot::Sender<RelaysReport>),
+    /// Looks at everything the loop knows, and with `fix` first puts the adapter right.
+    Examine {
+        fix: bool,
+        reply: oneshot::Sender<Examination>,
+    },
     /// Looks at everything anew; answers with the party's name, if there is one.
     Refresh(oneshot::Sender<Option<PartyName>>),
     /// Forgets the party.

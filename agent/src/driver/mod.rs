@@ -7,6 +7,7 @@ mod adapter;
 mod agent;
 mod command;
 pub mod dataplane;
+mod doctor;
 mod echo;
 mod entry;
 mod farewells;

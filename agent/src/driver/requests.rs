@@ -63,6 +63,7 @@ impl Handler for Requests {
             Request::Bans { lift } => json(&self.bans(lift).await?),
             Request::Relays => json(&self.commands.ask(Command::Relays).await?),
             Request::Refresh => json(&self.refresh().await?),
+            Request::Doctor { fix } => json(&self.doctor(fix).await?),
             Request::Ping { target, timeout_ms } => {
                 let timeout = Duration::from_millis(timeout_ms).min(MAX_PING_WAIT);
                 json(

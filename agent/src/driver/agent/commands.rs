@@ -3,8 +3,9 @@
 use std::time::Instant;
 
 use super::{Agent, Inputs};
-use crate::api::Failure;
+use crate::api::{Failure, StatusReport};
 use crate::driver::command::Command;
+use crate::driver::doctor::Examination;
 use crate::driver::{entry, report};
 use crate::state::{Farewell, StateError};
 
@@ -14,14 +15,16 @@ impl Agent {
         // Whoever asked may be gone by now; then nobody misses the answer.
         match command {
             Command::Status(reply) => {
-                let _ = reply.send(report::status(
-                    self.device.clone(),
-                    self.session.as_ref(),
-                    &self.data_plane.network,
-                    &self.adapter,
-                    &self.notices,
-                    now,
-                ));
+                let _ = reply.send(self.status(now));
+            }
+            Command::Examine { fix, reply } => {
+                let look = self.adapter.check(fix);
+                let _ = reply.send(Examination {
+                    status: self.status(now),
+                    relays: report::relays(self.session.as_ref(), now),
+                    look,
+                    party: self.current(),
+                });
             }
             Command::Peers(reply) => {
                 let _ = reply.send(report::peers(self.session.as_ref(), now));
@@ -94,6 +97,17 @@ impl Agent {
             }
             Command::Down => {}
         }
+    }
+
+    fn status(&self, now: Instant) -> StatusReport {
+        report::status(
+            self.device.clone(),
+            self.session.as_ref(),
+            &self.data_plane.network,
+            &self.adapter,
+            &self.notices,
+            now,
+        )
     }
 
     /// Notes a farewell that has to be said, on disk first.

@@ -4,7 +4,7 @@
 //! costs one DNS look-up, one TCP and one TLS 1.3 handshake, and then one round trip each for challenge, token, redeem and
 //! stream. The server is known by the pin of its key and by nothing else ([`lanrage_tls`]).
 
-mod clock;
+pub mod clock;
 mod dial;
 mod error;
 mod http;
