@@ -11,6 +11,8 @@ use serde_json::Value;
 
 /// Much less than the half minute after which an agent looks without being told of a change.
 const SOON: Duration = Duration::from_secs(5);
+/// Until members reach each other again after everything began anew.
+const CONNECTED: Duration = Duration::from_secs(20);
 /// How often the agent may be faster than the doctor.
 const ATTEMPTS: usize = 20;
 const TUN: &str = "lanrage0";
@@ -24,10 +26,34 @@ struct Pc {
 
 impl Pc {
     fn host(lab: &mut Lab, control: &Control) -> Result<Self> {
-        let netns = lab.home(HomeSpec::new(Nat::PortRestricted))?.host().netns.clone();
-        let agent = Agent::up(&netns, "Anna", lab.dir())?;
+        let (netns, agent) = up(lab, "Anna")?;
         let ip = agent.host(&control.link, "Friday")?.virtual_ip;
         Ok(Self { agent, netns, ip })
+    }
+
+    fn guest(lab: &mut Lab, host: &Self) -> Result<Self> {
+        let (netns, agent) = up(lab, "Ben")?;
+        let answer = host.agent.run(&["--json", "invite"])?;
+        let invite: Value = serde_json::from_str(&answer.stdout)?;
+        let ip = agent.join(invite["invite"].as_str().context("no invite")?)?.virtual_ip;
+        Ok(Self { agent, netns, ip })
+    }
+
+    /// The party's network, as this PC knows it.
+    fn net(&self) -> Result<String> {
+        let [a, b, c, _] = self.agent.status()?.virtual_ip.context("no address")?.octets();
+        Ok(format!("{a}.{b}.{c}.0/24"))
+    }
+
+    /// Gives this PC's LAN the party's addresses, as well.
+    fn roam_into(&self, net: &str) -> Result<()> {
+        self.ip(&format!("addr add {} dev eth0", net.replace(".0/24", ".177/24")))
+    }
+
+    fn reaches(&self, other: &Self) -> Result<()> {
+        let ping = || self.agent.run(&["--json", "ping", other.agent.name(), "-c", "1"]).ok();
+        let answered = || ping().filter(|answer| answer.code == 0 && !answer.stdout.contains("\"rtt_ms\":null"));
+        wait::until(&format!("{} to answer", other.agent.name()), CONNECTED, answered).map(drop)
     }
 
     /// By which interface the kernel sends to this address.
@@ -120,6 +146,12 @@ impl Pc {
             (self.repairs(kind).ok()? >= count).then_some(())
         })
     }
+}
+
+fn up(lab: &mut Lab, name: &str) -> Result<(Netns, Agent)> {
+    let netns = lab.home(HomeSpec::new(Nat::PortRestricted))?.host().netns.clone();
+    let agent = Agent::up(&netns, name, lab.dir())?;
+    Ok((netns, agent))
 }
 
 #[test]
@@ -271,5 +303,48 @@ fn the_doctor_speaks_plainly_of_a_pc_that_is_well_of_a_shut_firewall_and_of_no_a
     );
     let (check, _) = pc.doctor(&[], "tun_device")?;
     ensure!(check["verdict"] == "ok", "{check}");
+    Ok(())
+}
+
+#[test]
+fn a_party_whose_network_is_a_members_lan_moves_to_another() -> Result<()> {
+    let Some(mut lab) = Lab::for_test()? else { return Ok(()) };
+    let control = Control::start(&lab.srv, lab.dir())?;
+    let anna = Pc::host(&mut lab, &control)?;
+    let mut ben = Pc::guest(&mut lab, &anna)?;
+    ben.reaches(&anna)?;
+
+    let first = anna.net()?;
+    ben.roam_into(&first)?;
+    let (check, code) = ben.doctor(&["--fix"], "address_conflict")?;
+    let advice = format!("doctor --fix --avoid {first}");
+    ensure!(code == 1 && check["verdict"] == "problem", "{check}");
+    let fix = check["fix"].as_str().unwrap_or_default();
+    ensure!(fix.contains("Anna") && fix.contains(&advice), "{check}");
+    let refused = ben.agent.run(&["doctor", "--fix", "--avoid", &first])?;
+    ensure!(refused.code == 1 && refused.stderr.contains("ask Anna"), "{refused:?}");
+    anna.doctor(&["--fix", "--avoid", &first], "address_conflict")?;
+    let second = anna.net()?;
+    ensure!(second != first, "the party is still at {first}");
+    wait::until("Ben to follow", SOON, || (ben.net().ok()? == second).then_some(()))?;
+    let (check, _) = ben.doctor(&[], "address_conflict")?;
+    ensure!(check["verdict"] == "ok", "{check}");
+    ben.reaches(&anna)?;
+    anna.reaches(&ben)?;
+
+    // The host's own LAN, while the guest is away and learns of it later.
+    ben.agent.kill();
+    anna.roam_into(&second)?;
+    let (check, _) = anna.doctor(&["--fix"], "address_conflict")?;
+    ensure!(check["verdict"] == "ok" && check["fixed"] == true, "{check}");
+    let third = anna.net()?;
+    ensure!(third != second, "the party is still at {second}");
+    ben.agent.restart()?;
+    wait::until("Ben to follow", SOON, || (ben.net().ok()? == third).then_some(()))?;
+    ben.reaches(&anna)?;
+    anna.reaches(&ben)?;
+    let routes = anna.netns.run("ip", &["route", "show", "dev", TUN])?;
+    let old = second.trim_end_matches("0/24");
+    ensure!(!routes.contains(old) && routes.contains(&third), "{routes}");
     Ok(())
 }

@@ -13,6 +13,7 @@ pub mod server;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use ipnet::Ipv4Net;
 use lanrage_shared::api::presence::{Filtering, Mapping};
 use lanrage_shared::ids::{DeviceId, MemberId, PartyId, RelayId};
 use lanrage_shared::names::{MemberName, PartyName};
@@ -61,6 +62,9 @@ pub enum Request {
     Doctor {
         #[serde(default)]
         fix: bool,
+        /// With `fix`, for the host: the party moves out of the way of these networks, a guest's.
+        #[serde(default)]
+        avoid: Vec<Ipv4Net>,
     },
     /// Ends the agent. Answer: [`DownReport`], sent before it ends.
     Down,

@@ -2,6 +2,7 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use clap::Args;
+use ipnet::Ipv4Net;
 
 use super::output::{self, SUDO};
 use super::{Context, agent};
@@ -14,11 +15,17 @@ pub(super) struct Doctor {
     /// Repair what can be repaired, look again, and show what was repaired.
     #[arg(long)]
     fix: bool,
+    /// Also move the party out of the way of this network, which a guest has at home (host only).
+    #[arg(long, value_name = "NETWORK", requires = "fix")]
+    avoid: Vec<Ipv4Net>,
 }
 
 impl Doctor {
     pub(super) async fn run(self, context: &Context) -> Result<ExitCode, Failure> {
-        let request = Request::Doctor { fix: self.fix };
+        let request = Request::Doctor {
+            fix: self.fix,
+            avoid: self.avoid,
+        };
         let report: DoctorReport = match agent::ask(context, &request).await {
             Err(failure) if failure.code == "not_running" => DoctorReport {
                 checks: local::checks(&context.state_dir),

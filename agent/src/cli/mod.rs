@@ -171,6 +171,7 @@ mod tests {
             "lanrage refresh",
             "lanrage doctor",
             "lanrage doctor --fix --json",
+            "lanrage doctor --fix --avoid 10.64.3.0/24",
             "lanrage status --json",
             "lanrage status --watch",
             "lanrage --json --state-dir /tmp/x peers",

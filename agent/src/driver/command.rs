@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use lanrage_shared::addr::PartyNet;
 use lanrage_shared::names::PartyName;
 use tokio::sync::{mpsc, oneshot};
 
@@ -45,6 +46,11 @@ pub enum Command {
     },
     /// Looks at everything anew; answers with the party's name, if there is one.
     Refresh(oneshot::Sender<Option<PartyName>>),
+    /// The server gave the party this network.
+    Move {
+        net: PartyNet,
+        reply: oneshot::Sender<()>,
+    },
     /// Forgets the party.
     Leave(oneshot::Sender<Result<Option<CurrentParty>, Failure>>),
     /// A server has to be told that this device is not in a party any more; kept on disk until it was.

@@ -6,6 +6,7 @@ use super::{Agent, Inputs};
 use crate::api::{Failure, StatusReport};
 use crate::driver::command::Command;
 use crate::driver::doctor::Examination;
+use crate::driver::party::Outcome;
 use crate::driver::{entry, report};
 use crate::state::{Farewell, StateError};
 
@@ -67,6 +68,13 @@ impl Agent {
                 self.with_session(|session, _, now| session.refresh(now));
                 let name = self.session.as_ref().map(|session| session.cache.party.name.clone());
                 let _ = reply.send(name);
+            }
+            Command::Move { net, reply } => {
+                let outcome = self.session.as_mut().map(|session| session.move_to(net));
+                if outcome == Some(Outcome::Moved) {
+                    self.begin_anew(inputs);
+                }
+                let _ = reply.send(());
             }
             Command::Leave(reply) => {
                 let owed = self
