@@ -10,8 +10,8 @@
 use std::collections::BTreeSet;
 
 use lanrage::api::{
-    BansReport, BridgeReport, DownReport, InviteReport, JoinedReport, LeftReport, PeersReport, PingReport,
-    RefreshReport, RelaysReport, RemovedReport, StatusReport,
+    BansReport, BridgeReport, DoctorReport, DownReport, InviteReport, JoinedReport, LeftReport, PeersReport,
+    PingReport, RefreshReport, RelaysReport, RemovedReport, StatusReport,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -95,6 +95,12 @@ fn bridge() -> Value {
     })
 }
 
+fn doctor() -> Value {
+    json!({"checks": [{
+        "id": "mtu", "verdict": "ok", "what": "its MTU was changed", "fix": "set it again", "fixed": true,
+    }]})
+}
+
 /// What the other commands print.
 fn small() -> [Value; 6] {
     [
@@ -121,6 +127,7 @@ fn reports_have_the_names_of_the_contract_and_no_others() {
     check::<JoinedReport>(&joined());
     check::<PingReport>(&ping());
     check::<BridgeReport>(&bridge());
+    check::<DoctorReport>(&doctor());
     let [invite, left, removed, bans, refreshed, down] = small();
     check::<InviteReport>(&invite);
     check::<LeftReport>(&left);
@@ -146,8 +153,9 @@ fn names(value: &Value, into: &mut BTreeSet<String>) {
 
 #[test]
 fn the_readme_tells_of_every_name_and_of_no_other() {
-    const NO_NAMES: [&str; 13] = [
-        "ban", "down", "host", "invite", "join", "kick", "leave", "null", "peers", "ping", "refresh", "status", "unban",
+    const NO_NAMES: [&str; 14] = [
+        "ban", "doctor", "down", "host", "invite", "join", "kick", "leave", "null", "peers", "ping", "refresh",
+        "status", "unban",
     ];
     let readme = include_str!("../../README.md");
     let (_, section) = readme.split_once("### JSON for scripts").unwrap();
@@ -157,7 +165,7 @@ fn the_readme_tells_of_every_name_and_of_no_other() {
     let words: BTreeSet<&str> = quoted.clone().collect();
 
     let mut all = BTreeSet::new();
-    for example in [status(), peers(), relays(), joined(), ping(), bridge()]
+    for example in [status(), peers(), relays(), joined(), ping(), bridge(), doctor()]
         .iter()
         .chain(&small())
     {

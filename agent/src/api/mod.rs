@@ -7,16 +7,20 @@
 //! The JSON names below are the contract for scripts. They are what `--json` prints.
 
 pub mod client;
+mod doctor;
 pub mod server;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use ipnet::Ipv4Net;
 use lanrage_agent_core::broadcast::{PortSpan, Service};
 use lanrage_shared::api::presence::{Filtering, Mapping};
 use lanrage_shared::ids::{DeviceId, MemberId, PartyId, RelayId};
 use lanrage_shared::names::{MemberName, PartyName};
 use serde::{Deserialize, Serialize};
+
+pub use self::doctor::{DoctorCheck, DoctorReport, Verdict};
 
 /// What the agent can be asked.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -60,6 +64,14 @@ pub enum Request {
     Refresh,
     /// Measures the way to a peer, once. Answer: [`PingReport`].
     Ping { target: String, timeout_ms: u64 },
+    /// Looks for what keeps games from finding each other, and with `fix` repairs what can be. Answer: [`DoctorReport`].
+    Doctor {
+        #[serde(default)]
+        fix: bool,
+        /// With `fix`, for the host: the party moves out of the way of these networks, a guest's.
+        #[serde(default)]
+        avoid: Vec<Ipv4Net>,
+    },
     /// Ends the agent. Answer: [`DownReport`], sent before it ends.
     Down,
 }

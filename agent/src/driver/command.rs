@@ -4,9 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use lanrage_shared::addr::PartyNet;
 use lanrage_shared::names::PartyName;
 use tokio::sync::{mpsc, oneshot};
 
+use super::doctor::Examination;
 use crate::api::{
     BridgeChange, BridgeReport, Failure, JoinedReport, PeersReport, PingReport, RelaysReport, StatusReport,
 };
@@ -44,8 +46,18 @@ pub enum Command {
         change: BridgeChange,
         reply: oneshot::Sender<Result<BridgeReport, Failure>>,
     },
+    /// Looks at everything the loop knows, and with `fix` first puts the adapter right.
+    Examine {
+        fix: bool,
+        reply: oneshot::Sender<Examination>,
+    },
     /// Looks at everything anew; answers with the party's name, if there is one.
     Refresh(oneshot::Sender<Option<PartyName>>),
+    /// The server gave the party this network.
+    Move {
+        net: PartyNet,
+        reply: oneshot::Sender<()>,
+    },
     /// Forgets the party.
     Leave(oneshot::Sender<Result<Option<CurrentParty>, Failure>>),
     /// A server has to be told that this device is not in a party any more; kept on disk until it was.

@@ -36,7 +36,7 @@ pub(super) fn check_lans(cache: &PartyCache, interfaces: &[LocalAddress]) -> Res
         Err(Failure::new(
             "address_conflict",
             format!(
-                "your own network {lan} overlaps the party's network {}: change your router's network or ask the host to make a new party",
+                "your own network {lan} overlaps the party's network {}: change your router's network, or ask the host to run `lanrage doctor --fix --avoid {lan}`",
                 cache.party.net.v4
             ),
         ))

@@ -8,6 +8,7 @@ mod agent;
 mod bridge;
 mod command;
 pub mod dataplane;
+mod doctor;
 mod echo;
 mod entry;
 mod farewells;

@@ -15,9 +15,7 @@ use crate::api::{
     AgentState, DeviceReport, KeepaliveReport, NatKeepaliveReport, NatReport, PartyReport, PathKind, PathReport,
     PeerReport, PeersReport, QualityReport, RelayReport, RelaysReport, ServerReport, StatusReport, TrendReport,
 };
-
-/// A clock further off than this is worth a warning, in ms: WireGuard and tokens stand more, people's patience less.
-const CLOCK_WARNING_MS: u64 = 120_000;
+use crate::doctor::party::CLOCK_WARNING_MS;
 
 /// `status`, in a party or not.
 pub fn status(

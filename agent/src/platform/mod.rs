@@ -6,6 +6,7 @@
 //! - [`restrict_to_owner`] makes a file or directory ours alone.
 //! - [`routers`] are those of the default routes, [`uptime`] is a clock that goes on while the PC sleeps.
 //! - [`Adapter`] reads and sets what the virtual LAN's adapter needs, [`announce_changes`] tells when to look at it again.
+//! - [`firewall`] says whether members are let in, [`open_firewall`] sees to it.
 //! - [`background_command`] starts this program again, free of the terminal that started it.
 
 #[cfg(target_os = "linux")]

@@ -65,6 +65,18 @@ impl Route {
         }
     }
 
+    /// What it is for, in words.
+    pub fn purpose(self) -> &'static str {
+        match self {
+            Self::Subnet => "what is sent to members",
+            Self::SubnetBroadcast => "what is sent to the party's whole subnet",
+            Self::Broadcast => "what is sent to everybody (255.255.255.255)",
+            Self::Multicast => "what is sent to multicast groups (224.0.0.0/4)",
+            Self::Subnet6 => "what is sent to members by IPv6",
+            Self::Multicast6 => "what is sent to IPv6 multicast groups (ff00::/8)",
+        }
+    }
+
     /// Whether a PC without IPv6 goes without it.
     pub fn is_v6(self) -> bool {
         matches!(self, Self::Subnet6 | Self::Multicast6)
@@ -229,20 +241,9 @@ impl fmt::Display for Fault {
             Self::Metric => f.write_str("the virtual adapter does not have the best metric"),
             Self::PublicNetwork => f.write_str("the system takes the virtual LAN for a public network"),
             Self::Address(address) => write!(f, "the virtual adapter lacks its address {address}"),
-            Self::Missing(route) => write!(f, "the route for {} is missing", purpose(*route)),
-            Self::Behind(route, other) => write!(f, "{} goes out by {other}", purpose(*route)),
+            Self::Missing(route) => write!(f, "the route for {} is missing", route.purpose()),
+            Self::Behind(route, other) => write!(f, "{} goes out by {other}", route.purpose()),
         }
-    }
-}
-
-fn purpose(route: Route) -> &'static str {
-    match route {
-        Route::Subnet => "what is sent to members",
-        Route::SubnetBroadcast => "what is sent to the party's whole subnet",
-        Route::Broadcast => "what is sent to everybody (255.255.255.255)",
-        Route::Multicast => "what is sent to multicast groups (224.0.0.0/4)",
-        Route::Subnet6 => "what is sent to members by IPv6",
-        Route::Multicast6 => "what is sent to IPv6 multicast groups (ff00::/8)",
     }
 }
 

@@ -110,7 +110,7 @@ impl Agent {
         );
         if let Some(lan) = entry::lan_in_the_way(&cache, &inputs.interfaces.borrow()) {
             self.notices.push(format!(
-                "this PC's network {lan} overlaps the party's {}, so one of them is hard to reach; `lanrage leave` gives the way free",
+                "this PC's network {lan} overlaps the party's {}, so one of them is hard to reach; `lanrage doctor` says what to do",
                 cache.party.net.v4
             ));
         }
@@ -136,7 +136,7 @@ impl Agent {
                     Some(command) => self.handle_command(command, &inputs),
                 },
                 event = next(&mut self.stream) => match event {
-                    Some(event) => self.handle_stream(event),
+                    Some(event) => self.handle_stream(event, &inputs),
                     None => self.stream = None,
                 },
                 event = next(&mut self.relays) => match event {
@@ -224,19 +224,23 @@ impl Agent {
         self.with_session(|_, _, _| ());
     }
 
-    fn handle_stream(&mut self, event: StreamEvent) {
+    fn handle_stream(&mut self, event: StreamEvent, inputs: &Inputs) {
         let Some(session) = &mut self.session else { return };
         let outcome = session.handle_stream(event, &self.data_plane);
         session.engine.handle_timeout(Instant::now());
         session.carry_out(&self.data_plane);
-        if let Outcome::Over(why) = outcome {
-            tracing::warn!(reason = %why, "out of the party");
-            let name = session.cache.party.name.clone();
-            self.notices.push(format!("this PC left the party \"{name}\": {why}"));
-            if let Err(error) = self.state.clear_party() {
-                tracing::error!(%error, "the party could not be forgotten on disk");
+        match outcome {
+            Outcome::Stays => {}
+            Outcome::Moved => self.begin_anew(inputs),
+            Outcome::Over(why) => {
+                tracing::warn!(reason = %why, "out of the party");
+                let name = session.cache.party.name.clone();
+                self.notices.push(format!("this PC left the party \"{name}\": {why}"));
+                if let Err(error) = self.state.clear_party() {
+                    tracing::error!(%error, "the party could not be forgotten on disk");
+                }
+                self.close_session();
             }
-            self.close_session();
         }
         self.answer_waiting();
     }
@@ -293,7 +297,28 @@ impl Agent {
         })
     }
 
+    /// The party has another network: it is entered again, as after a restart. Connections of games end with the addresses
+    /// they had, so tunnels that go on would help nobody.
+    fn begin_anew(&mut self, inputs: &Inputs) {
+        self.save();
+        let Some(party) = self.current() else { return };
+        let net = party.cache.party.net.v4;
+        tracing::info!(%net, "the party has moved to another network");
+        self.end_session();
+        if let Err(failure) = self.enter(party, inputs) {
+            tracing::error!(%failure, "the party's new network cannot be used");
+            self.notices.push(format!(
+                "the party moved to {net}, which cannot be used here: {failure}; restart the agent with `lanrage down` and `lanrage up`"
+            ));
+        }
+    }
+
     fn close_session(&mut self) {
+        self.end_session();
+        self.adapter.leave();
+    }
+
+    fn end_session(&mut self) {
         self.session = None;
         self.answer_waiting();
         self.stream = None;
@@ -303,7 +328,6 @@ impl Agent {
         self.data_plane
             .table
             .store(Arc::new(lanrage_agent_core::dataplane::Table::empty(Instant::now())));
-        self.adapter.leave();
     }
 
     fn save_if_due(&mut self, now: Instant) {

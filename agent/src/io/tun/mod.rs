@@ -76,9 +76,14 @@ pub struct TunDevice {
 }
 
 impl TunDevice {
+    /// Whether devices can be made on this system at all.
+    pub fn check_system() -> Result<(), TunError> {
+        system::check_system()
+    }
+
     /// Makes the device and brings it up.
     pub fn create(config: &TunConfig) -> Result<Self, TunError> {
-        system::check_system()?;
+        Self::check_system()?;
         let device = match &config.name {
             Some(name) => Self::named(check_name(name)?, config.mtu)?,
             None => Self::first_free(config.mtu)?,

@@ -2,15 +2,18 @@
 
 mod adapter;
 mod detach;
+mod firewall;
 mod limits;
 mod local;
 mod network;
+mod nft;
 mod overhear;
 mod permissions;
 mod socket;
 
 pub use adapter::{Adapter, announce_changes};
 pub use detach::background_command;
+pub use firewall::{firewall, open_firewall};
 pub use limits::allow_many_sockets;
 pub use local::{LocalClientStream, LocalListener, LocalServerStream, connect};
 pub use network::{routers, uptime};
@@ -18,4 +21,8 @@ pub use overhear::overhear;
 pub use permissions::{
     check_directory, check_privileges, default_state_dir, give_to_owner_of_directory, open_private, restrict_to_owner,
 };
+
+/// Goes before a command in a line to be typed: only root and the agent's owner, usually root, may use its socket.
+pub const SUDO: &str = "sudo ";
+
 pub(crate) use socket::{classify_send_error, is_passing_udp_error, prepare_udp_socket, wait_readable, wait_writable};

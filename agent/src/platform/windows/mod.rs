@@ -2,6 +2,7 @@
 
 mod adapter;
 mod detach;
+mod firewall;
 mod local;
 mod network;
 mod overhear;
@@ -11,6 +12,7 @@ mod socket;
 
 pub use adapter::{Adapter, announce_changes};
 pub use detach::background_command;
+pub use firewall::{firewall, open_firewall};
 pub use local::{LocalClientStream, LocalListener, LocalServerStream, connect};
 pub use network::{routers, uptime};
 pub use overhear::overhear;
@@ -19,6 +21,9 @@ pub use permissions::{
 };
 
 pub(crate) use socket::{classify_send_error, is_passing_udp_error, prepare_udp_socket, wait_readable, wait_writable};
+
+/// Goes before a command in a line to be typed: nothing, who may use the agent is a matter of the terminal.
+pub const SUDO: &str = "";
 
 /// Windows has no limit of sockets that could be in the way.
 pub fn allow_many_sockets() {}
