@@ -6,6 +6,7 @@
 
 mod agent;
 mod down;
+mod games;
 mod host;
 mod invite;
 mod join;
@@ -58,6 +59,7 @@ enum Command {
     Peers(peers::Peers),
     Ping(ping::Ping),
     Relays(relays::Relays),
+    Games(games::Games),
     Refresh(refresh::Refresh),
     Kick(remove::Kick),
     Ban(remove::Ban),
@@ -119,6 +121,7 @@ async fn ask(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Peers(command) => command.run(context).await,
         Command::Ping(command) => command.run(context).await,
         Command::Relays(command) => command.run(context).await,
+        Command::Games(command) => command.run(context).await,
         Command::Refresh(command) => command.run(context).await,
         Command::Kick(command) => command.run(context).await,
         Command::Ban(command) => command.run(context).await,
@@ -163,6 +166,8 @@ mod tests {
             "lanrage unban",
             "lanrage unban Ben",
             "lanrage relays --json",
+            "lanrage games --watch",
+            "lanrage games --all --json",
             "lanrage refresh",
             "lanrage status --json",
             "lanrage status --watch",

@@ -9,6 +9,7 @@ pub mod dataplane;
 mod echo;
 mod entry;
 mod farewells;
+mod games;
 mod party;
 mod pings;
 mod relay_words;
@@ -141,7 +142,9 @@ async fn serve(
     let (stop, stopped) = oneshot::channel();
     let networks = NetWatch::start(tun.name().to_owned());
     let (mut addresses, mut routers) = (networks.addresses.clone(), networks.changes.clone());
+    let games = games::watch(state_dir.join("profiles"));
     let inputs = Inputs {
+        games: games.clone(),
         commands: from_api,
         arrivals,
         interfaces: networks.addresses,
@@ -165,6 +168,7 @@ async fn serve(
         tun: tun.name().to_owned(),
         changing,
         farewells: Arc::clone(&farewells),
+        games,
     };
     tracing::info!(device = %device.id, tun = %device.tun, port, "the agent is up");
     let mut agent = Agent::new(state, tun, data_plane, device);

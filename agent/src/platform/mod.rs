@@ -5,7 +5,15 @@
 //!   connects: root and the state directory's owner on Linux, SYSTEM, administrators and the owner on Windows.
 //! - [`restrict_to_owner`] makes a file or directory ours alone.
 //! - [`routers`] are those of the default routes, [`uptime`] is a clock that goes on while the PC sleeps.
+//! - [`processes`] are those of this PC, [`listening`] the ports of some of them, [`window_titles`] what their windows are called.
 //! - [`background_command`] starts this program again, free of the terminal that started it.
+
+/// The ports a process listens on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listening {
+    pub udp: Vec<u16>,
+    pub tcp: Vec<u16>,
+}
 
 #[cfg(target_os = "linux")]
 mod linux;

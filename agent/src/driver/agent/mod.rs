@@ -1,17 +1,21 @@
 //! The agent's loop: one task that owns the party and hears everything, so that nothing needs a lock.
 
 mod commands;
+mod games;
 
+use std::io;
 use std::net::{SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use lanrage_agent_core::games::Tuning;
 use lanrage_agent_core::sleep::SleepWatch;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::command::{Command, CurrentParty};
 use super::dataplane::{DataPlane, FromNetwork};
 use super::entry;
+use super::games::GamesNow;
 use super::party::{Outcome, PartySession};
 use super::pings::Pings;
 use super::relays::RelayEvent;
@@ -23,7 +27,7 @@ use crate::io::control::ControlClient;
 use crate::io::netwatch::LocalAddress;
 use crate::io::tun::TunDevice;
 use crate::platform;
-use crate::state::{Farewell, StateDir};
+use crate::state::{Farewell, PartyCache, StateDir};
 
 /// How often WireGuard's timers run and traffic is looked at.
 const TICK: Duration = Duration::from_millis(250);
@@ -38,6 +42,8 @@ pub struct Inputs {
     /// Changes when the same addresses are on another network.
     pub network: watch::Receiver<()>,
     pub port_mapping: watch::Receiver<Option<SocketAddrV4>>,
+    /// What is played on this PC.
+    pub games: watch::Receiver<Arc<GamesNow>>,
     pub stop: oneshot::Receiver<()>,
 }
 
@@ -55,6 +61,8 @@ pub struct Agent {
     services: Lookup,
     pings: Pings,
     sleep: SleepWatch,
+    /// What running games have changed.
+    tuned: Tuning,
     /// Who waits for the first word from the control stream.
     waiting: Vec<oneshot::Sender<()>>,
     // Last: whoever waits for the directory to be free finds the interface gone, too.
@@ -80,6 +88,7 @@ impl Agent {
             services: Lookup::default(),
             pings: Pings::default(),
             sleep: SleepWatch::default(),
+            tuned: Tuning::default(),
             waiting: Vec::new(),
         }
     }
@@ -147,6 +156,10 @@ impl Agent {
                 Ok(()) = inputs.port_mapping.changed() => {
                     let mapped = inputs.port_mapping.borrow_and_update().map(SocketAddr::V4);
                     self.with_session(|session, _, now| session.engine.handle_port_mapping(mapped, now));
+                }
+                Ok(()) = inputs.games.changed() => {
+                    let games = Arc::clone(&inputs.games.borrow_and_update());
+                    self.handle_games(&games);
                 }
                 _ = tick.tick() => {
                     self.data_plane.tick();
@@ -246,14 +259,12 @@ impl Agent {
         entry::check(&party.cache, &self.state.identity().device)?;
         let net = party.cache.party.net;
         let (v4, v6) = (net.member_v4(party.cache.me), net.member_v6(party.cache.me));
-        self.tun
-            .set_address(v4, net.v4.prefix_len(), v6, net.v6.prefix_len())
-            .map_err(|error| {
-                Failure::new(
-                    "tun_failed",
-                    format!("cannot give {} the address {v4}: {error}", self.device.tun),
-                )
-            })?;
+        self.set_address(&party.cache).map_err(|error| {
+            Failure::new(
+                "tun_failed",
+                format!("cannot give {} the address {v4}: {error}", self.device.tun),
+            )
+        })?;
         let interfaces = own_addresses(&inputs.interfaces.borrow(), self.device.port);
         let (mut session, events) = PartySession::start(
             party.cache,
@@ -264,6 +275,8 @@ impl Agent {
         );
         let mapped = inputs.port_mapping.borrow().map(SocketAddr::V4);
         session.engine.handle_port_mapping(mapped, Instant::now());
+        let games = Arc::clone(&inputs.games.borrow());
+        session.engine.handle_game(games.told(), games.tuning().keepalive);
         let report = report::party(&session);
         self.session = Some(session);
         self.stream = Some(events.stream);
@@ -276,6 +289,13 @@ impl Agent {
             virtual_ip6: v6,
             invite: None,
         })
+    }
+
+    /// Gives the tunnel interface this PC's addresses in the party.
+    fn set_address(&self, cache: &PartyCache) -> io::Result<()> {
+        let net = cache.party.net;
+        let (v4, v6) = (net.member_v4(cache.me), net.member_v6(cache.me));
+        self.tun.set_address(v4, net.v4.prefix_len(), v6, net.v6.prefix_len())
     }
 
     fn close_session(&mut self) {
