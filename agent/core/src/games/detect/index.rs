@@ -19,8 +19,9 @@ const LIKE: f64 = 0.85;
 const SHORTEST_LIKE: usize = 7;
 /// A directory or first word this short is a word like any other.
 const SHORTEST_WORD: usize = 5;
-/// A name this short is many programs'.
+/// A name this short is many programs', unless there is a number in it, as in `cs2`.
 const SHORTEST_OWN: usize = 4;
+const SHORTEST_NUMBERED: usize = 3;
 /// Names that say nothing of which game it is.
 const COMMON: &[&str] = &[
     "game",
@@ -222,12 +223,17 @@ impl Index {
 fn found(games: &[usize], plain: &str, how: NameMatch) -> Vec<(usize, NameMatch)> {
     let how = if is_interpreter(plain) {
         NameMatch::Interpreter
-    } else if games.len() > 1 || plain.len() < SHORTEST_OWN || COMMON.contains(&plain) {
+    } else if games.len() > 1 || is_short(plain) || COMMON.contains(&plain) {
         NameMatch::Common
     } else {
         how
     };
     games.iter().map(|&game| (game, how)).collect()
+}
+
+fn is_short(plain: &str) -> bool {
+    let is_numbered = plain.bytes().any(|byte| byte.is_ascii_digit());
+    plain.len() < if is_numbered { SHORTEST_NUMBERED } else { SHORTEST_OWN }
 }
 
 /// Notes a game under a key; false when it is there already.
