@@ -136,7 +136,7 @@ impl Watcher {
         Some(self.publication(Some(now)))
     }
 
-    /// The processes with all that may tell a game: ports and hashes only where they may matter.
+    /// The processes that may be games, with all that tells: hashes only where a profile asks for them, ports of few.
     fn processes(&mut self) -> Vec<Process> {
         let mut processes = platform::processes();
         let titles = platform::window_titles();
@@ -156,7 +156,9 @@ impl Watcher {
         if self.files.user.have_hashes() {
             self.hashes.add_to(&mut processes);
         }
-        let mut ports = platform::listening(&self.detector.suspects(&processes));
+        let suspects = self.detector.suspects(&processes);
+        processes.retain(|process| suspects.contains(&process.pid));
+        let mut ports = platform::listening(&suspects);
         for process in &mut processes {
             let listening = ports.remove(&process.pid).unwrap_or_default();
             (process.udp, process.tcp) = (listening.udp, listening.tcp);

@@ -7,7 +7,7 @@ use x11rb::protocol::xproto::{Atom, AtomEnum, ConnectionExt as _, Window};
 use x11rb::rust_connection::RustConnection;
 
 /// Most windows that are asked for their titles.
-const MOST_WINDOWS: usize = 512;
+const MOST_WINDOWS: u32 = 512;
 /// Longest title that is read, in 32-bit units.
 const TITLE_UNITS: u32 = 64;
 
@@ -25,7 +25,8 @@ fn titles(connection: &RustConnection, screen: usize) -> Option<BTreeMap<u32, Ve
     let atom = |name: &str| Some(connection.intern_atom(false, name.as_bytes()).ok()?.reply().ok()?.atom);
     let (list, pid, name) = (atom("_NET_CLIENT_LIST")?, atom("_NET_WM_PID")?, atom("_NET_WM_NAME")?);
     let root = connection.setup().roots.get(screen)?.root;
-    let windows = property(connection, root, list, MOST_WINDOWS as u32)?;
+    // Without a window manager there is no such list.
+    let windows = property(connection, root, list, MOST_WINDOWS)?;
     let mut titles: BTreeMap<u32, Vec<String>> = BTreeMap::new();
     for window in numbers(&windows) {
         let pid = property(connection, window, pid, 1).and_then(|bytes| numbers(&bytes).next());
@@ -42,9 +43,11 @@ fn titles(connection: &RustConnection, screen: usize) -> Option<BTreeMap<u32, Ve
     Some(titles)
 }
 
+/// None when the window has no such property.
 fn property(connection: &RustConnection, window: Window, name: Atom, units: u32) -> Option<Vec<u8>> {
     let asked = connection.get_property(false, window, name, AtomEnum::ANY, 0, units);
-    Some(asked.ok()?.reply().ok()?.value)
+    let reply = asked.ok()?.reply().ok()?;
+    (reply.type_ != x11rb::NONE).then_some(reply.value)
 }
 
 fn numbers(bytes: &[u8]) -> impl Iterator<Item = u32> {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::NameMatch;
 use crate::games::library::GameLibrary;
 use crate::games::names::{file_name, first_word, plain, squeezed};
-use crate::games::process::{is_interpreter, is_starter};
+use crate::games::process::ProcessName;
 use crate::games::profile::{GameProfile, Sha256};
 
 /// Least likeness of two names.
@@ -170,25 +170,21 @@ impl Index {
     }
 
     /// Games that may be called so, and how.
-    pub fn find(&self, name: &str) -> Vec<(usize, NameMatch)> {
-        if let Some(games) = self.exact.get(&file_name(name).to_lowercase()) {
-            return found(games, &plain(name), NameMatch::Exact);
+    pub fn find(&self, name: &ProcessName<'_>) -> Vec<(usize, NameMatch)> {
+        if let Some(games) = self.exact.get(&name.name().to_lowercase()) {
+            return found(games, &name.plain, NameMatch::Exact);
         }
-        let plain = plain(name);
-        if is_starter(name) {
-            return Vec::new();
+        if let Some(games) = self.plain.get(&name.plain) {
+            return found(games, &name.plain, NameMatch::Stripped);
         }
-        if let Some(games) = self.plain.get(&plain) {
-            return found(games, &plain, NameMatch::Stripped);
-        }
-        let word = first_word(name);
+        let word = first_word(name.path);
         if word.len() >= SHORTEST_WORD
             && !COMMON.contains(&word.as_str())
             && let Some(games) = self.plain.get(&word)
         {
             return found(games, &word, NameMatch::FirstWord);
         }
-        self.like(&plain)
+        self.like(&name.plain)
     }
 
     fn like(&self, plain: &str) -> Vec<(usize, NameMatch)> {
@@ -197,14 +193,15 @@ impl Index {
             return Vec::new();
         }
         let mut best: BTreeMap<usize, f64> = BTreeMap::new();
+        // The longer of the two decides how many edits there may be.
         let furthest = edits(length + edits(length) + 1);
-        for entry in self
+        for (longer, entry) in self
             .by_length
             .range(length - furthest..=length + furthest)
-            .flat_map(|(_, entries)| entries)
+            .flat_map(|(other, entries)| entries.iter().map(move |entry| (length.max(*other), entry)))
         {
             // Every edit takes a letter from one or adds one to the other, or both.
-            if (entry.letters ^ own).count_ones() as usize > 2 * furthest {
+            if (entry.letters ^ own).count_ones() as usize > 2 * edits(longer) {
                 continue;
             }
             let likeness = strsim::normalized_levenshtein(plain, &entry.plain);
@@ -221,9 +218,7 @@ impl Index {
 
 /// What an equal name says.
 fn found(games: &[usize], plain: &str, how: NameMatch) -> Vec<(usize, NameMatch)> {
-    let how = if is_interpreter(plain) {
-        NameMatch::Interpreter
-    } else if games.len() > 1 || is_short(plain) || COMMON.contains(&plain) {
+    let how = if games.len() > 1 || is_short(plain) || COMMON.contains(&plain) {
         NameMatch::Common
     } else {
         how
@@ -253,7 +248,13 @@ fn edits(length: usize) -> usize {
 
 /// Which letters and digits a name has.
 fn letters(plain: &str) -> u64 {
-    plain.bytes().fold(0, |set, byte| set | 1 << (byte % 64))
+    let place = |byte: u8| match byte {
+        b'a'..=b'z' => byte - b'a',
+        b'0'..=b'9' => 26 + byte - b'0',
+        // All else shares what is left.
+        _ => 36 + byte % 28,
+    };
+    plain.bytes().fold(0, |set, byte| set | 1 << place(byte))
 }
 
 /// Whether both have the same digits: `quake3` is not `quake2`, however alike.
