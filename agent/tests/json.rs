@@ -10,8 +10,8 @@
 use std::collections::BTreeSet;
 
 use lanrage::api::{
-    BansReport, BridgeReport, DoctorReport, DownReport, InviteReport, JoinedReport, LeftReport, PeersReport,
-    PingReport, RefreshReport, RelaysReport, RemovedReport, StatusReport,
+    BansReport, BridgeReport, DoctorReport, DownReport, GamesReport, InviteReport, JoinedReport, KnownGamesReport,
+    LeftReport, PeersReport, PingReport, RefreshReport, RelaysReport, RemovedReport, StatusReport,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -66,6 +66,7 @@ fn peers() -> Value {
     json!({"party": "Friday", "peers": [{
         "name": "Anna", "member": 1, "virtual_ip": "10.64.0.1", "virtual_ip6": "fd00::1", "online": true, "path": path(),
         "rx_bytes": 1, "tx_bytes": 2, "last_handshake_s": 3, "reason": "her router lets nobody in",
+        "game": {"name": "Quake", "wording": "probably"},
     }]})
 }
 
@@ -73,6 +74,27 @@ fn relays() -> Value {
     json!({"party": "Friday", "relays": [{
         "id": "fra-1", "region": "eu-west", "load": 20, "connected": true, "home": true, "rtt_ms": 9.5, "peers": 1,
         "why": "the nearest",
+    }]})
+}
+
+fn games() -> Value {
+    json!({
+        "games": [{
+            "id": "quake", "name": "Quake", "wording": "definitely", "confidence": 0.96, "pid": 7, "process": "quake", "since": 9,
+            "evidence": ["it listens on UDP port 26000"],
+        }],
+        "recent": [{"id": "chess", "name": "Chess", "wording": "perhaps", "played_s": 60, "ended_s": 5}],
+        "profiles": 200, "user_profiles": 1, "problems": [{"file": "mine.toml", "line": 3, "reason": "what is this"}],
+        "window_titles": false, "note": "window titles are not seen",
+    })
+}
+
+fn known_games() -> Value {
+    json!({"known": [{
+        "id": "quake", "name": "Quake", "latency_class": "fast",
+        "discovery": [{
+            "method": "multicast", "group": "224.0.2.60", "ports": "27960-27963", "sender": "client", "source": "https://…",
+        }],
     }]})
 }
 
@@ -124,6 +146,8 @@ fn reports_have_the_names_of_the_contract_and_no_others() {
     check::<StatusReport>(&status());
     check::<PeersReport>(&peers());
     check::<RelaysReport>(&relays());
+    check::<GamesReport>(&games());
+    check::<KnownGamesReport>(&known_games());
     check::<JoinedReport>(&joined());
     check::<PingReport>(&ping());
     check::<BridgeReport>(&bridge());
@@ -165,10 +189,18 @@ fn the_readme_tells_of_every_name_and_of_no_other() {
     let words: BTreeSet<&str> = quoted.clone().collect();
 
     let mut all = BTreeSet::new();
-    for example in [status(), peers(), relays(), joined(), ping(), bridge(), doctor()]
-        .iter()
-        .chain(&small())
-    {
+    let large = [
+        status(),
+        peers(),
+        relays(),
+        games(),
+        known_games(),
+        joined(),
+        ping(),
+        bridge(),
+        doctor(),
+    ];
+    for example in large.iter().chain(&small()) {
         names(example, &mut all);
     }
     for name in &all {

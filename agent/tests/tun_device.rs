@@ -248,3 +248,24 @@ fn tcp_through_two_devices_arrives_whole_and_fast() {
     println!("{rate:.0} Mbit/s through two TUN devices");
     assert!(rate > 50.0, "only {rate:.0} Mbit/s: offload does not work");
 }
+
+#[test]
+fn a_smaller_mtu_and_back_leaves_everything_as_it_was() {
+    in_namespace(|| {
+        let device = addressed();
+        let addresses = || -> Vec<IpAddr> {
+            let listed = getifaddrs::getifaddrs()
+                .unwrap()
+                .filter(|interface| interface.name == device.name());
+            listed.filter_map(|interface| interface.address.ip_addr()).collect()
+        };
+        let before = addresses();
+        device.set_mtu(1000).unwrap();
+        assert_eq!(addresses(), [IpAddr::V4(OUR_V4)], "no IPv6 with less than 1,280 bytes");
+        device.set_mtu(1280).unwrap();
+        device.set_address(OUR_V4, 24, OUR_V6, 64).unwrap();
+        assert_eq!(addresses(), before);
+    })
+    .join()
+    .unwrap();
+}

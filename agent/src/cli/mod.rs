@@ -7,6 +7,7 @@
 mod agent;
 mod doctor;
 mod down;
+mod games;
 mod host;
 mod invite;
 mod join;
@@ -60,6 +61,7 @@ enum Command {
     Peers(peers::Peers),
     Ping(ping::Ping),
     Relays(relays::Relays),
+    Games(games::Games),
     Refresh(refresh::Refresh),
     Lan(lan::Lan),
     Doctor(doctor::Doctor),
@@ -125,6 +127,7 @@ async fn ask(command: Command, context: &Context) -> Result<ExitCode, Failure> {
         Command::Peers(command) => command.run(context).await,
         Command::Ping(command) => command.run(context).await,
         Command::Relays(command) => command.run(context).await,
+        Command::Games(command) => command.run(context).await,
         Command::Refresh(command) => command.run(context).await,
         Command::Lan(command) => command.run(context).await,
         Command::Kick(command) => command.run(context).await,
@@ -171,6 +174,8 @@ mod tests {
             "lanrage unban",
             "lanrage unban Ben",
             "lanrage relays --json",
+            "lanrage games --watch",
+            "lanrage games --all --json",
             "lanrage refresh",
             "lanrage lan",
             "lanrage lan --open --allow 4445 --allow 5000-5003 --forbid 9 --with mdns --without ssdp",

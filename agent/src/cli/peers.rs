@@ -32,6 +32,11 @@ pub(super) fn in_words(report: &PeersReport) -> String {
     let header = ["NAME", "ADDRESS", "PATH", "RTT", "QUALITY", "RECEIVED", "SENT"];
     let mut text = output::table(header, report.peers.iter().map(row));
     for peer in &report.peers {
+        if let Some(game) = &peer.game {
+            let _ = write!(text, "\n\n{} is {} playing {}.", peer.name, game.wording, game.name);
+        }
+    }
+    for peer in &report.peers {
         if let Some(reason) = &peer.reason {
             let _ = write!(text, "\n\n{}: {reason}", peer.name);
         }
@@ -84,9 +89,11 @@ pub(super) fn path(path: &PathReport) -> String {
 
 #[cfg(test)]
 mod tests {
+    use lanrage_shared::api::game::Wording;
     use lanrage_shared::ids::MemberId;
 
     use super::*;
+    use crate::api::PlayingReport;
 
     fn peer(name: &str, path: PathReport, reason: Option<&str>) -> PeerReport {
         PeerReport {
@@ -100,6 +107,7 @@ mod tests {
             tx_bytes: 7,
             last_handshake_s: Some(3),
             reason: reason.map(str::to_owned),
+            game: None,
         }
     }
 
@@ -140,8 +148,15 @@ mod tests {
             since: None,
             quality: None,
         };
+        let anna = PeerReport {
+            game: Some(PlayingReport {
+                name: "Quake".parse().unwrap(),
+                wording: Wording::Probably,
+            }),
+            ..peer("Anna", direct, None)
+        };
         let peers = vec![
-            peer("Anna", direct, None),
+            anna,
             peer("Ben", none, Some("both routers use symmetric NAT; enable UPnP on one")),
         ];
         assert_eq!(
@@ -152,6 +167,7 @@ mod tests {
             "NAME  ADDRESS    PATH                     RTT      QUALITY                                   RECEIVED  SENT\n\
              Anna  10.64.0.2  direct 203.0.113.7:4000  21.3 ms  87, 2.1 ms jitter, 0.5 % loss, degrading  2.0 KiB   7 B\n\
              Ben   10.64.0.2  none                     –        –                                         2.0 KiB   7 B\n\n\
+             Anna is probably playing Quake.\n\n\
              Ben: both routers use symmetric NAT; enable UPnP on one"
         );
     }

@@ -21,6 +21,8 @@ pub struct AdapterKeeper {
     device: TunDevice,
     adapter: Adapter,
     upkeep: Upkeep,
+    /// What games leave of it.
+    mtu: u16,
 }
 
 /// What a look found, and what of it is left after the repair.
@@ -37,6 +39,7 @@ impl AdapterKeeper {
             adapter: Adapter::open(device.name())?,
             device,
             upkeep: Upkeep::default(),
+            mtu: MTU,
         })
     }
 
@@ -46,7 +49,7 @@ impl AdapterKeeper {
         let wanted = Wanted {
             net,
             me,
-            mtu: MTU.into(),
+            mtu: self.mtu.into(),
         };
         set_addresses(&self.device, &wanted)?;
         self.upkeep.handle_party(Some(wanted), Instant::now());
@@ -56,6 +59,19 @@ impl AdapterKeeper {
             Err(error) => tracing::warn!(%error, "the network adapter cannot be set"),
         }
         Ok(())
+    }
+
+    /// Packets may have this many bytes from now on. Below 1,280 the system has no IPv6 on the adapter, and forgets its address.
+    pub fn set_mtu(&mut self, mtu: u16) -> io::Result<()> {
+        self.mtu = mtu;
+        self.device.set_mtu(mtu)?;
+        let Some(mut wanted) = self.upkeep.wanted() else {
+            return Ok(());
+        };
+        wanted.mtu = mtu.into();
+        set_addresses(&self.device, &wanted)?;
+        self.upkeep.handle_party(Some(wanted), Instant::now());
+        self.repair(&wanted).map(drop)
     }
 
     /// Takes everything away again.

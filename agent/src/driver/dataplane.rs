@@ -83,6 +83,11 @@ impl Network {
         }
     }
 
+    /// Marks what goes to peers directly from now on with this DSCP; 0 marks nothing.
+    pub fn mark(&self, dscp: u8) {
+        self.udp.mark(dscp);
+    }
+
     /// What was not sent or not taken in so far, by the label of the reason.
     pub fn drops(&self) -> BTreeMap<&'static str, u64> {
         let unsent = self.udp.dropped().map(|(reason, count)| (reason.label(), count));

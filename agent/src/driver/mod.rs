@@ -12,6 +12,7 @@ mod doctor;
 mod echo;
 mod entry;
 mod farewells;
+mod games;
 mod party;
 mod pings;
 mod relay_words;
@@ -147,7 +148,9 @@ async fn serve(
     let (mut addresses, mut routers) = (networks.addresses.clone(), networks.changes.clone());
     let (announcing, routes) = watch::channel(());
     tokio::spawn(platform::announce_changes(announcing));
+    let games = games::watch(state_dir.join("profiles"));
     let inputs = Inputs {
+        games: games.clone(),
         commands: from_api,
         arrivals,
         interfaces: networks.addresses,
@@ -172,6 +175,7 @@ async fn serve(
         tun: tun.name().to_owned(),
         changing,
         farewells: Arc::clone(&farewells),
+        games,
     };
     tracing::info!(device = %device.id, tun = %device.tun, port, "the agent is up");
     let adapter = AdapterKeeper::start(tun)

@@ -13,7 +13,8 @@ use super::party::PartySession;
 use super::relay_words;
 use crate::api::{
     AgentState, DeviceReport, KeepaliveReport, NatKeepaliveReport, NatReport, PartyReport, PathKind, PathReport,
-    PeerReport, PeersReport, QualityReport, RelayReport, RelaysReport, ServerReport, StatusReport, TrendReport,
+    PeerReport, PeersReport, PlayingReport, QualityReport, RelayReport, RelaysReport, ServerReport, StatusReport,
+    TrendReport,
 };
 use crate::doctor::party::CLOCK_WARNING_MS;
 
@@ -199,6 +200,10 @@ fn peer(session: &PartySession, view: PeerView, now: Instant) -> PeerReport {
         tx_bytes,
         last_handshake_s: link.and_then(|link| link.last_handshake()).map(|age| age.as_secs()),
         reason: view.reason,
+        game: view.playing.map(|playing| PlayingReport {
+            name: playing.name,
+            wording: playing.wording,
+        }),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Answers the local API: talks to control servers itself, and to the agent's loop for everything else.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use data_encoding::BASE64URL_NOPAD;
 use lanrage_agent_core::cache::ConnectionCache;
@@ -12,10 +12,11 @@ use lanrage_shared::invite::{Invite, InviteCode, ServerLink};
 use lanrage_shared::keys::{DeviceSecret, IdentitySecret, PartySecret};
 use lanrage_shared::names::{MemberName, PartyName};
 use serde::Serialize;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, mpsc, watch};
 
 use super::command::{Command, Commands, CurrentParty};
 use super::farewells::Farewells;
+use super::games::{GamesNow, report};
 use super::party::remember_invite;
 use super::whom;
 use crate::api::server::Handler;
@@ -48,6 +49,7 @@ pub struct Requests {
     /// One change of party at a time.
     pub changing: Arc<Mutex<()>>,
     pub farewells: Arc<Farewells>,
+    pub games: watch::Receiver<Arc<GamesNow>>,
 }
 
 impl Handler for Requests {
@@ -63,6 +65,8 @@ impl Handler for Requests {
             Request::Bans { lift } => json(&self.bans(lift).await?),
             Request::Relays => json(&self.commands.ask(Command::Relays).await?),
             Request::Bridge { change } => json(&self.commands.ask(|reply| Command::Bridge { change, reply }).await??),
+            Request::Games => json(&report::games(&self.games.borrow(), Instant::now())),
+            Request::KnownGames => json(&report::known(&self.games.borrow().library)),
             Request::Refresh => json(&self.refresh().await?),
             Request::Doctor { fix, avoid } => json(&self.doctor(fix, &avoid, &progress).await?),
             Request::Ping { target, timeout_ms } => {

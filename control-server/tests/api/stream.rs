@@ -2,6 +2,7 @@
 
 use crate::support::{Code, Device, Request, Stream, TestServer, until};
 use lanrage_shared::api::error::ErrorCode;
+use lanrage_shared::api::game::{Playing, Wording};
 use lanrage_shared::api::presence::{Mapping, NatSummary, Presence};
 use lanrage_shared::ids::{MemberId, PartyId};
 use lanrage_shared::signal::MAX_SIGNAL_TEXT;
@@ -106,6 +107,11 @@ async fn members_see_each_other_come_speak_and_go() {
         },
         relays: vec![],
         agent_version: "0.1.0".into(),
+        game: Some(Playing {
+            id: "quake".parse().unwrap(),
+            name: "Quake".parse().unwrap(),
+            wording: Wording::Probably,
+        }),
     };
     at_anna.say(&ClientMessage::Presence { presence: said.clone() }).await;
     let heard = at_ben

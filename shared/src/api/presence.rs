@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::game::Playing;
 use super::relay::RelaySeat;
 
 /// What a member tells the party through the server.
@@ -16,6 +18,13 @@ pub struct Presence {
     /// The agent's version.
     #[serde(default, deserialize_with = "short_text")]
     pub agent_version: String,
+    /// What it plays, as far as its agent can tell.
+    #[serde(
+        default,
+        deserialize_with = "what_is_understood",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub game: Option<Playing>,
 }
 
 /// Most relays a member names: its home relay, a spare, and two it is moving from. A party of 254 stays within a message.
@@ -25,6 +34,20 @@ fn few_seats<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<RelaySeat
     let mut seats = Vec::deserialize(deserializer)?;
     seats.truncate(MAX_SEATS);
     Ok(seats)
+}
+
+/// A game told in a way that this program does not know is none; the rest of what was said still counts.
+fn what_is_understood<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Playing>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Told {
+        Game(Playing),
+        Other(IgnoredAny),
+    }
+    Ok(match Told::deserialize(deserializer)? {
+        Told::Game(playing) => Some(playing),
+        Told::Other(_) => None,
+    })
 }
 
 /// Most characters of a version.
@@ -142,6 +165,25 @@ mod tests {
         };
         assert_eq!(read(seats).len(), 2);
         assert_eq!(read(many.into()).len(), MAX_SEATS);
+    }
+
+    #[test]
+    fn a_game_is_optional_bounded_and_never_in_the_way() {
+        let read = |game| {
+            let sent = serde_json::json!({"nat": {"mapping": "none", "filtering": "unknown"}, "game": game});
+            serde_json::from_value::<Presence>(sent).unwrap().game
+        };
+        let game = serde_json::json!({"id": "quake", "name": "Quake", "wording": "probably"});
+        assert_eq!(read(game.clone()).unwrap().name.as_str(), "Quake");
+        let mut strange = game;
+        strange["wording"] = "of tomorrow".into();
+        assert_eq!(read(strange), None);
+        assert_eq!(
+            read(serde_json::json!({"id": "q", "name": "x".repeat(65), "wording": "probably"})),
+            None
+        );
+        assert_eq!(read(serde_json::Value::Null), None);
+        assert!(!serde_json::to_string(&Presence::default()).unwrap().contains("game"));
     }
 
     #[test]

@@ -49,7 +49,8 @@ impl Engine {
                 psk: keys.psk,
                 probe_tag: keys.probe_receive.tag,
             });
-            let peer = Peer::new(member.clone(), keys);
+            let mut peer = Peer::new(member.clone(), keys);
+            peer.paths.handle_game(self.game_keepalive);
             self.by_tag
                 .extend(peer.paths.receive_tags().map(|tag| (tag, member.id)));
             self.peers.insert(member.id, peer);
@@ -100,6 +101,7 @@ impl Engine {
         if let Some(presence) = presence {
             peer.nat = presence.nat;
             peer.seats.clone_from(&presence.relays);
+            peer.playing.clone_from(&presence.game);
         }
         if online && !peer.signalling.is_online() {
             peer.paths.search_afresh();

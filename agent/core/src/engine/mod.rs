@@ -20,6 +20,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use lanrage_shared::addr::PartyNet;
+use lanrage_shared::api::game::Playing;
 use lanrage_shared::api::party::{Member, Party};
 use lanrage_shared::api::presence::{Mapping, NatSummary, Presence};
 use lanrage_shared::ids::{DeviceKey, MemberId};
@@ -119,6 +120,9 @@ pub struct Engine {
     /// All that are offered.
     known_relays: Vec<KnownRelay>,
     told_presence: Option<Presence>,
+    /// What is played on this PC, and the pause between keepalives that it asks for.
+    playing: Option<Playing>,
+    game_keepalive: Option<Duration>,
     events: VecDeque<Event>,
 }
 
@@ -149,6 +153,8 @@ impl Engine {
             relays: Vec::new(),
             known_relays: Vec::new(),
             told_presence: None,
+            playing: None,
+            game_keepalive: None,
             events: VecDeque::new(),
         };
         engine.handle_members(&config.party.members, now);

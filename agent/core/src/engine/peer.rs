@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use lanrage_shared::api::game::Playing;
 use lanrage_shared::api::party::Member;
 use lanrage_shared::api::presence::NatSummary;
 use lanrage_shared::api::relay::RelaySeat;
@@ -28,6 +29,8 @@ pub(super) struct Peer {
     pub(super) nat: NatSummary,
     /// The relays it has sessions with, its home relay first.
     pub(super) seats: Vec<RelaySeat>,
+    /// What it said it plays.
+    pub(super) playing: Option<Playing>,
     /// The path last told to the driver.
     pub(super) told: Option<PathInUse>,
 }
@@ -49,6 +52,7 @@ impl Peer {
             heard: Vec::new(),
             nat,
             seats,
+            playing: None,
             told: None,
         }
     }

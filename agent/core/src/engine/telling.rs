@@ -1,7 +1,8 @@
 //! What the peers and the party are told of this PC, and what the peers tell of theirs.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use lanrage_shared::api::game::Playing;
 use lanrage_shared::api::presence::Presence;
 use lanrage_shared::ids::MemberId;
 use lanrage_shared::seal::NONCE_LEN;
@@ -94,11 +95,24 @@ impl Engine {
         }
     }
 
+    /// What is played on this PC, for the party, and the pause between keepalives that it asks for (none: the NAT's).
+    pub fn handle_game(&mut self, playing: Option<Playing>, keepalive: Option<Duration>) {
+        self.game_keepalive = keepalive;
+        for peer in self.peers.values_mut() {
+            peer.paths.handle_game(keepalive);
+        }
+        if self.playing != playing {
+            self.playing = playing;
+            self.tell_presence();
+        }
+    }
+
     pub(super) fn tell_presence(&mut self) {
         let presence = Presence {
             nat: self.nat_summary(),
             relays: self.seats(),
             agent_version: self.agent_version.clone(),
+            game: self.playing.clone(),
         };
         if self.server_reachable == Some(true) && self.told_presence.as_ref() != Some(&presence) {
             self.told_presence = Some(presence.clone());

@@ -12,6 +12,7 @@ use super::*;
 use crate::batch::RelayNumber;
 use crate::cache::{ConnectionCache, STALE_MS};
 
+mod games;
 mod relays;
 
 struct World {
@@ -420,6 +421,7 @@ fn an_unreachable_peer_is_explained() {
         nat,
         relays: vec![],
         agent_version: "test".into(),
+        game: None,
     };
     world.engines[0].handle_presence(MemberId(2), true, Some(&presence), now);
     let reason = world.engines[0].peers().next().unwrap().reason.unwrap();
@@ -439,6 +441,7 @@ fn a_peer_nobody_reaches_is_explained_after_one_attempt_and_not_only_between_att
         nat: reachable,
         relays: vec![],
         agent_version: "test".into(),
+        game: None,
     };
     let candidate = Candidate {
         kind: CandidateKind::Mapped,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use lanrage_shared::api::game::Playing;
 use lanrage_shared::api::party::Member;
 use lanrage_shared::api::presence::{Mapping, NatSummary};
 use lanrage_shared::ids::RelayId;
@@ -24,6 +25,8 @@ pub struct PeerView {
     pub reason: Option<String>,
     /// The relay its packets go through.
     pub relay: Option<RelayId>,
+    /// What it plays, while the server hears of it.
+    pub playing: Option<Playing>,
 }
 
 impl Engine {
@@ -106,7 +109,9 @@ impl Engine {
                     theirs: peer.nat,
                 })
             });
+            let served = self.server_reachable == Some(true) && peer.member.online;
             PeerView {
+                playing: peer.playing.clone().filter(|_| served),
                 member: peer.member.clone(),
                 online,
                 path,

@@ -86,8 +86,8 @@ impl Played {
     }
 
     /// What runs, surest first.
-    pub fn current(&self) -> Vec<&Current> {
-        let mut current: Vec<&Current> = self.current.values().collect();
+    pub fn current(&self) -> Vec<Current> {
+        let mut current: Vec<Current> = self.current.values().cloned().collect();
         current.sort_by(|a, b| b.found.confidence.total_cmp(&a.found.confidence));
         current
     }
@@ -105,7 +105,7 @@ impl Played {
 }
 
 /// The games that count as played: what only may be one changes nothing for anybody.
-pub fn playing(current: &[&Current]) -> Vec<Arc<super::GameProfile>> {
+pub fn playing(current: &[Current]) -> Vec<Arc<super::GameProfile>> {
     let counts = current
         .iter()
         .filter(|current| current.found.wording >= Wording::Probably);
@@ -113,7 +113,7 @@ pub fn playing(current: &[&Current]) -> Vec<Arc<super::GameProfile>> {
 }
 
 /// What the party is told of the surest of them.
-pub fn told(current: &[&Current]) -> Option<Playing> {
+pub fn told(current: &[Current]) -> Option<Playing> {
     let surest = &current
         .first()
         .filter(|surest| surest.found.wording >= Wording::Probably)?

@@ -95,47 +95,56 @@ const VERBS: &[&str] = &[
 
 /// One name of a process.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct ProcessName {
-    /// With its extension, without its directory.
-    pub name: String,
+pub(super) struct ProcessName<'a> {
+    /// With its directory, where that is known.
+    pub path: &'a str,
+    /// Without what builds and launchers add, as [`plain`] writes it.
+    pub plain: String,
     /// Only the command line of another program says so.
     pub is_wrapped: bool,
 }
 
+impl<'a> ProcessName<'a> {
+    /// With its extension, without its directory.
+    pub fn name(&self) -> &'a str {
+        file_name(self.path)
+    }
+
+    /// The directories it lies in.
+    pub fn directories(&self) -> impl Iterator<Item = &'a str> {
+        let directories = &self.path[..self.path.len() - self.name().len()];
+        directories.split(['/', '\\']).filter(|part| !part.is_empty())
+    }
+}
+
 impl Process {
     /// What it may be called, likeliest first.
-    pub(super) fn names(&self) -> Vec<ProcessName> {
-        let mut names: Vec<ProcessName> = Vec::with_capacity(3);
-        let mut add = |name: &str, is_wrapped| {
-            let name = file_name(name.trim());
-            if !name.is_empty() && !names.iter().any(|known| known.name.eq_ignore_ascii_case(name)) {
-                names.push(ProcessName {
-                    name: name.to_owned(),
-                    is_wrapped,
-                });
-            }
-        };
-        let first = self.argv.first().map(String::as_str);
+    pub(super) fn names(&self) -> Vec<ProcessName<'_>> {
+        let first = self.argv.first().map(|first| first.trim());
         // Wine's process has the Windows program as its first argument, whatever loads it.
         let windows = first.filter(|first| is_windows_path(first));
         let own = [windows, self.exe.as_deref(), first, self.whole_name()];
-        for name in own.into_iter().flatten().filter(|name| !is_starter(name)) {
-            add(name, false);
+        let mut names: Vec<ProcessName<'_>> = Vec::with_capacity(2);
+        let mut starters: Vec<ProcessName<'_>> = Vec::new();
+        for path in own.into_iter().flatten() {
+            let is_known = |known: &ProcessName<'_>| known.name().eq_ignore_ascii_case(file_name(path));
+            if file_name(path).is_empty() || names.iter().chain(&starters).any(is_known) {
+                continue;
+            }
+            let plain = plain(path);
+            let list = if is_starter(&plain) { &mut starters } else { &mut names };
+            list.push(ProcessName {
+                path,
+                plain,
+                is_wrapped: false,
+            });
         }
-        if let Some(run) = self.wrapped() {
-            add(run, true);
-        }
+        let starter = starters
+            .iter()
+            .find(|starter| first == Some(starter.path))
+            .or(starters.first());
+        names.extend(starter.and_then(|starter| self.wrapped(&starter.plain)));
         names
-    }
-
-    /// The directories its program lies in, or the one it runs.
-    pub(super) fn directories(&self) -> impl Iterator<Item = &str> {
-        let first = self.argv.first().map(String::as_str);
-        let paths = [self.exe.as_deref(), first, self.wrapped()];
-        paths.into_iter().flatten().flat_map(|path| {
-            let directories = path.len() - file_name(path).len();
-            path[..directories].split(['/', '\\']).filter(|part| !part.is_empty())
-        })
     }
 
     fn whole_name(&self) -> Option<&str> {
@@ -144,27 +153,29 @@ impl Process {
     }
 
     /// The program that a wrapper or interpreter was told to run.
-    fn wrapped(&self) -> Option<&str> {
-        let mut starter = self.argv.first().map(String::as_str).filter(|first| is_starter(first));
-        starter = starter.or_else(|| self.exe.as_deref().filter(|exe| is_starter(exe)));
-        let mut starter = starter?;
+    fn wrapped(&self, starter: &str) -> Option<ProcessName<'_>> {
+        let mut starter = starter.to_owned();
         let mut rest = self.argv.get(1..)?;
         rest = &rest[..rest.len().min(MOST_ARGUMENTS)];
         loop {
-            let at = program_at(starter, rest)?;
-            let program = rest[at].as_str();
-            if !is_starter(program) {
-                return Some(program);
+            let at = program_at(&starter, rest)?;
+            let path = rest[at].trim();
+            let plain = plain(path);
+            if !is_starter(&plain) {
+                return Some(ProcessName {
+                    path,
+                    plain,
+                    is_wrapped: true,
+                });
             }
-            (starter, rest) = (program, &rest[at + 1..]);
+            (starter, rest) = (plain, &rest[at + 1..]);
         }
     }
 }
 
-/// Where in a starter's arguments its program is.
+/// Where in a starter's arguments its program is. The starter is told by its plain name.
 fn program_at(starter: &str, rest: &[String]) -> Option<usize> {
-    let plain = plain(starter);
-    if INTERPRETERS.contains(&plain.as_str()) {
+    if is_interpreter(starter) {
         let jar = rest.iter().position(|argument| argument == "-jar").map(|at| at + 1);
         let script = || rest.iter().position(|argument| !argument.starts_with('-'));
         // `sh -c` runs a line, not a file.
@@ -186,10 +197,9 @@ fn is_windows_path(text: &str) -> bool {
     text.as_bytes().get(1..3) == Some(b":\\") || text.to_lowercase().ends_with(".exe")
 }
 
-/// Whether a program only runs another one.
-pub(super) fn is_starter(path: &str) -> bool {
-    let plain = plain(path);
-    WRAPPERS.contains(&plain.as_str()) || is_interpreter(&plain)
+/// Whether a program of this plain name only runs another one.
+pub(super) fn is_starter(plain: &str) -> bool {
+    WRAPPERS.contains(&plain) || is_interpreter(plain)
 }
 
 /// Whether a plain name is an interpreter's.
@@ -216,7 +226,7 @@ mod tests {
         process(exe, argv)
             .names()
             .first()
-            .map(|name| name.name.clone())
+            .map(|name| name.name().to_owned())
             .unwrap_or_default()
     }
 
@@ -277,7 +287,8 @@ mod tests {
 
     #[test]
     fn a_name_that_the_system_cut_counts_only_for_want_of_another() {
-        let names = process("/g/supertuxkart-server", &["x"]).names();
-        assert!(names.iter().all(|name| name.name != "supertuxkart-se"), "{names:?}");
+        let process = process("/g/supertuxkart-server", &["x"]);
+        let names = process.names();
+        assert!(names.iter().all(|name| name.name() != "supertuxkart-se"), "{names:?}");
     }
 }

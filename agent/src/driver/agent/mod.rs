@@ -1,12 +1,13 @@
 //! The agent's loop: one task that owns the party and hears everything, so that nothing needs a lock.
 
 mod commands;
+mod games;
 
 use std::net::{SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lanrage_agent_core::games::GameLibrary;
+use lanrage_agent_core::games::{GameLibrary, Tuning};
 use lanrage_agent_core::sleep::SleepWatch;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -14,6 +15,7 @@ use super::adapter::AdapterKeeper;
 use super::command::{Command, CurrentParty};
 use super::dataplane::{DataPlane, FromNetwork};
 use super::entry;
+use super::games::GamesNow;
 use super::party::{Outcome, PartySession};
 use super::pings::Pings;
 use super::relays::RelayEvent;
@@ -41,6 +43,8 @@ pub struct Inputs {
     /// Changes when the system announces something of interfaces or routes.
     pub routes: watch::Receiver<()>,
     pub port_mapping: watch::Receiver<Option<SocketAddrV4>>,
+    /// What is played on this PC.
+    pub games: watch::Receiver<Arc<GamesNow>>,
     pub stop: oneshot::Receiver<()>,
 }
 
@@ -59,7 +63,9 @@ pub struct Agent {
     pings: Pings,
     sleep: SleepWatch,
     lan: LanSettings,
-    games: GameLibrary,
+    games: Arc<GameLibrary>,
+    /// What running games have changed.
+    tuned: Tuning,
     /// Who waits for the first word from the control stream.
     waiting: Vec<oneshot::Sender<()>>,
     // Last: whoever waits for the directory to be free finds the interface gone, too.
@@ -86,7 +92,8 @@ impl Agent {
             pings: Pings::default(),
             sleep: SleepWatch::default(),
             lan: LanSettings::default(),
-            games: GameLibrary::bundled(),
+            games: Arc::default(),
+            tuned: Tuning::default(),
             waiting: Vec::new(),
         }
     }
@@ -95,6 +102,7 @@ impl Agent {
     pub fn resume(&mut self, inputs: &Inputs) -> Result<(), Failure> {
         self.farewells = self.state.load_farewells()?;
         self.lan = self.state.load_lan()?;
+        self.games = Arc::clone(&inputs.games.borrow().library);
         self.apply_bridge();
         let Some(cache) = self.state.load_party()? else {
             self.notices.extend(self.state.take_notices());
@@ -160,6 +168,10 @@ impl Agent {
                 Ok(()) = inputs.port_mapping.changed() => {
                     let mapped = inputs.port_mapping.borrow_and_update().map(SocketAddr::V4);
                     self.with_session(|session, _, now| session.engine.handle_port_mapping(mapped, now));
+                }
+                Ok(()) = inputs.games.changed() => {
+                    let games = Arc::clone(&inputs.games.borrow_and_update());
+                    self.handle_games(&games);
                 }
                 _ = tick.tick() => {
                     self.data_plane.tick();
@@ -283,6 +295,8 @@ impl Agent {
         );
         let mapped = inputs.port_mapping.borrow().map(SocketAddr::V4);
         session.engine.handle_port_mapping(mapped, Instant::now());
+        let games = Arc::clone(&inputs.games.borrow());
+        session.engine.handle_game(games.told(), games.tuning().keepalive);
         let report = report::party(&session);
         self.session = Some(session);
         self.stream = Some(events.stream);

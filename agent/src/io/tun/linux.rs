@@ -1,6 +1,7 @@
 //! The TUN driver of Linux, with virtio-net headers: one read may be a 64 KiB super-packet, one write too.
 
 use std::io;
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -19,6 +20,8 @@ const CLONE_DEVICE: &str = "/dev/net/tun";
 const SUPER_PACKET: usize = 65_535;
 /// A batch ends after this many packets, so that the first of them does not wait for a flood to end.
 const READ_BATCH: usize = IDEAL_BATCH_SIZE;
+/// An interface with less has no IPv6 (RFC 8200 §5).
+const LEAST_IPV6_MTU: u16 = 1280;
 /// Room for packets that are larger than the MTU said, should somebody raise it on the interface.
 const LEAST_SEGMENT: usize = 9216;
 
@@ -57,6 +60,20 @@ pub(super) fn open(name: &str, mtu: u16) -> Result<SyncDevice, TunError> {
     quiet_ipv6(name);
     device.enabled(true)?;
     Ok(device)
+}
+
+pub(super) fn set_mtu(device: &SyncDevice, name: &str, mtu: u16) -> io::Result<()> {
+    device.set_mtu(mtu)?;
+    if mtu < LEAST_IPV6_MTU {
+        return Ok(());
+    }
+    // If it was less, the system has just begun with IPv6 anew, by its own defaults.
+    quiet_ipv6(name);
+    let is_link_local = |address: &IpAddr| matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local());
+    for address in device.addresses()?.into_iter().filter(is_link_local) {
+        device.remove_address(address)?;
+    }
+    Ok(())
 }
 
 /// No link-local address and no router solicitation: nothing on the virtual LAN answers them, and every member would

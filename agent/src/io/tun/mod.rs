@@ -123,6 +123,11 @@ impl TunDevice {
         self.device.if_index()
     }
 
+    /// Packets may have this many bytes from now on. Below 1,280 the system has no IPv6 on the interface, and forgets its address.
+    pub fn set_mtu(&self, mtu: u16) -> io::Result<()> {
+        system::set_mtu(&self.device, &self.name, mtu)
+    }
+
     /// Gives the interface these addresses and no other ones. They can be used at once. Addresses it already has stay
     /// untouched, with the connections that use them. A PC without IPv6 goes without the second one.
     pub fn set_address(&self, v4: Ipv4Addr, prefix: u8, v6: Ipv6Addr, prefix6: u8) -> io::Result<()> {

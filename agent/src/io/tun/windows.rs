@@ -44,6 +44,10 @@ pub(super) fn open(name: &str, mtu: u16) -> Result<SyncDevice, TunError> {
         })
 }
 
+pub(super) fn set_mtu(device: &SyncDevice, _: &str, mtu: u16) -> io::Result<()> {
+    device.set_mtu(mtu)
+}
+
 /// Reads what the PC sends to the virtual LAN.
 pub struct TunReader {
     device: Arc<SyncDevice>,

@@ -113,6 +113,8 @@ struct Half {
     /// None where the system lacks the calls for batches (Wine): then datagrams go one by one.
     batches: Option<UdpSocketState>,
     closed: AtomicBool,
+    /// What is sent is marked with a DSCP.
+    marked: AtomicBool,
 }
 
 impl Half {
@@ -134,6 +136,7 @@ impl Half {
             socket: socket.into(),
             batches,
             closed: AtomicBool::new(false),
+            marked: AtomicBool::new(false),
         })
     }
 

@@ -8,9 +8,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use lanrage_agent_core::batch::Datagram;
 use quinn_udp::Transmit;
+use tracing::debug;
 
 use super::Half;
-use crate::platform::{classify_send_error, is_passing_udp_error, wait_writable};
+use crate::platform::{classify_send_error, is_passing_udp_error, mark_packets, send_marked_train, wait_writable};
 
 /// Longest train in bytes: one IP packet can name 65,535, and headers need room.
 const TRAIN_BYTES: usize = 60 * 1024;
@@ -112,6 +113,16 @@ impl UdpSender {
         result
     }
 
+    /// Marks everything from now on with this differentiated services code point; 0 marks nothing.
+    pub fn mark(&self, dscp: u8) {
+        for half in [Some(&self.v4), self.v6.as_ref()].into_iter().flatten() {
+            match mark_packets(&half.socket, dscp) {
+                Ok(marked) => half.marked.store(marked, Ordering::Relaxed),
+                Err(error) => debug!(%error, dscp, "this system does not mark packets"),
+            }
+        }
+    }
+
     /// Datagrams given to the system.
     pub fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
@@ -181,6 +192,11 @@ fn send_train(half: &Half, run: &[Datagram]) -> io::Result<()> {
         train.clear();
         for datagram in run {
             train.extend_from_slice(&datagram.data);
+        }
+        if half.marked.load(Ordering::Relaxed)
+            && let Ok(segment) = u16::try_from(first.data.len())
+        {
+            return retrying(half, || send_marked_train(&half.socket, first.peer, train, segment));
         }
         let transmit = Transmit {
             destination: first.peer,

@@ -1,11 +1,12 @@
 //! UDP sockets: buffers, fragmentation, waiting.
 
 use std::io;
+use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt::{self, Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery};
-use socket2::Socket;
+use socket2::{SockAddr, SockRef, Socket};
 
 use crate::io::udp::SendDrop;
 
@@ -54,6 +55,57 @@ fn set_ipv6_may_fragment(socket: &Socket) -> io::Result<()> {
         Ok(())
     } else {
         Err(io::Error::last_os_error())
+    }
+}
+
+/// Marks what the socket sends from now on (RFC 2474); 0 marks nothing. True: trains have to go through [`send_marked_train`],
+/// because the batch library marks each of its own with 0.
+pub(crate) fn mark_packets(socket: &UdpSocket, dscp: u8) -> io::Result<bool> {
+    let class = u32::from(dscp) << 2;
+    let socket = SockRef::from(socket);
+    if socket.local_addr()?.is_ipv6() {
+        socket.set_tclass_v6(class)?;
+    } else {
+        socket.set_tos_v4(class)?;
+    }
+    Ok(dscp != 0)
+}
+
+/// Sends datagrams of `segment` bytes, one after the other in `train`, in one call (UDP_SEGMENT), marked as the socket is.
+pub(crate) fn send_marked_train(socket: &UdpSocket, to: SocketAddr, train: &[u8], segment: u16) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+    /// Room for one control message with a u16, aligned as its header wants.
+    #[repr(C, align(8))]
+    struct Control([u8; 64]);
+    let to = SockAddr::from(to);
+    let mut control = Control([0; 64]);
+    let mut slice = libc::iovec {
+        iov_base: train.as_ptr().cast_mut().cast(),
+        iov_len: train.len(),
+    };
+    // SAFETY: all of these are numbers and pointers, for which zero is a value.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_name = to.as_ptr().cast_mut().cast();
+    message.msg_namelen = to.len();
+    message.msg_iov = &raw mut slice;
+    message.msg_iovlen = 1;
+    message.msg_control = (&raw mut control).cast();
+    // SAFETY: computes a length.
+    message.msg_controllen = unsafe { libc::CMSG_SPACE(size_of::<u16>() as u32) } as _;
+    // SAFETY: the buffer has room for one header and a u16, as `msg_controllen` says.
+    unsafe {
+        let header = libc::CMSG_FIRSTHDR(&raw const message);
+        (*header).cmsg_level = libc::SOL_UDP;
+        (*header).cmsg_type = libc::UDP_SEGMENT;
+        (*header).cmsg_len = libc::CMSG_LEN(size_of::<u16>() as u32) as _;
+        libc::CMSG_DATA(header).cast::<u16>().write_unaligned(segment);
+    }
+    // SAFETY: everything the message points to outlives the call, which only reads it.
+    let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, 0) };
+    if sent < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
     }
 }
 

@@ -1,6 +1,7 @@
 //! UDP sockets: buffers, fragmentation, port-unreachable reports.
 
 use std::io;
+use std::net::{SocketAddr, UdpSocket};
 use std::os::windows::io::{AsRawSocket, AsSocket};
 use std::ptr::null_mut;
 
@@ -75,6 +76,16 @@ fn mute_port_unreachable(socket: &Socket) -> io::Result<()> {
     } else {
         Err(io::Error::last_os_error())
     }
+}
+
+/// Windows lets only its own quality-of-service policies mark packets (IP_TOS is ignored): nothing is marked.
+pub(crate) fn mark_packets(_: &UdpSocket, _: u8) -> io::Result<bool> {
+    Ok(false)
+}
+
+/// Of no use where nothing is marked.
+pub(crate) fn send_marked_train(_: &UdpSocket, _: SocketAddr, _: &[u8], _: u16) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Errors that an earlier datagram's ICMP answer left on the socket, or an interrupted call. Nothing is wrong with the

@@ -47,8 +47,6 @@ pub enum NameMatch {
     Like(f64),
     /// A name that many programs have, or several games.
     Common,
-    /// That of an interpreter, which runs anything.
-    Interpreter,
 }
 
 impl Evidence {
@@ -64,7 +62,6 @@ impl Evidence {
                     // From 0.6 to 0.75.
                     NameMatch::Like(likeness) => likeness - 0.25,
                     NameMatch::Common => 0.45,
-                    NameMatch::Interpreter => 0.15,
                 };
                 // Its command line may name what it does not run.
                 if *is_wrapped { weight * 0.97 } else { weight }
@@ -132,7 +129,6 @@ impl fmt::Display for Evidence {
                         write!(f, ", which is like the game's name ({:.0} %)", likeness * 100.0)
                     }
                     NameMatch::Common => f.write_str(", as many are"),
-                    NameMatch::Interpreter => f.write_str(", which runs other programs too"),
                 }
             }
             Self::Port { udp, port } => write!(f, "it listens on {} port {port}", if *udp { "UDP" } else { "TCP" }),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::NameMatch;
 use crate::games::library::GameLibrary;
 use crate::games::names::{file_name, first_word, plain, squeezed};
-use crate::games::process::{is_interpreter, is_starter};
+use crate::games::process::ProcessName;
 use crate::games::profile::{GameProfile, Sha256};
 
 /// Least likeness of two names.
@@ -19,8 +19,9 @@ const LIKE: f64 = 0.85;
 const SHORTEST_LIKE: usize = 7;
 /// A directory or first word this short is a word like any other.
 const SHORTEST_WORD: usize = 5;
-/// A name this short is many programs'.
+/// A name this short is many programs', unless there is a number in it, as in `cs2`.
 const SHORTEST_OWN: usize = 4;
+const SHORTEST_NUMBERED: usize = 3;
 /// Names that say nothing of which game it is.
 const COMMON: &[&str] = &[
     "game",
@@ -169,25 +170,21 @@ impl Index {
     }
 
     /// Games that may be called so, and how.
-    pub fn find(&self, name: &str) -> Vec<(usize, NameMatch)> {
-        if let Some(games) = self.exact.get(&file_name(name).to_lowercase()) {
-            return found(games, &plain(name), NameMatch::Exact);
+    pub fn find(&self, name: &ProcessName<'_>) -> Vec<(usize, NameMatch)> {
+        if let Some(games) = self.exact.get(&name.name().to_lowercase()) {
+            return found(games, &name.plain, NameMatch::Exact);
         }
-        let plain = plain(name);
-        if is_starter(name) {
-            return Vec::new();
+        if let Some(games) = self.plain.get(&name.plain) {
+            return found(games, &name.plain, NameMatch::Stripped);
         }
-        if let Some(games) = self.plain.get(&plain) {
-            return found(games, &plain, NameMatch::Stripped);
-        }
-        let word = first_word(name);
+        let word = first_word(name.path);
         if word.len() >= SHORTEST_WORD
             && !COMMON.contains(&word.as_str())
             && let Some(games) = self.plain.get(&word)
         {
             return found(games, &word, NameMatch::FirstWord);
         }
-        self.like(&plain)
+        self.like(&name.plain)
     }
 
     fn like(&self, plain: &str) -> Vec<(usize, NameMatch)> {
@@ -196,14 +193,15 @@ impl Index {
             return Vec::new();
         }
         let mut best: BTreeMap<usize, f64> = BTreeMap::new();
+        // The longer of the two decides how many edits there may be.
         let furthest = edits(length + edits(length) + 1);
-        for entry in self
+        for (longer, entry) in self
             .by_length
             .range(length - furthest..=length + furthest)
-            .flat_map(|(_, entries)| entries)
+            .flat_map(|(other, entries)| entries.iter().map(move |entry| (length.max(*other), entry)))
         {
             // Every edit takes a letter from one or adds one to the other, or both.
-            if (entry.letters ^ own).count_ones() as usize > 2 * furthest {
+            if (entry.letters ^ own).count_ones() as usize > 2 * edits(longer) {
                 continue;
             }
             let likeness = strsim::normalized_levenshtein(plain, &entry.plain);
@@ -220,14 +218,17 @@ impl Index {
 
 /// What an equal name says.
 fn found(games: &[usize], plain: &str, how: NameMatch) -> Vec<(usize, NameMatch)> {
-    let how = if is_interpreter(plain) {
-        NameMatch::Interpreter
-    } else if games.len() > 1 || plain.len() < SHORTEST_OWN || COMMON.contains(&plain) {
+    let how = if games.len() > 1 || is_short(plain) || COMMON.contains(&plain) {
         NameMatch::Common
     } else {
         how
     };
     games.iter().map(|&game| (game, how)).collect()
+}
+
+fn is_short(plain: &str) -> bool {
+    let is_numbered = plain.bytes().any(|byte| byte.is_ascii_digit());
+    plain.len() < if is_numbered { SHORTEST_NUMBERED } else { SHORTEST_OWN }
 }
 
 /// Notes a game under a key; false when it is there already.
@@ -247,7 +248,13 @@ fn edits(length: usize) -> usize {
 
 /// Which letters and digits a name has.
 fn letters(plain: &str) -> u64 {
-    plain.bytes().fold(0, |set, byte| set | 1 << (byte % 64))
+    let place = |byte: u8| match byte {
+        b'a'..=b'z' => byte - b'a',
+        b'0'..=b'9' => 26 + byte - b'0',
+        // All else shares what is left.
+        _ => 36 + byte % 28,
+    };
+    plain.bytes().fold(0, |set, byte| set | 1 << place(byte))
 }
 
 /// Whether both have the same digits: `quake3` is not `quake2`, however alike.

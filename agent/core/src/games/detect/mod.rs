@@ -127,13 +127,19 @@ impl Detector {
     fn weigh(&self, process: &Process) -> BTreeMap<usize, Weighed> {
         let mut found: BTreeMap<usize, Weighed> = BTreeMap::new();
         for name in process.names() {
-            for (game, how) in self.index.find(&name.name) {
+            for (game, how) in self.index.find(&name) {
                 let weighed = found.entry(game).or_default();
                 weighed.add(Evidence::Name {
-                    name: name.name.clone(),
+                    name: name.name().to_owned(),
                     how,
                     is_wrapped: name.is_wrapped,
                 });
+            }
+            for directory in name.directories() {
+                for game in self.index.by_directory(&squeezed(directory)) {
+                    let weighed = found.entry(game).or_default();
+                    weighed.add(Evidence::Directory(directory.to_owned()));
+                }
             }
         }
         if let Some(hash) = &process.hash {
@@ -142,15 +148,12 @@ impl Detector {
             }
         }
         self.weigh_titles(process, &mut found);
-        for directory in process.directories() {
-            for game in self.index.by_directory(&squeezed(directory)) {
-                found
-                    .entry(game)
-                    .or_default()
-                    .add(Evidence::Directory(directory.to_owned()));
-            }
-        }
-        for (&game, weighed) in &mut found {
+        self.weigh_ports(process, &mut found);
+        found
+    }
+
+    fn weigh_ports(&self, process: &Process, found: &mut BTreeMap<usize, Weighed>) {
+        for (&game, weighed) in found {
             let ports = &self.index.game(game).ports;
             let discovery = &self.index.game(game).discovery;
             let udp = || ports.udp.iter().chain(discovery.iter().map(|way| &way.ports));
@@ -163,7 +166,6 @@ impl Detector {
                 });
             }
         }
-        found
     }
 
     fn weigh_titles(&self, process: &Process, found: &mut BTreeMap<usize, Weighed>) {

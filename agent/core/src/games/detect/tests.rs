@@ -107,6 +107,46 @@ fn renamed_and_wrapped_games_are_found_and_ordinary_programs_are_not() {
     assert!(told.len() <= 2, "{told:#?}");
 }
 
+/// What builds, packagers, launchers and people make of a name, without its extension.
+const CHANGES: &[(&str, fn(&str) -> String)] = &[
+    ("launcher", |stem| format!("{stem}_launcher.exe")),
+    ("version", |stem| format!("{stem}-1.2.3.x86_64")),
+    ("renderer", |stem| format!("{stem}_dx11.exe")),
+    ("word length", |stem| format!("{stem}-x64.exe")),
+    ("engine", |stem| format!("{stem}-Win64-Shipping.exe")),
+    ("package", |stem| format!("{stem}.real")),
+    ("capitals", |stem| format!("{}.EXE", stem.to_uppercase())),
+    ("mistyped", |stem| stem.replacen(['a', 'e', 'o'], "i", 1)),
+];
+
+#[test]
+fn most_games_are_found_whatever_is_made_of_their_names() {
+    let library = GameLibrary::bundled();
+    let detector = Detector::new(&library);
+    for (what, change) in CHANGES {
+        let (mut found, mut exact, mut all) = (0, 0, 0);
+        for game in library.games() {
+            let Some(name) = game.processes.windows.first().or(game.processes.linux.first()) else {
+                continue;
+            };
+            let stem = name.split('.').next().unwrap_or(name);
+            let process = called(&change(stem));
+            all += 1;
+            found += usize::from(
+                detector
+                    .detect(std::slice::from_ref(&process))
+                    .iter()
+                    .any(|found| found.game == *game),
+            );
+            exact += usize::from(exactly_named(&library, &process).as_deref() == Some(game.id.as_str()));
+        }
+        println!("{what}: {found} of {all} games, {exact} by their exact name");
+        // One wrong letter of a short name makes another word of it.
+        let least = if *what == "mistyped" { all / 3 } else { all * 9 / 10 };
+        assert!(found >= least, "{what}: {found} of {all}");
+    }
+}
+
 /// The library of one game, and what a process is taken for.
 fn arena() -> Detector {
     let text = "name = \"Example Arena\"\nlatency_class = \"fast\"\nsources = [\"x\"]\nwindow_titles = [\"Example Arena\"]\n\

@@ -20,6 +20,11 @@ fn name(library: &GameLibrary, id: &str) -> Option<String> {
 
 #[test]
 fn every_file_that_came_with_the_program_is_good() {
+    let library = GameLibrary::bundled();
+    assert!(library.len() >= 150, "{}", library.len());
+    assert_eq!(library.len(), bundled_files().count());
+    let with_discovery = library.games().filter(|game| !game.discovery.is_empty());
+    assert!(with_discovery.count() >= 60);
     for (file, text) in bundled_files() {
         let game = parse(file, text).unwrap_or_else(|error| panic!("{error}"));
         for source in game
