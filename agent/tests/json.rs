@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 
 use lanrage::api::{
     BansReport, BridgeReport, DoctorReport, DownReport, GamesReport, InviteReport, JoinedReport, KnownGamesReport,
-    LeftReport, PeersReport, PingReport, RefreshReport, RelaysReport, RemovedReport, StatusReport,
+    LeftReport, PeersReport, PingReport, RefreshReport, RelaysReport, RemovedReport, StatusReport, TestLanReport,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -106,6 +106,14 @@ fn ping() -> Value {
     json!({"peer": "Anna", "virtual_ip": "10.64.0.1", "rtt_ms": 12.5, "path": path(), "reason": "she is offline"})
 }
 
+fn test_lan() -> Value {
+    json!({"game": "OpenArena", "ways": [{
+        "method": "broadcast", "group": "224.0.2.60", "port": 27960,
+        "results": [{"from": "Anna", "to": "Ben", "heard": false, "reason": "a firewall"}],
+        "servers": ["10.64.0.1:27960"],
+    }]})
+}
+
 fn bridge() -> Value {
     json!({
         "mode": "games", "games": 246, "ports": ["4445"], "services": ["mdns"], "sent": 1, "received": 2,
@@ -151,6 +159,7 @@ fn reports_have_the_names_of_the_contract_and_no_others() {
     check::<JoinedReport>(&joined());
     check::<PingReport>(&ping());
     check::<BridgeReport>(&bridge());
+    check::<TestLanReport>(&test_lan());
     check::<DoctorReport>(&doctor());
     let [invite, left, removed, bans, refreshed, down] = small();
     check::<InviteReport>(&invite);
@@ -198,6 +207,7 @@ fn the_readme_tells_of_every_name_and_of_no_other() {
         joined(),
         ping(),
         bridge(),
+        test_lan(),
         doctor(),
     ];
     for example in large.iter().chain(&small()) {

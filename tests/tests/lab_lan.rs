@@ -400,3 +400,60 @@ fn log(agent: &Agent) -> String {
     let lan = agent.run(&["lan"]).map(|done| done.stdout);
     format!("{lan:?}; the log of {}:\n{}", agent.name(), agent.log())
 }
+
+#[test]
+fn test_lan_says_who_hears_whom_and_where_the_rest_was_lost() -> Result<()> {
+    let guests = [Nat::PortRestricted, Nat::UdpBlocked];
+    let Some(scene) = Scene::for_test(Nat::PortRestricted, &guests, ONE_WAY_MS)? else {
+        return Ok(());
+    };
+    let addresses = scene.join_all()?;
+    let host = &scene.host.agent;
+    host.wait_direct("Ben1", SETTLE)?;
+    host.wait_relayed("Ben2", SETTLE)?;
+    all_ping(host.netns(), &addresses)?;
+    all_ping(scene.guests[0].agent.netns(), &addresses[1..])?;
+    for game in [&[][..], &["OpenArena"], &["minecraft-java"]] {
+        let tested = host.run(&[&["test-lan"], game].concat())?;
+        ensure!(
+            tested.code == 0 && tested.stdout.contains("Everybody hears everybody."),
+            "{game:?}: {tested:?}; {}",
+            log(host)
+        );
+    }
+    let unknown = host.run(&["test-lan", "no game at all"])?;
+    ensure!(
+        unknown.code == 1 && unknown.stderr.contains("lanrage games --all"),
+        "{unknown:?}"
+    );
+
+    // A program that shares its port with nobody, a firewall, an agent that is gone.
+    let [first, second] = [&scene.guests[0].agent, &scene.guests[1].agent];
+    let greedy = first
+        .netns()
+        .within(|| std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT)))??;
+    second.netns().nft(
+        "add table ip wall; add chain ip wall in { type filter hook input priority 0; }; \
+         add rule ip wall in udp dport 27960 drop",
+    )?;
+    let tested = host.run(&["test-lan", "openarena"])?;
+    for sentence in [
+        "another program on Ben1's PC has port 27960 for itself",
+        "it reached Ben2's PC, but programs there do not hear it",
+    ] {
+        ensure!(
+            tested.code == 1 && tested.stdout.contains(sentence),
+            "{sentence}: {tested:?}"
+        );
+    }
+    drop(greedy);
+    second.netns().nft("delete table ip wall")?;
+    first.freeze();
+    let tested = host.run(&["test-lan", "openarena"])?;
+    first.thaw();
+    ensure!(
+        tested.code == 1 && tested.stdout.contains("Ben1's agent does not answer"),
+        "{tested:?}"
+    );
+    Ok(())
+}

@@ -8,20 +8,25 @@
 
 pub mod client;
 mod doctor;
+mod games;
+mod lan;
 pub mod server;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipnet::Ipv4Net;
-use lanrage_agent_core::broadcast::{PortSpan, Service};
-use lanrage_shared::api::game::{GameId, GameName, Wording};
 use lanrage_shared::api::presence::{Filtering, Mapping};
 use lanrage_shared::ids::{DeviceId, MemberId, PartyId, RelayId};
 use lanrage_shared::names::{MemberName, PartyName};
 use serde::{Deserialize, Serialize};
 
 pub use self::doctor::{DoctorCheck, DoctorReport, Verdict};
+pub use self::games::{
+    DiscoveryReport, GameReport, GamesReport, KnownGameReport, KnownGamesReport, PastGameReport, PlayingReport,
+    ProblemReport,
+};
+pub use self::lan::{BridgeChange, BridgeMode, BridgeReport, HeardReport, TestLanReport, TestWayReport};
 
 /// What the agent can be asked.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -61,6 +66,8 @@ pub enum Request {
         #[serde(default)]
         change: BridgeChange,
     },
+    /// Tries out whether the members' PCs find each other. Answer: [`TestLanReport`].
+    TestLan { game: Option<String> },
     /// Answer: [`GamesReport`].
     Games,
     /// Answer: [`KnownGamesReport`].
@@ -264,13 +271,6 @@ pub struct PeerReport {
     pub game: Option<PlayingReport>,
 }
 
-/// A game that somebody else plays.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PlayingReport {
-    pub name: GameName,
-    pub wording: Wording,
-}
-
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PathReport {
     pub kind: PathKind,
@@ -343,129 +343,6 @@ pub struct RelayReport {
     pub peers: usize,
     /// Why it is (not) used, in words.
     pub why: String,
-}
-
-/// What is passed on to everybody.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum BridgeMode {
-    /// The ports of known games.
-    Games,
-    /// Any UDP port but those that do harm.
-    Open,
-}
-
-/// What is to be passed on from now on.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct BridgeChange {
-    pub mode: Option<BridgeMode>,
-    pub allow: Vec<PortSpan>,
-    pub forbid: Vec<PortSpan>,
-    pub with: Vec<Service>,
-    pub without: Vec<Service>,
-}
-
-/// `lanrage lan --json`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BridgeReport {
-    pub mode: BridgeMode,
-    /// How many games' ports are passed on.
-    pub games: usize,
-    /// Ports besides those, allowed by hand.
-    pub ports: Vec<PortSpan>,
-    pub services: Vec<Service>,
-    /// Datagrams of this PC passed on to the party, and of the party given to this PC.
-    pub sent: u64,
-    pub received: u64,
-    /// Packets that were not, by reason.
-    pub not_sent: BTreeMap<String, u64>,
-    pub not_received: BTreeMap<String, u64>,
-}
-
-/// `lanrage games --json`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct GamesReport {
-    /// What runs on this PC, surest first.
-    pub games: Vec<GameReport>,
-    /// What ran since the agent started, the latest first.
-    pub recent: Vec<PastGameReport>,
-    /// Games that are known, and how many of them by the user's own profiles.
-    pub profiles: usize,
-    pub user_profiles: usize,
-    /// What is wrong with the user's profiles.
-    pub problems: Vec<ProblemReport>,
-    /// Whether windows' titles are seen.
-    pub window_titles: bool,
-    /// What limits what is found, in words.
-    pub note: Option<String>,
-}
-
-/// A game that runs on this PC.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct GameReport {
-    pub id: GameId,
-    pub name: GameName,
-    pub wording: Wording,
-    /// From 0 to 1.
-    pub confidence: f64,
-    pub pid: u32,
-    pub process: String,
-    /// Seconds since it was first seen.
-    pub since: u64,
-    /// What speaks for it, in words.
-    pub evidence: Vec<String>,
-}
-
-/// A game that ran on this PC.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PastGameReport {
-    pub id: GameId,
-    pub name: GameName,
-    /// As sure as it ever was.
-    pub wording: Wording,
-    /// How long it ran, and how long ago it ended, in seconds.
-    pub played_s: u64,
-    pub ended_s: u64,
-}
-
-/// What is wrong with a profile of the user's.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ProblemReport {
-    pub file: String,
-    pub line: usize,
-    pub reason: String,
-}
-
-/// `lanrage games --all --json`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KnownGamesReport {
-    pub known: Vec<KnownGameReport>,
-}
-
-/// A game there is a profile of.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KnownGameReport {
-    pub id: GameId,
-    pub name: GameName,
-    /// `fast`, `medium` or `relaxed`.
-    pub latency_class: String,
-    /// How it finds servers in a LAN.
-    pub discovery: Vec<DiscoveryReport>,
-}
-
-/// One way in which a game finds servers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DiscoveryReport {
-    /// `broadcast` or `multicast`.
-    pub method: String,
-    pub group: Option<IpAddr>,
-    /// `4445` or `27960-27963`.
-    pub ports: String,
-    /// Who speaks first: `client` or `server`.
-    pub sender: String,
-    /// Where this comes from.
-    pub source: String,
 }
 
 /// Result of `refresh`.

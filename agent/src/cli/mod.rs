@@ -24,6 +24,7 @@ mod relays;
 mod remove;
 mod start;
 mod status;
+mod test_lan;
 mod up;
 mod usage;
 
@@ -64,6 +65,7 @@ enum Command {
     Games(games::Games),
     Refresh(refresh::Refresh),
     Lan(lan::Lan),
+    TestLan(test_lan::TestLan),
     Doctor(doctor::Doctor),
     Kick(remove::Kick),
     Ban(remove::Ban),
@@ -130,6 +132,7 @@ async fn ask(command: Command, context: &Context) -> Result<ExitCode, Failure> {
         Command::Games(command) => command.run(context).await,
         Command::Refresh(command) => command.run(context).await,
         Command::Lan(command) => command.run(context).await,
+        Command::TestLan(command) => command.run(context).await,
         Command::Kick(command) => command.run(context).await,
         Command::Ban(command) => command.run(context).await,
         Command::Unban(command) => command.run(context).await,
@@ -180,6 +183,8 @@ mod tests {
             "lanrage lan",
             "lanrage lan --open --allow 4445 --allow 5000-5003 --forbid 9 --with mdns --without ssdp",
             "lanrage lan --games",
+            "lanrage test-lan",
+            "lanrage test-lan openarena --json",
             "lanrage doctor",
             "lanrage doctor --fix --json",
             "lanrage doctor --fix --avoid 10.64.3.0/24",

@@ -3,8 +3,8 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
-use comfy_table::Table;
 use comfy_table::presets::NOTHING;
+use comfy_table::{Row, Table};
 use indicatif::ProgressBar;
 use serde::Serialize;
 use serde_json::json;
@@ -79,7 +79,7 @@ pub(super) fn how_to_get_in() -> String {
 }
 
 /// A table without lines: short enough for a chat message.
-pub(super) fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
+pub(super) fn table<R: Into<Row>>(header: impl Into<Row>, rows: impl IntoIterator<Item = R>) -> String {
     let mut table = Table::new();
     table.load_style(NOTHING).set_header(header).add_rows(rows);
     // No cell may begin a line with a space.

@@ -5,10 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lanrage_shared::addr::PartyNet;
+use lanrage_shared::ids::MemberId;
 use lanrage_shared::names::PartyName;
 use tokio::sync::{mpsc, oneshot};
 
 use super::doctor::Examination;
+use super::test_lan::Test;
+use super::test_lan::wire::Message;
 use crate::api::{
     BridgeChange, BridgeReport, Failure, JoinedReport, PeersReport, PingReport, RelaysReport, StatusReport,
 };
@@ -41,6 +44,14 @@ pub enum Command {
         reply: oneshot::Sender<()>,
     },
     Relays(oneshot::Sender<RelaysReport>),
+    /// Begins a test of discovery.
+    BeginTest(oneshot::Sender<Result<Test, Failure>>),
+    /// Says something in it, also to this member.
+    SayInTest {
+        to: MemberId,
+        message: Message,
+        reply: oneshot::Sender<()>,
+    },
     /// Changes what is passed on to everybody.
     Bridge {
         change: BridgeChange,

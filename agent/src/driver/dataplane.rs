@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Instant;
@@ -26,6 +27,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use super::echo;
+use super::test_lan::wire::{self, Message};
 use crate::io::groups::Groups;
 use crate::io::tun::{TunDevice, TunReader, TunWriter};
 use crate::io::udp::{SidePaths, SideSenders, SideSockets, UdpPort, UdpReceiver, UdpSender};
@@ -41,6 +43,8 @@ const CONTROL_QUEUE: usize = 1024;
 pub enum FromNetwork {
     /// Not WireGuard: a probe, a relayed signal, or what may be a STUN answer.
     Control(Packet, Instant),
+    /// A member's agent said something in a test of discovery.
+    Member { from: IpAddr, message: Message },
     /// Our echo request came back.
     EchoReply { sequence: u16, at: Instant },
 }
@@ -121,6 +125,8 @@ pub struct DataPlane {
     pub table: Arc<TableCell>,
     drops: Arc<Drops>,
     pub lan: Arc<Lan>,
+    /// The tunnel's interface, as the system counts.
+    pub tun: u32,
     /// This PC's other adapters.
     adapters: Arc<ArcSwap<Vec<OtherAdapter>>>,
     pub wireguard: Arc<WireGuard>,
@@ -202,6 +208,7 @@ impl DataPlane {
             table,
             drops,
             lan,
+            tun: tun.index()?,
             adapters,
             wireguard,
             network,
@@ -372,7 +379,7 @@ impl Lane {
         self.inbound.handle_datagrams(datagrams, &mut self.out, now);
         self.network.send(&mut self.out.answers);
         let mut packets = std::mem::take(&mut self.out.packets);
-        self.take_echo_replies(&mut packets, now);
+        self.take_ours(&mut packets, now);
         while let Some(group) = self.out.groups.pop_first() {
             self.groups.lock().ensure(group);
         }
@@ -383,15 +390,21 @@ impl Lane {
         }
     }
 
-    fn take_echo_replies(&self, packets: &mut Vec<BytesMut>, at: Instant) {
+    /// What is for the agent itself is not for the TUN.
+    fn take_ours(&self, packets: &mut Vec<BytesMut>, at: Instant) {
         let id = self.echo_id.load(Ordering::Relaxed);
-        packets.retain(|packet| match echo::reply_sequence(packet, id) {
-            Some(sequence) => {
-                let reply = FromNetwork::EchoReply { sequence, at };
-                tell(&self.control, &self.network.drops, reply);
-                false
-            }
-            None => true,
+        packets.retain(|packet| {
+            let ours = if let Some(sequence) = echo::reply_sequence(packet, id) {
+                FromNetwork::EchoReply { sequence, at }
+            } else if wire::may_be(packet)
+                && let Some((from, message)) = wire::read(packet)
+            {
+                FromNetwork::Member { from, message }
+            } else {
+                return true;
+            };
+            tell(&self.control, &self.network.drops, ours);
+            false
         });
     }
 }

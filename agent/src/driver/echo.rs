@@ -4,6 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use bytes::BytesMut;
+use lanrage_agent_core::ip::checksum;
 
 const ICMP: u8 = 1;
 const ICMPV6: u8 = 58;
@@ -51,7 +52,7 @@ fn echo_message(kind: u8, id: u16, sequence: u16) -> Vec<u8> {
 
 fn request_v4(from: Ipv4Addr, to: Ipv4Addr, id: u16, sequence: u16) -> BytesMut {
     let mut message = echo_message(8, id, sequence);
-    let sum = checksum(&[&message]);
+    let sum = checksum(&[&message]).to_be_bytes();
     message[2..4].copy_from_slice(&sum);
     let length = (20 + message.len() as u16).to_be_bytes();
     let mut header = [
@@ -62,7 +63,7 @@ fn request_v4(from: Ipv4Addr, to: Ipv4Addr, id: u16, sequence: u16) -> BytesMut 
         &to.octets(),
     ]
     .concat();
-    let sum = checksum(&[&header]);
+    let sum = checksum(&[&header]).to_be_bytes();
     header[10..12].copy_from_slice(&sum);
     header.iter().chain(&message).copied().collect()
 }
@@ -78,7 +79,7 @@ fn request_v6(from: Ipv6Addr, to: Ipv6Addr, id: u16, sequence: u16) -> BytesMut 
         &[0, 0, 0, ICMPV6],
     ]
     .concat();
-    let sum = checksum(&[&pseudo, &message]);
+    let sum = checksum(&[&pseudo, &message]).to_be_bytes();
     message[2..4].copy_from_slice(&sum);
     let header = [
         &[0x60, 0, 0, 0],
@@ -89,18 +90,6 @@ fn request_v6(from: Ipv6Addr, to: Ipv6Addr, id: u16, sequence: u16) -> BytesMut 
     ]
     .concat();
     header.iter().chain(&message).copied().collect()
-}
-
-/// The Internet checksum (RFC 1071) of parts of even length.
-fn checksum(parts: &[&[u8]]) -> [u8; 2] {
-    let words = parts.iter().flat_map(|part| part.chunks(2));
-    let mut sum: u32 = words
-        .map(|word| u32::from(word[0]) << 8 | u32::from(word.get(1).copied().unwrap_or(0)))
-        .sum();
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    (!(sum as u16)).to_be_bytes()
 }
 
 #[cfg(test)]
@@ -134,8 +123,8 @@ mod tests {
     #[test]
     fn checksums_verify() {
         let packet = request_v4(Ipv4Addr::new(10, 64, 0, 1), Ipv4Addr::new(10, 64, 0, 2), 1, 2);
-        assert_eq!(checksum(&[&packet[..20]]), [0, 0]);
-        assert_eq!(checksum(&[&packet[20..]]), [0, 0]);
+        assert_eq!(checksum(&[&packet[..20]]), 0);
+        assert_eq!(checksum(&[&packet[20..]]), 0);
     }
 
     proptest! {

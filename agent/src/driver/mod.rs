@@ -21,6 +21,7 @@ mod report;
 mod requests;
 mod services;
 mod stream;
+mod test_lan;
 mod whom;
 
 use std::path::{Path, PathBuf};

@@ -18,7 +18,7 @@ use super::command::{Command, Commands, CurrentParty};
 use super::farewells::Farewells;
 use super::games::{GamesNow, report};
 use super::party::remember_invite;
-use super::whom;
+use super::{test_lan, whom};
 use crate::api::server::Handler;
 use crate::api::{
     BansReport, DownReport, Failure, InviteReport, JoinedReport, LeftReport, RefreshReport, RemovedReport, Request,
@@ -65,6 +65,13 @@ impl Handler for Requests {
             Request::Bans { lift } => json(&self.bans(lift).await?),
             Request::Relays => json(&self.commands.ask(Command::Relays).await?),
             Request::Bridge { change } => json(&self.commands.ask(|reply| Command::Bridge { change, reply }).await??),
+            Request::TestLan { game } => {
+                let games = Arc::clone(&self.games.borrow().library);
+                let tell = |text| {
+                    let _ = progress.send(text);
+                };
+                json(&test_lan::asking::run(&self.commands, &games, game.as_deref(), tell).await?)
+            }
             Request::Games => json(&report::games(&self.games.borrow(), Instant::now())),
             Request::KnownGames => json(&report::known(&self.games.borrow().library)),
             Request::Refresh => json(&self.refresh().await?),

@@ -8,12 +8,14 @@
 //! hop limit of 1 keeps everybody else from passing it on; so nothing can circle.
 
 mod fragments;
+mod marks;
 mod policy;
 mod rate;
 mod rejection;
 mod seen;
 mod span;
 
+pub use marks::{Mark, Marks};
 pub use policy::{Policy, Service};
 pub use rate::{BURST, PER_SECOND};
 pub use rejection::{Counts, Rejection};
@@ -68,6 +70,7 @@ pub struct Bridge {
     /// Of the next datagram that has to be cut.
     next_id: u16,
     counts: Counts,
+    marks: Marks,
 }
 
 impl Bridge {
@@ -82,6 +85,7 @@ impl Bridge {
             fragments: Fragments::default(),
             next_id: 0,
             counts: Counts::default(),
+            marks: Marks::default(),
         }
     }
 
@@ -95,6 +99,11 @@ impl Bridge {
         &self.counts
     }
 
+    /// What became of marked packets.
+    pub fn marks(&self) -> &Marks {
+        &self.marks
+    }
+
     /// Takes a packet of this PC. Appends what every member is to get, and gives what it was.
     pub fn handle_local(
         &mut self,
@@ -104,7 +113,11 @@ impl Bridge {
         now: Instant,
         out: &mut Vec<BytesMut>,
     ) -> Result<Header, Rejection> {
+        let mark = Mark::of(&packet);
         let result = self.let_out(packet, way, home, now, out);
+        if let Some(mark) = mark {
+            self.marks.handle_local(mark, result.map(drop));
+        }
         match result {
             Ok(_) => self.counts.sent += 1,
             Err(rejection) => *self.counts.not_sent.entry(rejection).or_default() += 1,
@@ -181,6 +194,9 @@ impl Bridge {
         now: Instant,
     ) -> Result<Header, Rejection> {
         let result = self.let_in(packet, from, home, now);
+        if let (Some(mark), Ok(_)) = (Mark::of(packet), &result) {
+            self.marks.handle_remote(mark, from);
+        }
         match result {
             Ok(_) => self.counts.received += 1,
             Err(rejection) => *self.counts.not_received.entry(rejection).or_default() += 1,

@@ -3,10 +3,12 @@
 //! An address is changed where it stands, and the checksums that cover it are corrected by the difference (RFC 1624), so that
 //! this works for fragments too, of which only the first has the transport's checksum.
 
+mod build;
 mod checksum;
 mod cut;
 mod rewrite;
 
+pub use build::udp;
 pub use checksum::checksum;
 pub use cut::cut;
 pub use rewrite::{End, fill_udp_checksum, set_address, set_hop_limit};

@@ -64,6 +64,15 @@ impl Agent {
             Command::Relays(reply) => {
                 let _ = reply.send(report::relays(self.session.as_ref(), Instant::now()));
             }
+            Command::BeginTest(reply) => {
+                let _ = reply.send(self.test_lan.begin(self.session.as_ref(), &self.data_plane));
+            }
+            Command::SayInTest { to, message, reply } => {
+                if let Some(session) = &self.session {
+                    self.test_lan.say(to, message, session, &self.data_plane);
+                }
+                let _ = reply.send(());
+            }
             Command::Bridge { change, reply } => {
                 let _ = reply.send(self.change_bridge(&change));
             }

@@ -22,6 +22,7 @@ use super::relays::RelayEvent;
 use super::report;
 use super::services::Lookup;
 use super::stream::StreamEvent;
+use super::test_lan::TestLan;
 use crate::api::{DeviceReport, Failure, JoinedReport};
 use crate::io::control::ControlClient;
 use crate::io::netwatch::{LocalAddress, adapters};
@@ -62,6 +63,7 @@ pub struct Agent {
     services: Lookup,
     pings: Pings,
     sleep: SleepWatch,
+    test_lan: TestLan,
     lan: LanSettings,
     games: Arc<GameLibrary>,
     /// What running games have changed.
@@ -91,6 +93,7 @@ impl Agent {
             services: Lookup::default(),
             pings: Pings::default(),
             sleep: SleepWatch::default(),
+            test_lan: TestLan::default(),
             lan: LanSettings::default(),
             games: Arc::default(),
             tuned: Tuning::default(),
@@ -183,6 +186,7 @@ impl Agent {
                         session.handle_traffic(&self.data_plane, now);
                     }
                     self.pings.end_late(self.session.as_ref(), now);
+                    self.test_lan.handle_timeout(now);
                 }
                 () = tokio::time::sleep_until(wake.into()) => {
                     self.adapter.handle_timeout(Instant::now());
@@ -226,6 +230,11 @@ impl Agent {
                 FromNetwork::Control(packet, at) => {
                     if let Some(session) = &mut self.session {
                         session.engine.handle_packet(&packet, at);
+                    }
+                }
+                FromNetwork::Member { from, message } => {
+                    if let Some(session) = &self.session {
+                        self.test_lan.handle_message(from, message, session, &self.data_plane);
                     }
                 }
                 FromNetwork::EchoReply { sequence, at } => {
@@ -334,6 +343,7 @@ impl Agent {
 
     fn end_session(&mut self) {
         self.session = None;
+        self.test_lan.clear();
         self.answer_waiting();
         self.stream = None;
         self.relays = None;
