@@ -429,9 +429,12 @@ fn test_lan_says_who_hears_whom_and_where_the_rest_was_lost() -> Result<()> {
 
     // A program that shares its port with nobody, a firewall, an agent that is gone.
     let [first, second] = [&scene.guests[0].agent, &scene.guests[1].agent];
-    let greedy = first
-        .netns()
-        .within(|| std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT)))??;
+    let greedy = wait::until("the port to be free after a test", Duration::from_secs(2), || {
+        let bound = first
+            .netns()
+            .within(|| std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT)));
+        bound.ok()?.ok()
+    })?;
     second.netns().nft(
         "add table ip wall; add chain ip wall in { type filter hook input priority 0; }; \
          add rule ip wall in udp dport 27960 drop",

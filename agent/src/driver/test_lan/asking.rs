@@ -57,6 +57,9 @@ pub async fn run(
     progress("Asking what was heard …".to_owned());
     let ask = Message::Ask { test: test.id };
     let told = gather(commands, &mut test, &ask, Some(&taking_part)).await?;
+    for member in &taking_part {
+        say(commands, *member, Message::End { test: test.id }).await?;
+    }
     Ok(TestLanReport {
         game: game.map(|game| game.name.clone()),
         ways: report(&test, &targets, &ready, &told, servers),

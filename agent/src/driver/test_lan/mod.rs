@@ -24,7 +24,7 @@ use super::dataplane::DataPlane;
 use super::party::PartySession;
 use crate::api::Failure;
 
-/// A test is over by then, whoever asked for it.
+/// A test is over by then, also when its end was not heard of.
 const LIFETIME: Duration = Duration::from_secs(15);
 /// Tests a PC takes part in at a time.
 const MOST_TESTS: usize = 4;
@@ -141,6 +141,9 @@ impl TestLan {
                     let results = listening.told(data_plane.lan.bridge.lock().marks());
                     self.say_back(from, Message::Told { test, results }, session, data_plane);
                 }
+            }
+            Message::End { test } => {
+                self.tests.remove(&test);
             }
             Message::Ready { test, .. } | Message::Told { test, .. } => {
                 if let Some((asked, sender)) = &self.asking

@@ -38,6 +38,8 @@ pub enum Message {
     Send { test: u64 },
     /// What was heard?
     Ask { test: u64 },
+    /// It is over, and the ports are free again.
+    End { test: u64 },
     /// For each target, in order.
     Told { test: u64, results: Vec<Told> },
 }
