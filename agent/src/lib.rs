@@ -4,6 +4,7 @@
 
 pub mod api;
 pub mod cli;
+pub mod doctor;
 pub mod driver;
 pub mod io;
 pub mod platform;

@@ -10,8 +10,8 @@
 use std::collections::BTreeSet;
 
 use lanrage::api::{
-    BansReport, DownReport, GamesReport, InviteReport, JoinedReport, KnownGamesReport, LeftReport, PeersReport,
-    PingReport, RefreshReport, RelaysReport, RemovedReport, StatusReport,
+    BansReport, BridgeReport, DoctorReport, DownReport, GamesReport, InviteReport, JoinedReport, KnownGamesReport,
+    LeftReport, PeersReport, PingReport, RefreshReport, RelaysReport, RemovedReport, StatusReport,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -45,6 +45,14 @@ fn status() -> Value {
             "pause_s": 15, "sent": 2, "lost": 1,
             // By the kind of NAT; any name will do.
             "by_nat": {"kind": {"sent": 2, "lost": 1, "fixed_25_s": 3}},
+        },
+        "lan": {
+            "repairs": {
+                "adapter_down": 1, "mtu": 1, "multicast_flag": 1, "address": 1, "route_subnet": 1,
+                "route_subnet_broadcast": 1, "route_broadcast": 1, "route_multicast": 1, "route_subnet6": 1,
+                "route_multicast6": 1, "metric": 2, "network_category": 1,
+            },
+            "last_repair": {"kind": "metric", "since": 5},
         },
         "drops": {
             "spoofed_source": 1, "no_path": 2, "relay_gone": 3, "queue_full": 4, "relay_no_room": 5, "relay_displaced": 6,
@@ -98,6 +106,23 @@ fn ping() -> Value {
     json!({"peer": "Anna", "virtual_ip": "10.64.0.1", "rtt_ms": 12.5, "path": path(), "reason": "she is offline"})
 }
 
+fn bridge() -> Value {
+    json!({
+        "mode": "games", "games": 246, "ports": ["4445"], "services": ["mdns"], "sent": 1, "received": 2,
+        "not_sent": {
+            "malformed": 1, "not_udp": 1, "not_for_all": 1, "never_bridged": 1, "not_opted_in": 1, "port_not_allowed": 1,
+            "duplicate": 1, "rate_limited": 1, "orphan_fragment": 1,
+        },
+        "not_received": {},
+    })
+}
+
+fn doctor() -> Value {
+    json!({"checks": [{
+        "id": "mtu", "verdict": "ok", "what": "its MTU was changed", "fix": "set it again", "fixed": true,
+    }]})
+}
+
 /// What the other commands print.
 fn small() -> [Value; 6] {
     [
@@ -125,6 +150,8 @@ fn reports_have_the_names_of_the_contract_and_no_others() {
     check::<KnownGamesReport>(&known_games());
     check::<JoinedReport>(&joined());
     check::<PingReport>(&ping());
+    check::<BridgeReport>(&bridge());
+    check::<DoctorReport>(&doctor());
     let [invite, left, removed, bans, refreshed, down] = small();
     check::<InviteReport>(&invite);
     check::<LeftReport>(&left);
@@ -150,8 +177,9 @@ fn names(value: &Value, into: &mut BTreeSet<String>) {
 
 #[test]
 fn the_readme_tells_of_every_name_and_of_no_other() {
-    const NO_NAMES: [&str; 13] = [
-        "ban", "down", "host", "invite", "join", "kick", "leave", "null", "peers", "ping", "refresh", "status", "unban",
+    const NO_NAMES: [&str; 14] = [
+        "ban", "doctor", "down", "host", "invite", "join", "kick", "leave", "null", "peers", "ping", "refresh",
+        "status", "unban",
     ];
     let readme = include_str!("../../README.md");
     let (_, section) = readme.split_once("### JSON for scripts").unwrap();
@@ -161,7 +189,17 @@ fn the_readme_tells_of_every_name_and_of_no_other() {
     let words: BTreeSet<&str> = quoted.clone().collect();
 
     let mut all = BTreeSet::new();
-    let large = [status(), peers(), relays(), games(), known_games(), joined(), ping()];
+    let large = [
+        status(),
+        peers(),
+        relays(),
+        games(),
+        known_games(),
+        joined(),
+        ping(),
+        bridge(),
+        doctor(),
+    ];
     for example in large.iter().chain(&small()) {
         names(example, &mut all);
     }

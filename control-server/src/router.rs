@@ -35,6 +35,7 @@ pub fn router(app: AppState) -> Router {
         .route("/v1/parties/{id}/members/{number}/remove", post(members::remove))
         .route("/v1/parties/{id}/bans", get(bans::list))
         .route("/v1/parties/{id}/bans/{device}", delete(bans::lift))
+        .route("/v1/parties/{id}/network", post(parties::move_party))
         .route("/v1/parties/{id}/secret", put(parties::renew_secret))
         .route("/v1/parties/{id}/relay-tokens", post(relays::tokens))
         .route("/v1/relays", get(relays::list))

@@ -7,6 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::addr::PartyNet;
 use crate::api::error::ApiError;
 use crate::api::party::{Member, Party, Services};
 use crate::api::presence::Presence;
@@ -83,7 +84,7 @@ pub enum PartyEvent {
     },
     /// A new party secret. `secrets` holds the one sealed to this member; it is empty for who made it.
     SecretChanged { epoch: u32, secrets: Vec<SealedSecret> },
-    /// Name, settings, host or version changed. Members are as before.
+    /// Name, settings, host, network or version changed. Members are as before, but for addresses that follow from the network.
     Updated { party: PartySettings },
     /// The party is no more.
     Deleted,
@@ -113,6 +114,9 @@ pub struct PartySettings {
     #[serde(default)]
     pub secret_epoch: u32,
     pub version: u64,
+    /// Its network; every member's addresses follow from it. None: as before (an older server).
+    #[serde(default)]
+    pub net: Option<PartyNet>,
 }
 
 /// A stream message that is not one.

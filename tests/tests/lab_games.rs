@@ -1,130 +1,241 @@
-//! A game starts on one PC: the others hear of it, the tunnel is tuned for it, and its end undoes everything.
+//! Real games from Debian's packages, on PCs behind different routers: their servers are found by everybody without an address
+//! typed, and played on.
 
-use std::fs;
-use std::process::Command;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use lanrage_tests::lab::agent::Agent;
+use lanrage_tests::lab::discovery::{Asker, Heard};
+use lanrage_tests::lab::internet::which;
+use lanrage_tests::lab::ping::Pinger;
 use lanrage_tests::lab::process::Process;
 use lanrage_tests::lab::scene::Scene;
-use lanrage_tests::lab::{Nat, Netns, counter, wait};
-use serde_json::{Value, json};
+use lanrage_tests::lab::{Nat, Netns, wait};
+use std::net::Ipv4Addr;
 
-/// A look every 15 s at most, and what follows it.
-const SEEN: Duration = Duration::from_secs(30);
-const CONNECTED: Duration = Duration::from_secs(20);
-/// The user's own profile of a game that nobody else knows.
-const PROFILE: &str = r#"
-name = "Game of the Lab"
-latency_class = "fast"
-sources = ["the lab itself"]
-[processes]
-linux = ["labyrinth-game"]
-[tuning]
-keepalive_s = 3
-mtu = 1000
-dscp = 46
-"#;
-/// Counts what leaves a PC with expedited forwarding (46) on it.
-const MARKED: &str = "table inet marks {
-    counter marked {}
-    chain out { type filter hook postrouting priority 0; meta l4proto udp ip dscp ef counter name marked; }
-}";
+const ONE_WAY_MS: f64 = 10.0;
+const SETTLE: Duration = Duration::from_secs(60);
+/// A game's server loads for some seconds, a client draws in software.
+const START: Duration = Duration::from_secs(60);
+/// How long it is played.
+const PLAY: Duration = Duration::from_secs(60);
+/// How often a scan is repeated while its server starts.
+const SCAN_EVERY: Duration = Duration::from_secs(1);
 
-fn report(agent: &Agent, arguments: &[&str]) -> Result<Value> {
-    let answer = agent.run(&[&["--json"], arguments].concat())?;
-    ensure!(answer.code == 0, "{arguments:?}: {answer:?}");
-    Ok(serde_json::from_str(&answer.stdout)?)
+/// One PC with a server, one that reaches it directly, one that reaches it through a relay.
+struct Evening {
+    scene: Scene,
 }
 
-/// What the host hears that its only guest plays.
-fn heard(host: &Agent) -> Option<Value> {
-    Some(report(host, &["peers"]).ok()?["peers"][0]["game"].clone())
+impl Evening {
+    fn begin() -> Result<Option<Self>> {
+        let guests = [Nat::PortRestricted, Nat::UdpBlocked];
+        let Some(scene) = Scene::for_test(Nat::PortRestricted, &guests, ONE_WAY_MS)? else {
+            return Ok(None);
+        };
+        let addresses = scene.join_all()?;
+        scene.host.agent.wait_direct("Ben1", SETTLE)?;
+        scene.host.agent.wait_relayed("Ben2", SETTLE)?;
+        for address in addresses {
+            Pinger::new(scene.host.agent.netns(), address)?.first_answer(Duration::from_millis(500), SETTLE)?;
+        }
+        Ok(Some(Self { scene }))
+    }
+
+    fn guests(&self) -> [&Agent; 2] {
+        [&self.scene.guests[0].agent, &self.scene.guests[1].agent]
+    }
+
+    /// A home directory of its own for a program.
+    fn home(&self, name: &str) -> Result<PathBuf> {
+        let home = self.scene.lab.dir().join(name);
+        std::fs::create_dir_all(&home)?;
+        Ok(home)
+    }
+
+    fn server(&self, name: &str, program: &str, arguments: &[&str]) -> Result<Process> {
+        let home = self.home(name)?;
+        run(
+            self.scene.host.agent.netns(),
+            &home,
+            name,
+            program,
+            arguments,
+            self.scene.lab.dir(),
+        )
+    }
+
+    /// Every guest scans as the game does, until the host's server answers with what begins like this.
+    fn all_find(&self, scan: &Scan) -> Result<()> {
+        for guest in self.guests() {
+            let found = scan.answered_from(guest.netns(), self.scene.host_ip);
+            found.with_context(|| format!("{} looks for {}", guest.name(), scan.name))?;
+        }
+        Ok(())
+    }
 }
 
-fn mtu(pc: &Netns, tun: &str) -> Option<u64> {
-    let shown = pc.run("ip", &["-json", "link", "show", tun]).ok()?;
-    serde_json::from_str::<Value>(&shown).ok()?[0]["mtu"].as_u64()
+fn run(netns: &Netns, home: &Path, name: &str, program: &str, arguments: &[&str], logs: &Path) -> Result<Process> {
+    let mut command = netns.command(which(program)?);
+    command.args(arguments).env("HOME", home).current_dir(home);
+    Process::spawn(command, name, logs)
 }
 
-fn addresses(pc: &Netns, tun: &str) -> Result<usize> {
-    Ok(pc.run("ip", &["-brief", "address", "show", tun])?.matches('/').count())
+/// How a game looks for servers, here from an ordinary socket.
+struct Scan {
+    name: &'static str,
+    ports: std::ops::RangeInclusive<u16>,
+    question: Vec<u8>,
+    /// Where in the answer these bytes stand.
+    answer: (usize, &'static [u8]),
 }
 
-fn pause(agent: &Agent) -> Option<u64> {
-    report(agent, &["status"]).ok()?["keepalive"]["pause_s"].as_u64()
+impl Scan {
+    fn answered_from(&self, netns: &Netns, server: Ipv4Addr) -> Result<Heard> {
+        let asker = Asker::bind(netns, Ipv4Addr::UNSPECIFIED, 0)?;
+        let (mut heard, mut asked) = (Vec::new(), None::<Instant>);
+        let found = wait::until("its server to be found", START, || {
+            if asked.is_none_or(|at| at.elapsed() > SCAN_EVERY) {
+                asked = Some(Instant::now());
+                for port in self.ports.clone() {
+                    asker.send(Ipv4Addr::BROADCAST, port, &self.question).ok()?;
+                }
+            }
+            heard.extend(asker.hear().ok()?);
+            let (at, bytes) = self.answer;
+            let is_it =
+                |heard: &&Heard| heard.from.ip() == server && heard.payload.get(at..at + bytes.len()) == Some(bytes);
+            heard.iter().find(is_it).cloned()
+        });
+        found.with_context(|| format!("what came: {heard:?}"))
+    }
+}
+
+fn openarena() -> Scan {
+    Scan {
+        name: "OpenArena",
+        ports: 27960..=27963,
+        question: b"\xff\xff\xff\xffgetinfo xxx".to_vec(),
+        answer: (0, b"\xff\xff\xff\xffinfoResponse\n"),
+    }
 }
 
 #[test]
-fn a_renamed_game_is_told_and_tuned_for_until_it_ends() -> Result<()> {
-    let Some(scene) = Scene::for_test(Nat::PortRestricted, &[Nat::PortRestricted], 5.0)? else {
+fn openarena_is_found_by_its_own_client_and_played_for_a_minute() -> Result<()> {
+    let Some(evening) = Evening::begin()? else {
         return Ok(());
     };
-    scene.join_all()?;
-    let (anna, ben) = (&scene.host.agent, &scene.guests[0].agent);
-    let (pc, tun) = (ben.netns(), ben.status()?.device.tun);
-    ben.wait_direct("Anna", CONNECTED)?;
-    ensure!(heard(anna) == Some(Value::Null), "nobody plays yet");
-    let (before, quiet) = (addresses(pc, &tun)?, pause(ben));
-    pc.nft(MARKED)?;
+    let mut server = evening.server(
+        "openarena-server",
+        "/usr/games/openarena-server",
+        &["+set", "dedicated", "1", "+set", "net_port", "27960", "+map", "oa_dm1"],
+    )?;
+    evening.all_find(&openarena())?;
+    let address = format!("{}:27960", evening.scene.host_ip);
+    for guest in evening.guests() {
+        // Talkative, it says of each answer where it came from, and why it is not listed when it is not.
+        let scan = ["+set", "developer", "1", "+localservers"];
+        let mut client = client(&evening, guest, "scan", &scan)?;
+        client
+            .wait_for_line(&format!("CL packet {address}: infoResponse"), START)
+            .with_context(|| client.log())?;
+        ensure!(!client.log().contains("info packet"), "{}", client.log());
+        client.kill();
+    }
+    let mut clients = Vec::new();
+    for guest in evening.guests() {
+        let name = guest.name();
+        clients.push(client(
+            &evening,
+            guest,
+            "play",
+            &["+set", "name", name, "+connect", &address],
+        )?);
+        server
+            .wait_for_line(&format!("{name}^7 entered the game"), START)
+            .with_context(|| server.log())?;
+    }
+    let began = Instant::now();
+    // The server counts who is there, with their round trips, until the minute is over.
+    let status = Asker::bind(evening.guests()[0].netns(), Ipv4Addr::UNSPECIFIED, 0)?;
+    while began.elapsed() < PLAY {
+        status.send(evening.scene.host_ip, 27960, b"\xff\xff\xff\xffgetstatus xxx")?;
+        let players = wait::until("the server's status", SETTLE, || {
+            let heard = status.hear().ok()?.pop()?;
+            let text = String::from_utf8_lossy(&heard.payload).into_owned();
+            Some(
+                evening
+                    .guests()
+                    .iter()
+                    .filter(|guest| text.contains(&format!("\"{}\"", guest.name())))
+                    .count(),
+            )
+        })?;
+        ensure!(
+            players == 2,
+            "{players} of 2 play on after {:?}: {}",
+            began.elapsed(),
+            server.log()
+        );
+        std::thread::sleep(SCAN_EVERY);
+    }
+    for mut client in clients {
+        if let Some(error) = client.died() {
+            return Err(error);
+        }
+    }
+    ensure!(!server.log().contains("timed out"), "{}", server.log());
+    Ok(())
+}
 
-    // A copy of a program that waits, under a name that only the profile makes a game of.
-    let directory = scene.lab.dir().join("games");
-    fs::create_dir_all(&directory)?;
-    let exe = directory.join("labyrinth-game-2.1.x86_64");
-    fs::copy("/bin/sleep", &exe)?;
-    let profiles = ben.state().join("profiles");
-    fs::create_dir_all(&profiles)?;
-    fs::write(profiles.join("lab.toml"), PROFILE)?;
-    let mut command: Command = pc.command(&exe);
-    command.arg("600");
-    let mut game = Process::spawn(command, "game", scene.lab.dir())?;
+/// The game itself, drawn for nobody.
+fn client(evening: &Evening, guest: &Agent, what: &str, arguments: &[&str]) -> Result<Process> {
+    let name = format!("openarena-{what}-{}", guest.name());
+    let settings = [
+        ["s_initsound", "0"],
+        ["r_mode", "-1"],
+        ["r_customwidth", "160"],
+        ["r_customheight", "120"],
+        ["r_fullscreen", "0"],
+        ["r_picmip", "8"],
+        ["com_maxfps", "10"],
+        ["in_nograb", "1"],
+    ];
+    let mut all = vec!["-a", "-s", "-screen 0 160x120x24", "/usr/games/openarena"];
+    for [setting, value] in &settings {
+        all.extend(["+set", setting, value]);
+    }
+    all.extend(arguments);
+    let home = evening.home(&name)?;
+    run(guest.netns(), &home, &name, "xvfb-run", &all, evening.scene.lab.dir())
+}
 
-    let told = json!({"name": "Game of the Lab", "wording": "probably"});
-    wait::until("the host to hear of the game", SEEN, || {
-        (heard(anna)? == told).then_some(())
-    })
-    .with_context(|| format!("{:?}, {:?}", heard(anna), report(ben, &["games"])))?;
-    let games = report(ben, &["games"])?;
-    ensure!(
-        games["games"][0]["pid"] == game.pid() && games["user_profiles"] == 1,
-        "{games}"
-    );
-    ensure!(games["window_titles"] == false && games["note"].is_string(), "{games}");
-    let elsewhere = report(anna, &["games"])?;
-    ensure!(elsewhere["games"] == json!([]), "it runs on another PC: {elsewhere}");
-
-    ensure!(mtu(pc, &tun) == Some(1000), "{:?}", mtu(pc, &tun));
-    ensure!(pause(ben) == Some(3), "{:?} after {quiet:?}", pause(ben));
-    let sent = counter::named(pc, "marked")?.packets;
-    ensure!(
-        ben.run(&["ping", "Anna", "-c", "2"])?.code == 0,
-        "the tunnel works with 1,000 bytes"
-    );
-    let marked = counter::named(pc, "marked")?.packets - sent;
-    ensure!(marked >= 2, "{marked} packets marked");
-
-    game.kill();
-    wait::until("the host to hear of its end", SEEN, || {
-        heard(anna)?.is_null().then_some(())
+#[test]
+fn teeworlds_and_openttd_are_found() -> Result<()> {
+    let Some(evening) = Evening::begin()? else {
+        return Ok(());
+    };
+    let _teeworlds = evening.server(
+        "teeworlds",
+        "/usr/games/teeworlds-server",
+        &["sv_name lab", "sv_register 0", "sv_port 8303"],
+    )?;
+    // The first thing a client of version 0.7 sends is a request for a token, 512 bytes long so that nobody gains by its answer.
+    let mut question = vec![0x04, 0, 0, 0xff, 0xff, 0xff, 0xff, 5, 1, 2, 3, 4];
+    question.resize(7 + 1 + 512, 0);
+    evening.all_find(&Scan {
+        name: "Teeworlds",
+        ports: 8303..=8310,
+        question,
+        // Addressed to the client's token, and a token in turn.
+        answer: (3, &[1, 2, 3, 4, 5]),
     })?;
-    ensure!(mtu(pc, &tun) == Some(1280), "{:?}", mtu(pc, &tun));
-    ensure!(addresses(pc, &tun)? == before, "IPv6 is back");
-    ensure!(pause(ben) >= quiet, "{:?} before, {:?} now", quiet, pause(ben));
-    let recent = &report(ben, &["games"])?["recent"];
-    ensure!(recent[0]["id"] == "lab", "{recent}");
-    let sent = counter::named(pc, "marked")?.packets;
-    ensure!(
-        ben.run(&["ping", "Anna", "-c", "2"])?.code == 0,
-        "the tunnel works as before"
-    );
-    let marked = counter::named(pc, "marked")?.packets - sent;
-    ensure!(marked == 0, "{marked} packets are still marked");
-
-    fs::write(profiles.join("lab.toml"), "name = \"Lab\"\nlatency = 3\n")?;
-    wait::until("the mistake to be told", SEEN, || {
-        let problem = report(ben, &["games"]).ok()?["problems"][0].clone();
-        (problem["file"] == "lab.toml" && problem["line"] == 2).then_some(())
+    let _openttd = evening.server("openttd", "/usr/games/openttd", &["-D", "0.0.0.0:3979", "-g"])?;
+    evening.all_find(&Scan {
+        name: "OpenTTD",
+        ports: 3979..=3979,
+        question: vec![3, 0, 0],
+        answer: (2, &[1]),
     })
 }

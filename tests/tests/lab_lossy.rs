@@ -84,7 +84,6 @@ fn conditions() -> [Condition; 4] {
 struct Measured<'a> {
     condition: &'a Condition,
     guest: &'a Player,
-    relayed: bool,
     /// For each of [`SIZES`].
     tallies: Vec<Tally>,
     to_host: Vec<Stream>,
@@ -102,7 +101,6 @@ impl<'a> Measured<'a> {
         Ok(Self {
             condition,
             guest,
-            relayed,
             tallies: SIZES.iter().map(tally).collect::<Result<_>>()?,
             to_host: of_all_sizes(from, host, scene.host_ip)?,
             to_guest: of_all_sizes(host, from, address)?,

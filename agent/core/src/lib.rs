@@ -10,11 +10,14 @@
     allow(clippy::disallowed_methods, reason = "tests begin their virtual time somewhere")
 )]
 
+pub mod adapter;
 pub mod batch;
+pub mod broadcast;
 pub mod cache;
 pub mod dataplane;
 pub mod engine;
 pub mod games;
+pub mod ip;
 pub mod nat;
 pub mod path;
 pub mod relays;

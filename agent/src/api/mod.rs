@@ -7,16 +7,21 @@
 //! The JSON names below are the contract for scripts. They are what `--json` prints.
 
 pub mod client;
+mod doctor;
 pub mod server;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use ipnet::Ipv4Net;
+use lanrage_agent_core::broadcast::{PortSpan, Service};
 use lanrage_shared::api::game::{GameId, GameName, Wording};
 use lanrage_shared::api::presence::{Filtering, Mapping};
 use lanrage_shared::ids::{DeviceId, MemberId, PartyId, RelayId};
 use lanrage_shared::names::{MemberName, PartyName};
 use serde::{Deserialize, Serialize};
+
+pub use self::doctor::{DoctorCheck, DoctorReport, Verdict};
 
 /// What the agent can be asked.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -51,6 +56,11 @@ pub enum Request {
     Bans { lift: Option<String> },
     /// Answer: [`RelaysReport`].
     Relays,
+    /// Changes what is passed on to everybody, or nothing. Answer: [`BridgeReport`].
+    Bridge {
+        #[serde(default)]
+        change: BridgeChange,
+    },
     /// Answer: [`GamesReport`].
     Games,
     /// Answer: [`KnownGamesReport`].
@@ -59,6 +69,14 @@ pub enum Request {
     Refresh,
     /// Measures the way to a peer, once. Answer: [`PingReport`].
     Ping { target: String, timeout_ms: u64 },
+    /// Looks for what keeps games from finding each other, and with `fix` repairs what can be. Answer: [`DoctorReport`].
+    Doctor {
+        #[serde(default)]
+        fix: bool,
+        /// With `fix`, for the host: the party moves out of the way of these networks, a guest's.
+        #[serde(default)]
+        avoid: Vec<Ipv4Net>,
+    },
     /// Ends the agent. Answer: [`DownReport`], sent before it ends.
     Down,
 }
@@ -110,11 +128,29 @@ pub struct StatusReport {
     pub server: ServerReport,
     #[serde(default)]
     pub keepalive: KeepaliveReport,
+    #[serde(default)]
+    pub lan: LanReport,
     /// Packets that went no further since the agent started, by reason.
     #[serde(default)]
     pub drops: BTreeMap<String, u64>,
     /// What the user should know, in words; empty when all is well.
     pub warnings: Vec<String>,
+}
+
+/// What it took to keep the network adapter right, since the agent started.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LanReport {
+    /// How often something was put right again that another program had changed, by what it was.
+    pub repairs: BTreeMap<String, u64>,
+    pub last_repair: Option<RepairReport>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RepairReport {
+    /// A name of [`LanReport::repairs`].
+    pub kind: String,
+    /// Seconds ago.
+    pub since: u64,
 }
 
 /// What keeping idle direct paths open costs, in this run and party.
@@ -307,6 +343,44 @@ pub struct RelayReport {
     pub peers: usize,
     /// Why it is (not) used, in words.
     pub why: String,
+}
+
+/// What is passed on to everybody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BridgeMode {
+    /// The ports of known games.
+    Games,
+    /// Any UDP port but those that do harm.
+    Open,
+}
+
+/// What is to be passed on from now on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BridgeChange {
+    pub mode: Option<BridgeMode>,
+    pub allow: Vec<PortSpan>,
+    pub forbid: Vec<PortSpan>,
+    pub with: Vec<Service>,
+    pub without: Vec<Service>,
+}
+
+/// `lanrage lan --json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BridgeReport {
+    pub mode: BridgeMode,
+    /// How many games' ports are passed on.
+    pub games: usize,
+    /// Ports besides those, allowed by hand.
+    pub ports: Vec<PortSpan>,
+    pub services: Vec<Service>,
+    /// Datagrams of this PC passed on to the party, and of the party given to this PC.
+    pub sent: u64,
+    pub received: u64,
+    /// Packets that were not, by reason.
+    pub not_sent: BTreeMap<String, u64>,
+    pub not_received: BTreeMap<String, u64>,
 }
 
 /// `lanrage games --json`.

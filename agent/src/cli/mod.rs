@@ -5,11 +5,13 @@
 //! the command line was not understood.
 
 mod agent;
+mod doctor;
 mod down;
 mod games;
 mod host;
 mod invite;
 mod join;
+mod lan;
 mod leave;
 mod links;
 mod names;
@@ -61,6 +63,8 @@ enum Command {
     Relays(relays::Relays),
     Games(games::Games),
     Refresh(refresh::Refresh),
+    Lan(lan::Lan),
+    Doctor(doctor::Doctor),
     Kick(remove::Kick),
     Ban(remove::Ban),
     Unban(remove::Unban),
@@ -81,7 +85,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let json = cli.json;
     match execute(cli) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => {
             output::failure(&failure, json);
             ExitCode::from(1)
@@ -89,7 +93,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn execute(cli: Cli) -> Result<(), Failure> {
+fn execute(cli: Cli) -> Result<ExitCode, Failure> {
     let state_dir = cli.state_dir.unwrap_or_else(crate::platform::default_state_dir);
     // The agent in the background has another working directory.
     let state_dir = std::path::absolute(&state_dir).map_err(|error| {
@@ -104,13 +108,15 @@ fn execute(cli: Cli) -> Result<(), Failure> {
     };
     match cli.command {
         // Has a runtime of its own.
-        Command::Up(command) => command.run(&context),
+        Command::Up(command) => command.run(&context).map(|()| ExitCode::SUCCESS),
         command => runtime()?.block_on(ask(command, &context)),
     }
 }
 
-async fn ask(command: Command, context: &Context) -> Result<(), Failure> {
-    match command {
+async fn ask(command: Command, context: &Context) -> Result<ExitCode, Failure> {
+    let done = match command {
+        // Tells by its exit code what it found.
+        Command::Doctor(command) => return command.run(context).await,
         Command::Up(command) => command.run(context),
         Command::Down(command) => command.run(context).await,
         Command::Host(command) => command.run(context).await,
@@ -123,10 +129,12 @@ async fn ask(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Relays(command) => command.run(context).await,
         Command::Games(command) => command.run(context).await,
         Command::Refresh(command) => command.run(context).await,
+        Command::Lan(command) => command.run(context).await,
         Command::Kick(command) => command.run(context).await,
         Command::Ban(command) => command.run(context).await,
         Command::Unban(command) => command.run(context).await,
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
@@ -169,6 +177,12 @@ mod tests {
             "lanrage games --watch",
             "lanrage games --all --json",
             "lanrage refresh",
+            "lanrage lan",
+            "lanrage lan --open --allow 4445 --allow 5000-5003 --forbid 9 --with mdns --without ssdp",
+            "lanrage lan --games",
+            "lanrage doctor",
+            "lanrage doctor --fix --json",
+            "lanrage doctor --fix --avoid 10.64.3.0/24",
             "lanrage status --json",
             "lanrage status --watch",
             "lanrage --json --state-dir /tmp/x peers",

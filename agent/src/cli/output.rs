@@ -11,11 +11,7 @@ use serde_json::json;
 
 use crate::api::Failure;
 
-/// Goes before a command in a line to be typed: only root and the agent's owner, usually root, may use its socket.
-#[cfg(not(windows))]
-pub(super) const SUDO: &str = "sudo ";
-#[cfg(windows)]
-pub(super) const SUDO: &str = "";
+pub(super) use crate::platform::SUDO;
 
 /// How often the spinner turns.
 const TICK: Duration = Duration::from_millis(100);

@@ -137,7 +137,7 @@ mod tests {
 
     use super::*;
     use crate::api::DeviceReport;
-    use crate::api::KeepaliveReport;
+    use crate::api::{KeepaliveReport, LanReport};
     use crate::cli::join::tests::party;
 
     fn report() -> StatusReport {
@@ -164,6 +164,7 @@ mod tests {
                 reason: None,
             },
             keepalive: KeepaliveReport::default(),
+            lan: LanReport::default(),
             drops: BTreeMap::default(),
             warnings: vec!["party.json was restored".into()],
         }

@@ -4,10 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use lanrage_shared::addr::PartyNet;
 use lanrage_shared::names::PartyName;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::api::{Failure, JoinedReport, PeersReport, PingReport, RelaysReport, StatusReport};
+use super::doctor::Examination;
+use crate::api::{
+    BridgeChange, BridgeReport, Failure, JoinedReport, PeersReport, PingReport, RelaysReport, StatusReport,
+};
 use crate::io::control::ControlClient;
 use crate::state::{Farewell, PartyCache};
 
@@ -37,8 +41,23 @@ pub enum Command {
         reply: oneshot::Sender<()>,
     },
     Relays(oneshot::Sender<RelaysReport>),
+    /// Changes what is passed on to everybody.
+    Bridge {
+        change: BridgeChange,
+        reply: oneshot::Sender<Result<BridgeReport, Failure>>,
+    },
+    /// Looks at everything the loop knows, and with `fix` first puts the adapter right.
+    Examine {
+        fix: bool,
+        reply: oneshot::Sender<Examination>,
+    },
     /// Looks at everything anew; answers with the party's name, if there is one.
     Refresh(oneshot::Sender<Option<PartyName>>),
+    /// The server gave the party this network.
+    Move {
+        net: PartyNet,
+        reply: oneshot::Sender<()>,
+    },
     /// Forgets the party.
     Leave(oneshot::Sender<Result<Option<CurrentParty>, Failure>>),
     /// A server has to be told that this device is not in a party any more; kept on disk until it was.

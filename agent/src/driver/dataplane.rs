@@ -1,8 +1,9 @@
 //! The packet threads: one from the TUN to the network, one per address family back.
 //!
-//! They block in the kernel, never in each other. What is not WireGuard goes to the agent's loop through a bounded queue.
+//! They block in the kernel, never in each other. What is not WireGuard goes to the agent's loop through a bounded queue. One
+//! more thread overhears what games send to everybody by other adapters than the TUN.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -11,7 +12,10 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use bytes::BytesMut;
 use lanrage_agent_core::batch::{Datagram, Outgoing, Packet, RelayNumber, Relayed, Route, SideNumber, Sided};
-use lanrage_agent_core::dataplane::{DropReason, Drops, Inbound, InboundBatch, Outbound, PeerLink, Table, TableCell};
+use lanrage_agent_core::broadcast::{Bridge, Policy};
+use lanrage_agent_core::dataplane::{
+    DropReason, Drops, Inbound, InboundBatch, Lan, OtherAdapter, Outbound, PeerLink, Table, TableCell,
+};
 use lanrage_agent_core::nat::Socket;
 use lanrage_agent_core::wg::WireGuard;
 use lanrage_relay_client::{RelaySender, SendError};
@@ -22,8 +26,10 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use super::echo;
+use crate::io::groups::Groups;
 use crate::io::tun::{TunDevice, TunReader, TunWriter};
 use crate::io::udp::{SidePaths, SideSenders, SideSockets, UdpPort, UdpReceiver, UdpSender};
+use crate::platform;
 
 /// Bytes an IP packet inside the tunnel may have. 1,280 is the least IPv6 allows, and with WireGuard's 32 and UDP's 8 it
 /// fits every path of 1,340 bytes up; larger ones wait until a path is proven to carry them.
@@ -114,6 +120,9 @@ fn send_through(relay: Option<&RelaySender>, member: MemberId, data: &[u8]) -> R
 pub struct DataPlane {
     pub table: Arc<TableCell>,
     drops: Arc<Drops>,
+    pub lan: Arc<Lan>,
+    /// This PC's other adapters.
+    adapters: Arc<ArcSwap<Vec<OtherAdapter>>>,
     pub wireguard: Arc<WireGuard>,
     pub network: Arc<Network>,
     lanes: Lanes,
@@ -133,6 +142,8 @@ impl DataPlane {
     ) -> io::Result<(Self, mpsc::Receiver<FromNetwork>)> {
         let table = Arc::new(ArcSwap::from_pointee(Table::empty(Instant::now())));
         let drops = Arc::new(Drops::default());
+        let lan = Arc::new(Lan::new(Bridge::new(Policy::default(), MTU)));
+        let groups = Arc::new(Mutex::new(Groups::new(tun.index()?)));
         let wireguard = Arc::new(WireGuard::new(secret, MTU));
         let echo_id = Arc::new(AtomicU16::new(rand::random()));
         let (sender, receivers) = udp.split();
@@ -144,17 +155,20 @@ impl DataPlane {
             drops: Arc::clone(&drops),
         });
         let (control, from_network) = mpsc::channel(CONTROL_QUEUE);
+        let (reader, writer) = tun.queues();
+        let lanes = Lanes {
+            wireguard: Arc::clone(&wireguard),
+            table: Arc::clone(&table),
+            drops: Arc::clone(&drops),
+            lan: Arc::clone(&lan),
+            groups,
+            writer: Arc::new(Mutex::new(writer)),
+            network: Arc::clone(&network),
+            control: control.clone(),
+            echo_id: Arc::clone(&echo_id),
+        };
         for (index, receiver) in receivers.into_iter().enumerate() {
-            let inbound = Inbound::new(Arc::clone(&wireguard), Arc::clone(&table), Arc::clone(&drops));
-            let (_, writer) = tun.queues();
-            let lane = Lane {
-                inbound,
-                out: InboundBatch::default(),
-                writer,
-                network: Arc::clone(&network),
-                control: control.clone(),
-                echo_id: Arc::clone(&echo_id),
-            };
+            let lane = lanes.lane();
             thread(&format!("udp-{index}"), move || receive(receiver, lane))?;
         }
         let (to_loop, dropped) = (control.clone(), Arc::clone(&drops));
@@ -169,19 +183,12 @@ impl DataPlane {
                 }
             }
         });
-        let outbound = Outbound::new(Arc::clone(&table), Arc::clone(&drops));
-        let (reader, writer) = tun.queues();
-        let to_network = Arc::clone(&network);
-        thread("tun", move || send_packets(reader, outbound, &to_network))?;
-        let lanes = Lanes {
-            wireguard: Arc::clone(&wireguard),
-            table: Arc::clone(&table),
-            drops: Arc::clone(&drops),
-            writer: Arc::new(Mutex::new(writer)),
-            network: Arc::clone(&network),
-            control,
-            echo_id: Arc::clone(&echo_id),
-        };
+        let outbound = || Outbound::new(Arc::clone(&table), Arc::clone(&drops), Arc::clone(&lan));
+        let (to_network, from_tun) = (Arc::clone(&network), outbound());
+        thread("tun", move || send_packets(reader, from_tun, &to_network))?;
+        let adapters = Arc::<ArcSwap<Vec<OtherAdapter>>>::default();
+        let (to_network, overheard, known) = (Arc::clone(&network), outbound(), Arc::clone(&adapters));
+        thread("overhear", move || overhear(&known, overheard, &to_network))?;
         // One for all: few of these sockets ever hear anything.
         let lane = Mutex::new(lanes.lane());
         let side_paths = SidePaths::new(sides, move |socket, datagrams| {
@@ -194,6 +201,8 @@ impl DataPlane {
         let data_plane = Self {
             table,
             drops,
+            lan,
+            adapters,
             wireguard,
             network,
             lanes,
@@ -207,12 +216,17 @@ impl DataPlane {
     /// Sends packets as if they had come from the TUN.
     pub fn inject(&self, packet: BytesMut) {
         let mut send = Outgoing::default();
-        Outbound::new(Arc::clone(&self.table), Arc::clone(&self.drops)).handle_packets(
-            &mut vec![packet],
-            &mut send,
-            Instant::now(),
-        );
+        let mut outbound = Outbound::new(Arc::clone(&self.table), Arc::clone(&self.drops), Arc::clone(&self.lan));
+        outbound.handle_packets(&mut vec![packet], &mut send, Instant::now());
         self.network.send(&mut send);
+    }
+
+    /// Takes this PC's other adapters: what games send by them is bridged too.
+    pub fn set_adapters(&self, adapters: Vec<OtherAdapter>) {
+        let nets = adapters.iter().flat_map(|adapter| &adapter.networks);
+        let own: BTreeSet<_> = nets.map(|net| net.addr()).collect();
+        self.lan.masquerade.set_own(own);
+        self.adapters.store(Arc::new(adapters));
     }
 
     /// Makes the ways in for what comes through relays.
@@ -285,6 +299,17 @@ fn send_packets(mut reader: TunReader, mut outbound: Outbound, network: &Network
     }
 }
 
+fn overhear(adapters: &ArcSwap<Vec<OtherAdapter>>, mut outbound: Outbound, network: &Network) -> io::Error {
+    let mut send = Outgoing::default();
+    platform::overhear(
+        || adapters.load_full(),
+        |packet, adapter| {
+            outbound.handle_overheard(packet, adapter, &mut send, Instant::now());
+            network.send(&mut send);
+        },
+    )
+}
+
 fn receive(mut receiver: UdpReceiver, mut lane: Lane) -> io::Error {
     let mut datagrams = Vec::new();
     loop {
@@ -301,6 +326,8 @@ pub struct Lanes {
     wireguard: Arc<WireGuard>,
     table: Arc<TableCell>,
     drops: Arc<Drops>,
+    lan: Arc<Lan>,
+    groups: Arc<Mutex<Groups>>,
     writer: Arc<Mutex<TunWriter>>,
     network: Arc<Network>,
     control: mpsc::Sender<FromNetwork>,
@@ -315,8 +342,10 @@ impl Lanes {
                 Arc::clone(&self.wireguard),
                 Arc::clone(&self.table),
                 Arc::clone(&self.drops),
+                Arc::clone(&self.lan),
             ),
             out: InboundBatch::default(),
+            groups: Arc::clone(&self.groups),
             writer: self.writer.lock().another(),
             network: Arc::clone(&self.network),
             control: self.control.clone(),
@@ -329,6 +358,7 @@ impl Lanes {
 pub struct Lane {
     inbound: Inbound,
     out: InboundBatch,
+    groups: Arc<Mutex<Groups>>,
     writer: TunWriter,
     network: Arc<Network>,
     control: mpsc::Sender<FromNetwork>,
@@ -343,6 +373,9 @@ impl Lane {
         self.network.send(&mut self.out.answers);
         let mut packets = std::mem::take(&mut self.out.packets);
         self.take_echo_replies(&mut packets, now);
+        while let Some(group) = self.out.groups.pop_first() {
+            self.groups.lock().ensure(group);
+        }
         self.writer.send_batch(&mut packets);
         self.out.packets = packets;
         for packet in self.out.control.drain(..) {

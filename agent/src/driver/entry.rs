@@ -36,7 +36,7 @@ pub(super) fn check_lans(cache: &PartyCache, interfaces: &[LocalAddress]) -> Res
         Err(Failure::new(
             "address_conflict",
             format!(
-                "your own network {lan} overlaps the party's network {}: change your router's network or ask the host to make a new party",
+                "your own network {lan} overlaps the party's network {}: change your router's network, or ask the host to run `lanrage doctor --fix --avoid {lan}`",
                 cache.party.net.v4
             ),
         ))
@@ -80,6 +80,7 @@ mod tests {
             interface: "eth0".to_owned(),
             address: cache.party.net.v4.addr().into(),
             prefix,
+            index: 2,
         };
         assert_eq!(check_lans(&cache, &[lan(20)]).unwrap_err().code, "address_conflict");
         assert!(check_lans(&cache, &[lan(8)]).is_ok());

@@ -3,9 +3,12 @@
 //! [`run`] is `lanrage up`. The [`agent`] loop owns the party ([`party`]); [`requests`] answers the local API and talks to
 //! control servers on its behalf; [`dataplane`] holds the packet threads.
 
+mod adapter;
 mod agent;
+mod bridge;
 mod command;
 pub mod dataplane;
+mod doctor;
 mod echo;
 mod entry;
 mod farewells;
@@ -24,8 +27,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Mutex, Notify, mpsc, oneshot};
+use tokio::sync::{Mutex, Notify, mpsc, oneshot, watch};
 
+use self::adapter::AdapterKeeper;
 use self::agent::{Agent, Inputs};
 use self::command::Commands;
 use self::dataplane::{DataPlane, MTU};
@@ -142,6 +146,8 @@ async fn serve(
     let (stop, stopped) = oneshot::channel();
     let networks = NetWatch::start(tun.name().to_owned());
     let (mut addresses, mut routers) = (networks.addresses.clone(), networks.changes.clone());
+    let (announcing, routes) = watch::channel(());
+    tokio::spawn(platform::announce_changes(announcing));
     let games = games::watch(state_dir.join("profiles"));
     let inputs = Inputs {
         games: games.clone(),
@@ -149,6 +155,7 @@ async fn serve(
         arrivals,
         interfaces: networks.addresses,
         network: networks.changes,
+        routes,
         port_mapping: mapped,
         stop: stopped,
     };
@@ -171,7 +178,9 @@ async fn serve(
         games,
     };
     tracing::info!(device = %device.id, tun = %device.tun, port, "the agent is up");
-    let mut agent = Agent::new(state, tun, data_plane, device);
+    let adapter = AdapterKeeper::start(tun)
+        .map_err(|error| Failure::new("tun_failed", format!("the new network interface is gone: {error}")))?;
+    let mut agent = Agent::new(state, adapter, data_plane, device);
     agent.resume(&inputs)?;
     let api = tokio::spawn(server::serve(listener, Arc::new(requests)));
     let farewells = tokio::spawn(farewells.run());

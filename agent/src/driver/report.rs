@@ -7,6 +7,7 @@ use lanrage_agent_core::engine::{Engine, PeerView};
 use lanrage_agent_core::path::Trend;
 use lanrage_agent_core::relays::KnownRelay;
 
+use super::adapter::AdapterKeeper;
 use super::dataplane::Network;
 use super::party::PartySession;
 use super::relay_words;
@@ -15,15 +16,14 @@ use crate::api::{
     PeerReport, PeersReport, PlayingReport, QualityReport, RelayReport, RelaysReport, ServerReport, StatusReport,
     TrendReport,
 };
-
-/// A clock further off than this is worth a warning, in ms: WireGuard and tokens stand more, people's patience less.
-const CLOCK_WARNING_MS: u64 = 120_000;
+use crate::doctor::party::CLOCK_WARNING_MS;
 
 /// `status`, in a party or not.
 pub fn status(
     device: DeviceReport,
     session: Option<&PartySession>,
     network: &Network,
+    adapter: &AdapterKeeper,
     notices: &[String],
     now: Instant,
 ) -> StatusReport {
@@ -45,6 +45,7 @@ pub fn status(
             },
             server: ServerReport::default(),
             keepalive: KeepaliveReport::default(),
+            lan: adapter.report(now),
             drops,
             warnings,
         };
@@ -65,6 +66,8 @@ pub fn status(
                 .to_owned(),
         );
     }
+    let left = adapter.left().iter();
+    warnings.extend(left.map(|fault| format!("{fault}; `lanrage doctor` says what to do")));
     let net = &session.cache.party.net;
     StatusReport {
         state: match &session.server_problem {
@@ -85,6 +88,7 @@ pub fn status(
             reason: session.server_problem.clone(),
         },
         keepalive: keepalive(&session.engine),
+        lan: adapter.report(now),
         drops,
         warnings,
     }

@@ -33,11 +33,11 @@ const MAX_PING_WAIT: Duration = Duration::from_secs(60);
 /// Longest wait of `host` and `join` for the control stream, which follows within a few round trips.
 const STREAM_WAIT: Duration = Duration::from_secs(2);
 
-/// How often a removal is tried while the party changes.
-const REMOVE_ATTEMPTS: usize = 5;
+/// How often a change is tried while the party changes.
+pub(super) const ATTEMPTS: usize = 5;
 
 /// Where progress goes.
-type Progress = mpsc::UnboundedSender<String>;
+pub(super) type Progress = mpsc::UnboundedSender<String>;
 
 /// Everything a request may need.
 pub struct Requests {
@@ -64,9 +64,11 @@ impl Handler for Requests {
             Request::Remove { target, ban } => json(&self.remove(&target, ban).await?),
             Request::Bans { lift } => json(&self.bans(lift).await?),
             Request::Relays => json(&self.commands.ask(Command::Relays).await?),
+            Request::Bridge { change } => json(&self.commands.ask(|reply| Command::Bridge { change, reply }).await??),
             Request::Games => json(&report::games(&self.games.borrow(), Instant::now())),
             Request::KnownGames => json(&report::known(&self.games.borrow().library)),
             Request::Refresh => json(&self.refresh().await?),
+            Request::Doctor { fix, avoid } => json(&self.doctor(fix, &avoid, &progress).await?),
             Request::Ping { target, timeout_ms } => {
                 let timeout = Duration::from_millis(timeout_ms).min(MAX_PING_WAIT);
                 json(
@@ -250,7 +252,7 @@ impl Requests {
         let others = cache.party.members.iter().filter(|member| member.id != cache.me);
         let member = whom::choose(target, &others.collect::<Vec<_>>())?;
         let mut party = cache.party.clone();
-        for _ in 0..REMOVE_ATTEMPTS {
+        for _ in 0..ATTEMPTS {
             match client.remove_member(&party, member.id, &RemoveMember { ban }).await {
                 // Somebody came or went meanwhile, which does not change who is meant.
                 Err(ControlError::Refused(refusal)) if refusal.code == ErrorCode::VersionConflict => {
@@ -265,10 +267,7 @@ impl Requests {
                 }
             }
         }
-        Err(Failure::new(
-            "busy",
-            "members are coming and going all the time; try again",
-        ))
+        Err(busy())
     }
 
     async fn bans(&self, lift: Option<String>) -> Result<BansReport, Failure> {
@@ -319,7 +318,7 @@ impl Requests {
         Ok(Arc::new(client))
     }
 
-    async fn current(&self) -> Result<CurrentParty, Failure> {
+    pub(super) async fn current(&self) -> Result<CurrentParty, Failure> {
         self.commands.ask(Command::Current).await?.ok_or_else(in_no_party)
     }
 
@@ -349,7 +348,7 @@ impl Requests {
     }
 }
 
-fn must_be_host(cache: &PartyCache, what: &str) -> Result<(), Failure> {
+pub(super) fn must_be_host(cache: &PartyCache, what: &str) -> Result<(), Failure> {
     let party = &cache.party;
     if party.host == cache.me {
         return Ok(());
@@ -389,6 +388,10 @@ fn default_party_name(host: &MemberName) -> Result<PartyName, Failure> {
     format!("{short}'s party")
         .parse()
         .map_err(|error| Failure::new("bad_name", format!("{error}")))
+}
+
+pub(super) fn busy() -> Failure {
+    Failure::new("busy", "members are coming and going all the time; try again")
 }
 
 fn in_no_party() -> Failure {

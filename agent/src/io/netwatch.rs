@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use getifaddrs::{Address, Interface, InterfaceFlags};
 use ipnet::{IpNet, Ipv4Net};
+use lanrage_agent_core::dataplane::OtherAdapter;
 use n0_watcher::Watcher;
 use netwatch::netmon::Monitor;
 use tokio::sync::watch;
@@ -29,6 +30,8 @@ pub struct LocalAddress {
     pub address: IpAddr,
     /// Length of the network's prefix, in bits.
     pub prefix: u8,
+    /// The interface's number.
+    pub index: u32,
 }
 
 /// The addresses of all interfaces that are up, without loopback and without our own TUN device. Sorted.
@@ -60,6 +63,18 @@ pub fn lans(addresses: &[LocalAddress]) -> Vec<Ipv4Net> {
         })
         .collect();
     nets.into_iter().collect()
+}
+
+/// The adapters these addresses belong to, with the networks they are in.
+pub fn adapters(addresses: &[LocalAddress]) -> Vec<OtherAdapter> {
+    let mut adapters: BTreeMap<u32, Vec<IpNet>> = BTreeMap::new();
+    for local in addresses {
+        if let Ok(net) = IpNet::new(local.address, local.prefix) {
+            adapters.entry(local.index).or_default().push(net);
+        }
+    }
+    let adapter = |(index, networks)| OtherAdapter { index, networks };
+    adapters.into_iter().map(adapter).collect()
 }
 
 /// A router that this PC's packets leave through.
@@ -191,6 +206,7 @@ fn local_address(interface: Interface) -> Option<LocalAddress> {
         interface: interface.description,
         #[cfg(not(target_os = "windows"))]
         interface: interface.name,
+        index: interface.index.unwrap_or_default(),
         address,
         prefix: mask
             .and_then(|mask| ipnet::ip_mask_to_prefix(mask).ok())
@@ -211,6 +227,7 @@ mod tests {
             interface: "eth0".to_owned(),
             address: address.parse().unwrap(),
             prefix,
+            index: 2,
         }
     }
 

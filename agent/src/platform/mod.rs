@@ -5,6 +5,8 @@
 //!   connects: root and the state directory's owner on Linux, SYSTEM, administrators and the owner on Windows.
 //! - [`restrict_to_owner`] makes a file or directory ours alone.
 //! - [`routers`] are those of the default routes, [`uptime`] is a clock that goes on while the PC sleeps.
+//! - [`Adapter`] reads and sets what the virtual LAN's adapter needs, [`announce_changes`] tells when to look at it again.
+//! - [`firewall`] says whether members are let in, [`open_firewall`] sees to it.
 //! - [`processes`] are those of this PC, [`listening`] the ports of some of them, [`window_titles`] what their windows are called.
 //! - [`background_command`] starts this program again, free of the terminal that started it.
 

@@ -112,7 +112,7 @@ impl Transaction for PostgresTransaction {
     async fn save_party(&mut self, party: &PartyRow) -> Result<()> {
         let statement = sqlx::query(
             "UPDATE parties SET name = $2, host = $3, epoch = $4, version = $5, seq = $6, persistent = $7, max_members = $8, \
-             secret_epoch = $9 WHERE id = $1",
+             secret_epoch = $9, net_index = $10 WHERE id = $1",
         )
         .bind(party.id.0)
         .bind(party.name.as_str())
@@ -122,7 +122,8 @@ impl Transaction for PostgresTransaction {
         .bind(signed(party.seq))
         .bind(party.persistent)
         .bind(i64::from(party.max_members))
-        .bind(i64::from(party.secret_epoch));
+        .bind(i64::from(party.secret_epoch))
+        .bind(i64::from(party.net_index));
         self.run(statement).await.map(drop)
     }
 

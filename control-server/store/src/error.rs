@@ -60,7 +60,7 @@ pub enum Refusal {
     #[error("{party} is full ({max_members} members): ask the host to raise the limit or to remove somebody")]
     PartyFull { party: PartyName, max_members: u16 },
     #[error(
-        "your own network {lan} overlaps the party's network {party}: change your router's network or ask the host to make a new party"
+        "your own network {lan} overlaps the party's network {party}: change your router's network, or ask the host to run `lanrage doctor --fix --avoid {lan}`"
     )]
     AddressConflict { lan: Ipv4Net, party: Ipv4Net },
     #[error(

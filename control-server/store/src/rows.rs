@@ -93,6 +93,7 @@ impl PartyRow {
             epoch: self.epoch,
             secret_epoch: self.secret_epoch,
             version: self.version,
+            net: Some(self.net()),
         }
     }
 }

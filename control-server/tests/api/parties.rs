@@ -11,6 +11,7 @@ use lanrage_shared::api::error::ErrorCode;
 use lanrage_shared::api::invite::InviteCreated;
 use lanrage_shared::api::party::{Joined, Member, Party};
 use lanrage_shared::ids::PartyId;
+use lanrage_shared::stream::PartyEvent;
 
 async fn patch(device: &Device, party: PartyId, version: &str, body: &str) -> Answer {
     let request = Request::new("PATCH", format!("/v1/parties/{party}"));
@@ -359,4 +360,38 @@ async fn members_nobody_saw_for_a_month_are_removed() {
     let party: Party = anna.get(format!("/v1/parties/{id}")).await.ok();
     assert_eq!(party.members.len(), 1);
     assert_eq!(party.members[0].device, anna.id());
+}
+
+#[tokio::test]
+async fn the_host_moves_the_party_out_of_the_way_of_a_network() {
+    let server = TestServer::start().await;
+    let (anna, ben) = (Device::new(&server, 1).await, Device::new(&server, 2).await);
+    let code = Code::new(1);
+    let hosted = anna.host(&code, None).await;
+    let joined = ben.join(&code, "Ben").await;
+    let id = hosted.party.id;
+    let mut stream = ben.stream(id, Some(joined.seq)).await;
+    let move_to = async |device: &Device, version: u64, avoid: &[&str]| {
+        let request = Request::new("POST", format!("/v1/parties/{id}/network"));
+        let request = request.header("if-match", version.to_string());
+        let body = serde_json::json!({ "avoid": avoid }).to_string();
+        device.send(request.raw_json(body)).await
+    };
+    let (before, version) = (joined.party.net, joined.party.version);
+    move_to(&ben, version, &[]).await.refused(403, ErrorCode::Forbidden);
+    move_to(&anna, version - 1, &[])
+        .await
+        .refused(409, ErrorCode::VersionConflict);
+
+    let far = "10.128.0.0/9";
+    let moved: Party = move_to(&anna, version, &[far]).await.ok();
+    assert!(!overlap(&moved.net.v4, &before.v4) && !overlap(&moved.net.v4, &far.parse().unwrap()));
+    assert_eq!((moved.check(), moved.version), (Ok(()), version + 1));
+    let (seq, event) = stream.event().await;
+    let PartyEvent::Updated { party } = event else {
+        panic!("the network changed: {event:?}");
+    };
+    assert_eq!((seq, party.net), (joined.seq + 1, Some(moved.net)));
+    let seen: Party = ben.get(format!("/v1/parties/{id}")).await.ok();
+    assert_eq!((seen.net, seen.check()), (moved.net, Ok(())));
 }

@@ -43,7 +43,9 @@ const SOCKET_BUFFER: usize = 7 * 1024 * 1024;
 const TCP_UNSENT: u32 = 64 * 1024;
 /// Acknowledge every so many packets instead of every second one: what travels here is not repeated anyway.
 const PACKETS_PER_ACK: u32 = 16;
-const ACK_DELAY: Duration = Duration::from_millis(20);
+/// The longest an acknowledgement waits for those. Longer, it would speak of so many losses at once that a path that only loses
+/// looks like a narrow one.
+const ACK_DELAY: Duration = Duration::from_millis(10);
 /// A packet counts as lost when this many later ones have arrived, or after this many round trips. Nothing that waits for it is
 /// held up by that, but losses are what quinn tells a path that has become narrow by: too soon after a loss, or when a packet has
 /// merely been overtaken, nothing that was sent later has arrived to say that it is not.
@@ -55,17 +57,15 @@ const LEAST_MTU: u16 = 1200;
 const LONGEST_USUAL: usize = 1280 + 32;
 /// The most quinn counts beside a datagram's payload: flags, a packet number of 4 bytes, the tag, and the frame's type and length.
 const QUIC_OVERHEAD: usize = 1 + 4 + 16 + 9;
-/// How soon a path that was taken for narrow is searched again, in case it is not: as long as that takes, payloads are split.
-const NARROW_FOR: Duration = Duration::from_millis(500);
-/// The same when the search itself found no wider path: its own packets may have been lost.
+/// When a search that found no wider path is repeated: its own packets may have been lost.
 const SEARCH_AGAIN: Duration = Duration::from_secs(15);
 /// The first guess of a round trip. What is lost of a handshake is repeated after three of these; 333 ms is the standard's.
 const INITIAL_RTT: Duration = Duration::from_millis(100);
 
-/// Packets are as long as the longest payload needs, and no longer: quinn takes a lost packet for the path's doing unless one at
-/// least as long has arrived since. Were there room for an acknowledgement beside such a payload, those that carry one would be
-/// the longest, and rare; and when some of them are lost on a path that only loses, it would be taken for a narrow one. Payloads
-/// would be split, and halves are lost twice as often.
+/// Packets are as long as the longest payload needs, and no longer. Quinn takes a lost packet for the path's doing unless one at
+/// least as long has arrived since: were there room for an acknowledgement beside such a payload, those that carry one would be the
+/// longest, and rare, and when some of them are lost on a path that only loses, it would be taken for a narrow one. Payloads are split
+/// then, and halves are lost twice as often; so such a path is searched again at once.
 fn search(peer_id: usize) -> MtuDiscoveryConfig {
     let longest = QUIC_OVERHEAD + peer_id + HEADER_LEN + LONGEST_USUAL;
     let longest = u16::try_from(longest).unwrap_or(u16::MAX);
@@ -75,7 +75,7 @@ fn search(peer_id: usize) -> MtuDiscoveryConfig {
         // The longest first: it nearly always fits.
         .minimum_change((longest - LEAST_MTU) / 2 + 1)
         .interval(SEARCH_AGAIN)
-        .black_hole_cooldown(NARROW_FOR);
+        .black_hole_cooldown(Duration::ZERO);
     search
 }
 

@@ -38,6 +38,17 @@ pub struct Party {
     pub members: Vec<Member>,
 }
 
+impl Party {
+    /// Gives the party another network, and its members their addresses in it.
+    pub fn move_to(&mut self, net: PartyNet) {
+        self.net = net;
+        for member in &mut self.members {
+            member.virtual_ip = net.member_v4(member.id);
+            member.virtual_ip6 = net.member_v6(member.id);
+        }
+    }
+}
+
 /// A device in a party.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
@@ -54,6 +65,15 @@ pub struct Member {
     /// When it was last connected.
     pub last_seen_ms: u64,
     pub presence: Option<Presence>,
+}
+
+/// `POST /v1/parties/{id}/network`, for the host, with `If-Match`: gives the party another subnet, and so everybody another
+/// IPv4 address. Answer: [`Party`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MoveParty {
+    /// Networks that the new subnet avoids, [`MAX_LANS`] at most, besides the one the party has.
+    #[serde(default)]
+    pub avoid: Vec<Ipv4Net>,
 }
 
 /// `POST /v1/parties`. Answer: [`Joined`]. The creator is the first member and the host.

@@ -21,6 +21,7 @@ pub mod bins;
 pub mod clock;
 pub mod control;
 pub mod counter;
+pub mod discovery;
 pub mod fault;
 pub mod home;
 pub mod idle;

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub enum DropReason {
     /// From the TUN: not an IP packet, or shorter than its header says.
     Malformed,
-    /// From the TUN: the source is not this member's virtual address.
+    /// From the TUN: the source is not an address of this PC.
     ForeignSource,
-    /// From the TUN: no member has the destination address (broadcast and multicast included).
+    /// From the TUN: no member has the destination address.
     NoSuchMember,
     /// The peer has no working path at the moment.
     NoPath,

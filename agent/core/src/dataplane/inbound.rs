@@ -1,6 +1,7 @@
 //! From the network to the TUN.
 
-use std::net::{Ipv6Addr, SocketAddr};
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -9,8 +10,9 @@ use bytes::BytesMut;
 
 use super::control::ControlFilter;
 use super::outbound::{addresses, ip_length};
-use super::{DropReason, Drops, PeerLink, Table, TableCell};
+use super::{DropReason, Drops, Lan, PeerLink, Table, TableCell};
 use crate::batch::{Datagram, Outgoing, Packet, Route};
+use crate::broadcast;
 use crate::wg::{self, Incoming, Message, WireGuard};
 
 /// What a batch of datagrams turned into. Reused from batch to batch; the caller drains it.
@@ -18,6 +20,8 @@ use crate::wg::{self, Incoming, Message, WireGuard};
 pub struct InboundBatch {
     /// IP packets for the TUN.
     pub packets: Vec<BytesMut>,
+    /// The multicast groups some of them are for.
+    pub groups: BTreeSet<IpAddr>,
     /// WireGuard's answers, to be sent at once.
     pub answers: Outgoing,
     /// Members' probes and what may be STUN answers, for the engine.
@@ -29,16 +33,18 @@ pub struct Inbound {
     wireguard: Arc<WireGuard>,
     table: Arc<TableCell>,
     drops: Arc<Drops>,
+    lan: Arc<Lan>,
     filter: ControlFilter,
     scratch: Vec<BytesMut>,
 }
 
 impl Inbound {
-    pub fn new(wireguard: Arc<WireGuard>, table: Arc<TableCell>, drops: Arc<Drops>) -> Self {
+    pub fn new(wireguard: Arc<WireGuard>, table: Arc<TableCell>, drops: Arc<Drops>, lan: Arc<Lan>) -> Self {
         Self {
             wireguard,
             table,
             drops,
+            lan,
             filter: ControlFilter::default(),
             scratch: Vec::new(),
         }
@@ -93,10 +99,24 @@ impl Inbound {
         if peer.path().is_some_and(|path| path.route == from) {
             peer.traffic.last_received_ms.store(table.ms(now), Ordering::Relaxed);
         }
-        match packet {
-            Some(packet) => out.packets.push(checked(table, peer, packet)?),
-            None => return Ok(()),
+        let Some(packet) = packet else { return Ok(()) };
+        let (mut packet, destination) = checked(table, peer, packet)?;
+        if broadcast::is_for_all(destination) || destination == table.home().broadcast {
+            let mut bridge = self.lan.bridge.lock();
+            // What does not come in is counted there.
+            if bridge
+                .handle_remote(&mut packet, peer.member, table.home(), now)
+                .is_err()
+            {
+                return Ok(());
+            }
+            if destination.is_multicast() {
+                out.groups.insert(destination);
+            }
+        } else {
+            self.lan.masquerade.arrive(&mut packet, now);
         }
+        out.packets.push(packet);
         Ok(())
     }
 
@@ -130,16 +150,17 @@ fn source(from: Route) -> SocketAddr {
     }
 }
 
-/// The packet without padding, if it is from this peer and for this member.
-fn checked(table: &Table, peer: &PeerLink, mut packet: BytesMut) -> Result<BytesMut, DropReason> {
+/// The packet without padding and where it goes, if it is from this peer and for this member or for all.
+fn checked(table: &Table, peer: &PeerLink, mut packet: BytesMut) -> Result<(BytesMut, IpAddr), DropReason> {
     let length = ip_length(&packet).ok_or(DropReason::Malformed)?;
     packet.truncate(length);
     let (source, destination) = addresses(&packet).ok_or(DropReason::Malformed)?;
     if source != peer.virtual_ip && source != peer.virtual_ip6 {
         return Err(DropReason::SpoofedSource);
     }
-    if destination != table.virtual_ip && destination != table.virtual_ip6 {
+    let is_mine = destination == table.virtual_ip || destination == table.virtual_ip6;
+    if !is_mine && !broadcast::is_for_all(destination) && destination != table.home().broadcast {
         return Err(DropReason::ForeignDestination);
     }
-    Ok(packet)
+    Ok((packet, destination))
 }

@@ -7,49 +7,111 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 
-use super::{DropReason, Drops, TableCell};
+use super::{DropReason, Drops, Lan, OtherAdapter, PeerLink, Table, TableCell};
 use crate::batch::Outgoing;
+use crate::broadcast::{self, Way};
+use crate::ip::Header;
 
 /// The sending direction. One per thread: it holds that thread's scratch space.
 pub struct Outbound {
     table: Arc<TableCell>,
     drops: Arc<Drops>,
+    lan: Arc<Lan>,
     scratch: Vec<BytesMut>,
+    /// What everybody is to get.
+    for_all: Vec<BytesMut>,
 }
 
 impl Outbound {
-    pub fn new(table: Arc<TableCell>, drops: Arc<Drops>) -> Self {
+    pub fn new(table: Arc<TableCell>, drops: Arc<Drops>, lan: Arc<Lan>) -> Self {
         Self {
             table,
             drops,
+            lan,
             scratch: Vec::new(),
+            for_all: Vec::new(),
         }
     }
 
     /// Encrypts IP packets for their peers and pushes the datagrams to send, keeping their order.
     pub fn handle_packets(&mut self, packets: &mut Vec<BytesMut>, send: &mut Outgoing, now: Instant) {
-        let table = self.table.load();
-        let ms = table.ms(now);
-        for packet in packets.drain(..) {
+        let table = self.table.load_full();
+        for mut packet in packets.drain(..) {
             let Some((source, destination)) = addresses(&packet) else {
                 self.drops.count(DropReason::Malformed);
                 continue;
             };
-            if source != table.virtual_ip && source != table.virtual_ip6 {
-                self.drops.count(DropReason::ForeignSource);
-                continue;
-            }
-            let Some(peer) = table.at(&destination) else {
+            if let Some(peer) = table.at(&destination) {
+                let own = table.address_like(source);
+                if self.lan.masquerade.leave(&mut packet, source, own, now) {
+                    self.give(&table, peer, packet, send, now);
+                } else {
+                    self.drops.count(DropReason::ForeignSource);
+                }
+            } else if broadcast::is_for_all(destination) || destination == table.home().broadcast {
+                self.give_all(&table, packet, Way::Tunnel, |_| true, send, now);
+            } else {
                 self.drops.count(DropReason::NoSuchMember);
-                continue;
-            };
-            let ((), sendable) = peer.with_tunnel(&table, &mut self.scratch, send, |tunnel, out| {
-                tunnel.encrypt(packet, out)
-            });
-            peer.traffic.last_sent_ms.store(ms, Ordering::Relaxed);
-            if !sendable {
-                self.drops.count(DropReason::NoPath);
             }
+        }
+    }
+
+    /// Takes a packet that left this PC by another adapter. Members in the same network heard it there, unless it is for a group:
+    /// that has to be joined on each adapter, and games join it on the one the system chooses, which is the tunnel's.
+    pub fn handle_overheard(&mut self, packet: BytesMut, adapter: &OtherAdapter, send: &mut Outgoing, now: Instant) {
+        let Some((_, destination)) = addresses(&packet) else {
+            return;
+        };
+        let table = self.table.load_full();
+        let is_elsewhere = |peer: &PeerLink| {
+            let address = peer.path().and_then(|path| path.route.address());
+            destination.is_multicast()
+                || !address.is_some_and(|address| adapter.networks.iter().any(|net| net.contains(&address.ip())))
+        };
+        self.give_all(&table, packet, adapter.way(destination), is_elsewhere, send, now);
+    }
+
+    fn give_all(
+        &mut self,
+        table: &Table,
+        packet: BytesMut,
+        way: Way,
+        wants: impl Fn(&PeerLink) -> bool,
+        send: &mut Outgoing,
+        now: Instant,
+    ) {
+        if table.peers().next().is_none() {
+            return;
+        }
+        let ports = Header::read(&packet).and_then(|header| header.ports(&packet));
+        let mut for_all = std::mem::take(&mut self.for_all);
+        let taken = self
+            .lan
+            .bridge
+            .lock()
+            .handle_local(packet, way, table.home(), now, &mut for_all);
+        // What was not taken is counted there.
+        if let Ok(header) = taken {
+            let own = table.address_like(header.source);
+            self.lan.masquerade.learn(&header, ports, own, now);
+            // Who cannot be reached is not looked for because of it.
+            for peer in table.peers().filter(|peer| peer.path().is_some() && wants(peer)) {
+                for packet in &for_all {
+                    self.give(table, peer, packet.clone(), send, now);
+                }
+            }
+        }
+        for_all.clear();
+        self.for_all = for_all;
+    }
+
+    fn give(&mut self, table: &Table, peer: &PeerLink, packet: BytesMut, send: &mut Outgoing, now: Instant) {
+        let ((), sendable) = peer.with_tunnel(table, &mut self.scratch, send, |tunnel, out| {
+            tunnel.encrypt(packet, out)
+        });
+        peer.traffic.last_sent_ms.store(table.ms(now), Ordering::Relaxed);
+        if !sendable {
+            self.drops.count(DropReason::NoPath);
         }
     }
 }

@@ -12,6 +12,7 @@ use lanrage_shared::ids::{DeviceKey, MemberId};
 use parking_lot::Mutex;
 
 use crate::batch::{Outgoing, PathInUse};
+use crate::broadcast::Home;
 use crate::wg::{self, Tunnel};
 
 /// Session indices remembered per peer. A tunnel keeps 8 sessions, and a handshake is repeated every second at most, for 90 s: the
@@ -177,6 +178,26 @@ impl Table {
         }
         next.indices.keep_only(|member| next.by_member.contains_key(&member));
         next
+    }
+
+    /// Where this member is.
+    pub fn home(&self) -> Home {
+        let [a, b, c, _] = self.virtual_ip.octets();
+        Home {
+            v4: self.virtual_ip,
+            v6: self.virtual_ip6,
+            // A party's network is a /24.
+            broadcast: [a, b, c, 255].into(),
+        }
+    }
+
+    /// This member's address of the same family.
+    pub(super) fn address_like(&self, other: IpAddr) -> IpAddr {
+        if other.is_ipv4() {
+            self.virtual_ip.into()
+        } else {
+            self.virtual_ip6.into()
+        }
     }
 
     /// The peers, in no particular order.

@@ -12,6 +12,9 @@ use lanrage_shared::wire::probe;
 
 use super::*;
 use crate::batch::{Datagram, Outgoing, Packet, PathInUse, RelayNumber, Route};
+use crate::broadcast::{AT_ONCE, Bridge, Policy, Rejection};
+use crate::ip::testing::udp;
+use crate::ip::{Header, set_hop_limit};
 use crate::wg::WireGuard;
 
 struct Member {
@@ -19,8 +22,12 @@ struct Member {
     inbound: Inbound,
     table: Arc<TableCell>,
     drops: Arc<Drops>,
+    lan: Arc<Lan>,
     address: SocketAddr,
 }
+
+/// A game's.
+const PORT: u16 = 27960;
 
 fn v4(number: u16) -> Ipv4Addr {
     Ipv4Addr::new(10, 64, 0, number as u8)
@@ -50,9 +57,13 @@ fn member(number: u16, peers: &[u16], now: Instant) -> Member {
     let table = Table::empty(now).with_peers(v4(number), v6(number), links.collect());
     let table = Arc::new(ArcSwap::from_pointee(table));
     let drops = Arc::new(Drops::default());
+    let mut policy = Policy::default();
+    policy.allow(PORT..=PORT);
+    let lan = Arc::new(Lan::new(Bridge::new(policy, 1280)));
     Member {
-        outbound: Outbound::new(Arc::clone(&table), Arc::clone(&drops)),
-        inbound: Inbound::new(wireguard, Arc::clone(&table), Arc::clone(&drops)),
+        outbound: Outbound::new(Arc::clone(&table), Arc::clone(&drops), Arc::clone(&lan)),
+        inbound: Inbound::new(wireguard, Arc::clone(&table), Arc::clone(&drops), Arc::clone(&lan)),
+        lan,
         table,
         drops,
         address: address(number),
@@ -148,7 +159,7 @@ fn what_has_nowhere_to_go_is_counted() {
     let mut a = member(1, &[2], now);
     a.link(2).set_path(None);
     assert!(a.send(packet(v4(1), v4(2)), now).is_empty());
-    assert!(a.send(packet(v4(1), Ipv4Addr::BROADCAST), now).is_empty());
+    assert!(a.send(packet(v4(1), v4(7)), now).is_empty());
     assert!(a.send(packet(v4(9), v4(2)), now).is_empty());
     assert!(a.send(BytesMut::from(&[0x45][..]), now).is_empty());
     let counted: Vec<_> = a
@@ -158,6 +169,99 @@ fn what_has_nowhere_to_go_is_counted() {
         .map(|(reason, _)| reason.label())
         .collect();
     assert_eq!(counted, ["malformed", "foreign_source", "no_such_member", "no_path"]);
+}
+
+/// Sessions in both directions.
+fn introduce(a: &mut Member, b: &mut Member, numbers: (u16, u16), now: Instant) {
+    let mut send = Outgoing::default();
+    a.link(numbers.1)
+        .with_tunnel(&a.table.load_full(), &mut vec![], &mut send, |tunnel, out| {
+            tunnel.encrypt(packet(v4(numbers.0), v4(numbers.1)), out)
+        });
+    assert_eq!(carry(a, b, send.direct, now).len(), 1);
+}
+
+fn discovery(from: [u8; 4], to: [u8; 4], port: u16) -> BytesMut {
+    udp((from.into(), 5000), (to.into(), port), b"getinfo")
+}
+
+#[test]
+fn what_is_for_all_reaches_every_member_once_and_comes_back_to_nobody() {
+    let now = Instant::now();
+    let (mut a, mut b, mut c) = (
+        member(1, &[2, 3], now),
+        member(2, &[1, 3], now),
+        member(3, &[1, 2], now),
+    );
+    introduce(&mut a, &mut b, (1, 2), now);
+    introduce(&mut a, &mut c, (1, 3), now);
+    for to in [[255; 4], [10, 64, 0, 255], [224, 0, 2, 60]] {
+        let now = now + AT_ONCE * 40;
+        let sent = a.send(discovery([10, 64, 0, 1], to, PORT), now);
+        assert_eq!(sent.len(), if to == [10, 64, 0, 255] { 0 } else { 2 }, "{to:?}");
+        for datagram in sent {
+            let receiver = if datagram.peer == address(2) { &mut b } else { &mut c };
+            let (answers, arrived) = deliver(receiver, a.address, vec![datagram], now);
+            assert!(answers.is_empty());
+            assert_eq!(arrived.len(), 1);
+        }
+    }
+    assert!(a.send(discovery([10, 64, 0, 1], [255; 4], 9), now).is_empty());
+    let counts = a.lan.bridge.lock().counts().clone();
+    assert_eq!((counts.sent, counts.not_sent[&Rejection::Duplicate]), (2, 1));
+    assert_eq!(counts.not_sent[&Rejection::PortNotAllowed], 1);
+    assert_eq!(b.lan.bridge.lock().counts().received, 2);
+}
+
+#[test]
+fn a_game_on_another_adapter_is_heard_answered_and_spared_where_the_lan_carries_it() {
+    let now = Instant::now();
+    let (mut a, mut b, mut c) = (
+        member(1, &[2, 3], now),
+        member(2, &[1, 3], now),
+        member(3, &[1, 2], now),
+    );
+    introduce(&mut a, &mut b, (1, 2), now);
+    introduce(&mut a, &mut c, (1, 3), now);
+    a.lan.masquerade.set_own([[192, 168, 1, 7].into()].into());
+    a.link(3)
+        .set_path(Some(Route::from(SocketAddr::from(([192, 168, 1, 8], 1000))).into()));
+    let adapter = OtherAdapter {
+        index: 2,
+        networks: vec!["192.168.1.7/24".parse().unwrap()],
+    };
+    let mut send = Outgoing::default();
+    let asked = discovery([192, 168, 1, 7], [192, 168, 1, 255], PORT);
+    a.outbound.handle_overheard(asked, &adapter, &mut send, now);
+    let peers: Vec<_> = send.direct.iter().map(|datagram| datagram.peer).collect();
+    assert_eq!(peers, [address(2)]);
+    let arrived = carry(&mut a, &mut b, send.direct, now);
+    assert_eq!(arrived, [hop(discovery([10, 64, 0, 1], [10, 64, 0, 255], PORT))]);
+
+    let answer = udp((v4(2).into(), PORT), (v4(1).into(), 5000), b"infoResponse");
+    let sent = b.send(answer, now);
+    let (_, arrived) = deliver(&mut a, b.address, sent, now);
+    assert_eq!(
+        arrived,
+        [udp(
+            (v4(2).into(), PORT),
+            ([192, 168, 1, 7].into(), 5000),
+            b"infoResponse"
+        )]
+    );
+    let sent = a.send(
+        udp(([192, 168, 1, 7].into(), 5000), (v4(2).into(), PORT), b"connect"),
+        now,
+    );
+    let (_, arrived) = deliver(&mut b, a.address, sent, now);
+    assert_eq!(arrived, [udp((v4(1).into(), 5000), (v4(2).into(), PORT), b"connect")]);
+}
+
+/// As it arrives: nobody passes it on.
+fn hop(mut packet: BytesMut) -> BytesMut {
+    let header = Header::read(&packet).unwrap();
+    set_hop_limit(&mut packet, &header, 1);
+    packet
 }
 
 #[test]

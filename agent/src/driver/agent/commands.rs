@@ -3,9 +3,11 @@
 use std::time::Instant;
 
 use super::{Agent, Inputs};
-use crate::api::Failure;
+use crate::api::{BridgeChange, BridgeReport, Failure, StatusReport};
 use crate::driver::command::Command;
-use crate::driver::{entry, report};
+use crate::driver::doctor::Examination;
+use crate::driver::party::Outcome;
+use crate::driver::{bridge, entry, report};
 use crate::state::{Farewell, StateError};
 
 impl Agent {
@@ -14,13 +16,16 @@ impl Agent {
         // Whoever asked may be gone by now; then nobody misses the answer.
         match command {
             Command::Status(reply) => {
-                let _ = reply.send(report::status(
-                    self.device.clone(),
-                    self.session.as_ref(),
-                    &self.data_plane.network,
-                    &self.notices,
-                    now,
-                ));
+                let _ = reply.send(self.status(now));
+            }
+            Command::Examine { fix, reply } => {
+                let look = self.adapter.check(fix);
+                let _ = reply.send(Examination {
+                    status: self.status(now),
+                    relays: report::relays(self.session.as_ref(), now),
+                    look,
+                    party: self.current(),
+                });
             }
             Command::Peers(reply) => {
                 let _ = reply.send(report::peers(self.session.as_ref(), now));
@@ -59,10 +64,20 @@ impl Agent {
             Command::Relays(reply) => {
                 let _ = reply.send(report::relays(self.session.as_ref(), Instant::now()));
             }
+            Command::Bridge { change, reply } => {
+                let _ = reply.send(self.change_bridge(&change));
+            }
             Command::Refresh(reply) => {
                 self.with_session(|session, _, now| session.refresh(now));
                 let name = self.session.as_ref().map(|session| session.cache.party.name.clone());
                 let _ = reply.send(name);
+            }
+            Command::Move { net, reply } => {
+                let outcome = self.session.as_mut().map(|session| session.move_to(net));
+                if outcome == Some(Outcome::Moved) {
+                    self.begin_anew(inputs);
+                }
+                let _ = reply.send(());
             }
             Command::Leave(reply) => {
                 let owed = self
@@ -93,6 +108,34 @@ impl Agent {
             }
             Command::Down => {}
         }
+    }
+
+    fn change_bridge(&mut self, change: &BridgeChange) -> Result<BridgeReport, Failure> {
+        let settings = bridge::changed(&self.lan, change);
+        if settings != self.lan {
+            self.state.save_lan(&settings)?;
+            self.lan = settings;
+            self.apply_bridge();
+        }
+        let lan = self.data_plane.lan.bridge.lock();
+        Ok(bridge::report(&self.lan, self.games.len(), &lan))
+    }
+
+    /// Lets through what the settings and the known games say.
+    pub(super) fn apply_bridge(&self) {
+        let policy = bridge::policy(&self.lan, &self.games);
+        self.data_plane.lan.bridge.lock().set_policy(policy);
+    }
+
+    fn status(&self, now: Instant) -> StatusReport {
+        report::status(
+            self.device.clone(),
+            self.session.as_ref(),
+            &self.data_plane.network,
+            &self.adapter,
+            &self.notices,
+            now,
+        )
     }
 
     /// Notes a farewell that has to be said, on disk first.

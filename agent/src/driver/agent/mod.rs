@@ -3,15 +3,15 @@
 mod commands;
 mod games;
 
-use std::io;
 use std::net::{SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lanrage_agent_core::games::Tuning;
+use lanrage_agent_core::games::{GameLibrary, Tuning};
 use lanrage_agent_core::sleep::SleepWatch;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::adapter::AdapterKeeper;
 use super::command::{Command, CurrentParty};
 use super::dataplane::{DataPlane, FromNetwork};
 use super::entry;
@@ -24,10 +24,9 @@ use super::services::Lookup;
 use super::stream::StreamEvent;
 use crate::api::{DeviceReport, Failure, JoinedReport};
 use crate::io::control::ControlClient;
-use crate::io::netwatch::LocalAddress;
-use crate::io::tun::TunDevice;
+use crate::io::netwatch::{LocalAddress, adapters};
 use crate::platform;
-use crate::state::{Farewell, PartyCache, StateDir};
+use crate::state::{Farewell, LanSettings, StateDir};
 
 /// How often WireGuard's timers run and traffic is looked at.
 const TICK: Duration = Duration::from_millis(250);
@@ -41,6 +40,8 @@ pub struct Inputs {
     pub interfaces: watch::Receiver<Vec<LocalAddress>>,
     /// Changes when the same addresses are on another network.
     pub network: watch::Receiver<()>,
+    /// Changes when the system announces something of interfaces or routes.
+    pub routes: watch::Receiver<()>,
     pub port_mapping: watch::Receiver<Option<SocketAddrV4>>,
     /// What is played on this PC.
     pub games: watch::Receiver<Arc<GamesNow>>,
@@ -49,7 +50,7 @@ pub struct Inputs {
 
 /// The agent's loop.
 pub struct Agent {
-    pub tun: TunDevice,
+    pub adapter: AdapterKeeper,
     pub data_plane: DataPlane,
     pub device: DeviceReport,
     notices: Vec<String>,
@@ -61,6 +62,8 @@ pub struct Agent {
     services: Lookup,
     pings: Pings,
     sleep: SleepWatch,
+    lan: LanSettings,
+    games: Arc<GameLibrary>,
     /// What running games have changed.
     tuned: Tuning,
     /// Who waits for the first word from the control stream.
@@ -70,14 +73,14 @@ pub struct Agent {
 }
 
 impl Agent {
-    pub fn new(state: StateDir, tun: TunDevice, data_plane: DataPlane, device: DeviceReport) -> Self {
+    pub fn new(state: StateDir, adapter: AdapterKeeper, data_plane: DataPlane, device: DeviceReport) -> Self {
         let notices = state.take_notices();
         for notice in &notices {
             tracing::warn!("{notice}");
         }
         Self {
             state,
-            tun,
+            adapter,
             data_plane,
             device,
             notices,
@@ -88,6 +91,8 @@ impl Agent {
             services: Lookup::default(),
             pings: Pings::default(),
             sleep: SleepWatch::default(),
+            lan: LanSettings::default(),
+            games: Arc::default(),
             tuned: Tuning::default(),
             waiting: Vec::new(),
         }
@@ -96,6 +101,9 @@ impl Agent {
     /// Goes back into the party this PC was in before it restarted.
     pub fn resume(&mut self, inputs: &Inputs) -> Result<(), Failure> {
         self.farewells = self.state.load_farewells()?;
+        self.lan = self.state.load_lan()?;
+        self.games = Arc::clone(&inputs.games.borrow().library);
+        self.apply_bridge();
         let Some(cache) = self.state.load_party()? else {
             self.notices.extend(self.state.take_notices());
             return Ok(());
@@ -110,7 +118,7 @@ impl Agent {
         );
         if let Some(lan) = entry::lan_in_the_way(&cache, &inputs.interfaces.borrow()) {
             self.notices.push(format!(
-                "this PC's network {lan} overlaps the party's {}, so one of them is hard to reach; `lanrage leave` gives the way free",
+                "this PC's network {lan} overlaps the party's {}, so one of them is hard to reach; `lanrage doctor` says what to do",
                 cache.party.net.v4
             ));
         }
@@ -136,7 +144,7 @@ impl Agent {
                     Some(command) => self.handle_command(command, &inputs),
                 },
                 event = next(&mut self.stream) => match event {
-                    Some(event) => self.handle_stream(event),
+                    Some(event) => self.handle_stream(event, &inputs),
                     None => self.stream = None,
                 },
                 event = next(&mut self.relays) => match event {
@@ -146,8 +154,12 @@ impl Agent {
                 endpoints = self.services.found() => {
                     self.with_session(|session, _, now| session.engine.handle_stun_servers(endpoints, now));
                 }
+                Ok(()) = inputs.routes.changed() => self.adapter.handle_change(Instant::now()),
                 Ok(()) = inputs.interfaces.changed() => {
-                    let addresses = own_addresses(&inputs.interfaces.borrow_and_update(), self.device.port);
+                    self.adapter.handle_change(Instant::now());
+                    let interfaces = inputs.interfaces.borrow_and_update().clone();
+                    self.data_plane.set_adapters(adapters(&interfaces));
+                    let addresses = own_addresses(&interfaces, self.device.port);
                     self.with_session(|session, _, now| session.handle_interfaces(addresses, now));
                 }
                 Ok(()) = inputs.network.changed() => {
@@ -173,6 +185,7 @@ impl Agent {
                     self.pings.end_late(self.session.as_ref(), now);
                 }
                 () = tokio::time::sleep_until(wake.into()) => {
+                    self.adapter.handle_timeout(Instant::now());
                     self.with_session(|session, _, now| session.engine.handle_timeout(now));
                 }
                 // Last, and in batches: a flood from the network delays nothing else.
@@ -194,7 +207,9 @@ impl Agent {
             .as_ref()
             .and_then(|session| session.engine.poll_timeout(now))
             .map(|(at, _)| at);
-        engine.unwrap_or(now + Duration::from_secs(60))
+        let wakes = [engine, self.adapter.poll_timeout()];
+        let first = wakes.into_iter().flatten().min();
+        first.unwrap_or(now + Duration::from_secs(60))
     }
 
     fn with_session(&mut self, work: impl FnOnce(&mut PartySession, &DataPlane, Instant)) {
@@ -221,19 +236,23 @@ impl Agent {
         self.with_session(|_, _, _| ());
     }
 
-    fn handle_stream(&mut self, event: StreamEvent) {
+    fn handle_stream(&mut self, event: StreamEvent, inputs: &Inputs) {
         let Some(session) = &mut self.session else { return };
         let outcome = session.handle_stream(event, &self.data_plane);
         session.engine.handle_timeout(Instant::now());
         session.carry_out(&self.data_plane);
-        if let Outcome::Over(why) = outcome {
-            tracing::warn!(reason = %why, "out of the party");
-            let name = session.cache.party.name.clone();
-            self.notices.push(format!("this PC left the party \"{name}\": {why}"));
-            if let Err(error) = self.state.clear_party() {
-                tracing::error!(%error, "the party could not be forgotten on disk");
+        match outcome {
+            Outcome::Stays => {}
+            Outcome::Moved => self.begin_anew(inputs),
+            Outcome::Over(why) => {
+                tracing::warn!(reason = %why, "out of the party");
+                let name = session.cache.party.name.clone();
+                self.notices.push(format!("this PC left the party \"{name}\": {why}"));
+                if let Err(error) = self.state.clear_party() {
+                    tracing::error!(%error, "the party could not be forgotten on disk");
+                }
+                self.close_session();
             }
-            self.close_session();
         }
         self.answer_waiting();
     }
@@ -259,12 +278,13 @@ impl Agent {
         entry::check(&party.cache, &self.state.identity().device)?;
         let net = party.cache.party.net;
         let (v4, v6) = (net.member_v4(party.cache.me), net.member_v6(party.cache.me));
-        self.set_address(&party.cache).map_err(|error| {
+        self.adapter.enter(net, party.cache.me).map_err(|error| {
             Failure::new(
                 "tun_failed",
                 format!("cannot give {} the address {v4}: {error}", self.device.tun),
             )
         })?;
+        self.data_plane.set_adapters(adapters(&inputs.interfaces.borrow()));
         let interfaces = own_addresses(&inputs.interfaces.borrow(), self.device.port);
         let (mut session, events) = PartySession::start(
             party.cache,
@@ -291,14 +311,28 @@ impl Agent {
         })
     }
 
-    /// Gives the tunnel interface this PC's addresses in the party.
-    fn set_address(&self, cache: &PartyCache) -> io::Result<()> {
-        let net = cache.party.net;
-        let (v4, v6) = (net.member_v4(cache.me), net.member_v6(cache.me));
-        self.tun.set_address(v4, net.v4.prefix_len(), v6, net.v6.prefix_len())
+    /// The party has another network: it is entered again, as after a restart. Connections of games end with the addresses
+    /// they had, so tunnels that go on would help nobody.
+    fn begin_anew(&mut self, inputs: &Inputs) {
+        self.save();
+        let Some(party) = self.current() else { return };
+        let net = party.cache.party.net.v4;
+        tracing::info!(%net, "the party has moved to another network");
+        self.end_session();
+        if let Err(failure) = self.enter(party, inputs) {
+            tracing::error!(%failure, "the party's new network cannot be used");
+            self.notices.push(format!(
+                "the party moved to {net}, which cannot be used here: {failure}; restart the agent with `lanrage down` and `lanrage up`"
+            ));
+        }
     }
 
     fn close_session(&mut self) {
+        self.end_session();
+        self.adapter.leave();
+    }
+
+    fn end_session(&mut self) {
         self.session = None;
         self.answer_waiting();
         self.stream = None;
@@ -308,9 +342,6 @@ impl Agent {
         self.data_plane
             .table
             .store(Arc::new(lanrage_agent_core::dataplane::Table::empty(Instant::now())));
-        if let Err(error) = self.tun.clear_addresses() {
-            tracing::warn!(%error, "the tunnel interface keeps its address");
-        }
     }
 
     fn save_if_due(&mut self, now: Instant) {

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use lanrage_agent_core::path::PartyClock;
+use lanrage_shared::addr::PartyNet;
 use lanrage_shared::api::check::Implausible;
 use lanrage_shared::api::party::{Party, Services};
 use lanrage_shared::stream::{Departure, PartyEvent, ServerMessage};
@@ -65,7 +66,11 @@ impl PartySession {
                 }
                 self.known.store(seq, Ordering::Relaxed);
                 self.cache.seq = seq;
-                self.engine.handle_members(&party.members, now);
+                let is_elsewhere = party.net != self.cache.party.net;
+                // An engine that is about to begin anew need not learn of addresses that are none of its party's.
+                if !is_elsewhere {
+                    self.engine.handle_members(&party.members, now);
+                }
                 if self.cache.party.epoch != party.epoch {
                     self.relays.handle_epoch();
                 }
@@ -75,6 +80,9 @@ impl PartySession {
                 self.save_soon(now);
                 if self.me().is_none() {
                     return Outcome::Over("you are no longer a member of this party".to_owned());
+                }
+                if is_elsewhere {
+                    return Outcome::Moved;
                 }
             }
             ServerMessage::Services { services } => {
@@ -115,8 +123,7 @@ impl PartySession {
     }
 
     fn check_snapshot(&self, party: &Party) -> Result<(), Implausible> {
-        let cached = &self.cache.party;
-        if (party.id, party.net) != (cached.id, cached.net) {
+        if party.id != self.cache.party.id {
             return Err(Implausible::Network(party.net.v4));
         }
         party.check()
@@ -158,6 +165,9 @@ impl PartySession {
                 cached.secret_epoch = party.secret_epoch;
                 cached.version = party.version;
                 self.adopt_drawn();
+                if let Some(net) = party.net {
+                    return self.move_to(net);
+                }
             }
             PartyEvent::SecretChanged { epoch, secrets } => {
                 self.cache.party.secret_epoch = epoch;
@@ -166,6 +176,22 @@ impl PartySession {
             PartyEvent::Deleted => return Outcome::Over("the party was deleted".to_owned()),
         }
         Outcome::Stays
+    }
+}
+
+impl PartySession {
+    /// Notes that the party has this network now. One that cannot be its is not believed.
+    pub fn move_to(&mut self, net: PartyNet) -> Outcome {
+        let party = &mut self.cache.party;
+        if net == party.net {
+            return Outcome::Stays;
+        }
+        if !net.is_of(party.id) {
+            tracing::warn!(net = %net.v4, "the control server moves the party to a network that cannot be its; it is not believed");
+            return Outcome::Stays;
+        }
+        party.move_to(net);
+        Outcome::Moved
     }
 }
 

@@ -38,6 +38,8 @@ const SAVE_DELAY: Duration = Duration::from_millis(200);
 #[derive(Debug, PartialEq, Eq)]
 pub enum Outcome {
     Stays,
+    /// The party has another network: everything that knows addresses begins anew.
+    Moved,
     /// This device is no longer a member, for the reason given in words.
     Over(String),
 }

@@ -5,7 +5,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use crate::api::Failure;
 
 /// A clock this far off makes signed things look expired or not yet valid: 5 minutes, in ms.
-const TOLERATED_MS: u64 = 5 * 60 * 1000;
+pub const TOLERATED_MS: u64 = 5 * 60 * 1000;
 
 /// What to add to this PC's clock to get the server's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,10 +43,11 @@ pub fn check_clock(offset: ClockOffset) -> Result<(), Failure> {
     ))
 }
 
+/// How people set their clock.
 #[cfg(not(windows))]
-const HOW_TO_SET: &str = "`sudo timedatectl set-ntp true`";
+pub const HOW_TO_SET: &str = "`sudo timedatectl set-ntp true`";
 #[cfg(windows)]
-const HOW_TO_SET: &str = "Settings, Time & language, Sync now";
+pub const HOW_TO_SET: &str = "Settings, Time & language, Sync now";
 
 fn in_words(minutes: u64) -> String {
     let (days, hours, minutes) = (minutes / (24 * 60), minutes / 60 % 24, minutes % 60);

@@ -4,7 +4,7 @@
 //! costs one DNS look-up, one TCP and one TLS 1.3 handshake, and then one round trip each for challenge, token, redeem and
 //! stream. The server is known by the pin of its key and by nothing else ([`lanrage_tls`]).
 
-mod clock;
+pub mod clock;
 mod dial;
 mod error;
 mod http;
@@ -25,7 +25,7 @@ use hyper::Method;
 use lanrage_shared::api::auth::{Challenge, ChallengeRequest, TokenRequest, TokenResponse};
 use lanrage_shared::api::error::ErrorCode;
 use lanrage_shared::api::invite::{InviteCreated, NewInvite, RedeemInvite};
-use lanrage_shared::api::party::{Ban, CreateParty, Joined, Party, RemoveMember};
+use lanrage_shared::api::party::{Ban, CreateParty, Joined, MoveParty, Party, RemoveMember};
 use lanrage_shared::api::relay::RelayTokens;
 use lanrage_shared::api::secret::NewSecret;
 pub use lanrage_shared::backoff::Backoff;
@@ -141,6 +141,12 @@ impl ControlClient {
     ) -> Result<Party, ControlError> {
         let path = format!("/v1/parties/{}/members/{member}/remove", party.id);
         self.ask(Call::post(path, removal)?.if_version(party.version)).await
+    }
+
+    /// `POST /v1/parties/{id}/network`, if the party is as known.
+    pub async fn move_party(&self, party: &Party, request: &MoveParty) -> Result<Party, ControlError> {
+        let path = format!("/v1/parties/{}/network", party.id);
+        self.ask(Call::post(path, request)?.if_version(party.version)).await
     }
 
     /// `GET /v1/parties/{id}/bans`.

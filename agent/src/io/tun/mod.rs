@@ -76,9 +76,14 @@ pub struct TunDevice {
 }
 
 impl TunDevice {
+    /// Whether devices can be made on this system at all.
+    pub fn check_system() -> Result<(), TunError> {
+        system::check_system()
+    }
+
     /// Makes the device and brings it up.
     pub fn create(config: &TunConfig) -> Result<Self, TunError> {
-        system::check_system()?;
+        Self::check_system()?;
         let device = match &config.name {
             Some(name) => Self::named(check_name(name)?, config.mtu)?,
             None => Self::first_free(config.mtu)?,
@@ -111,6 +116,11 @@ impl TunDevice {
     /// The interface's name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The system's number for the interface.
+    pub fn index(&self) -> io::Result<u32> {
+        self.device.if_index()
     }
 
     /// Packets may have this many bytes from now on. Below 1,280 the system has no IPv6 on the interface, and forgets its address.

@@ -4,6 +4,7 @@ mod create;
 mod delete;
 mod get;
 mod list;
+mod network;
 mod secret;
 mod update;
 
@@ -13,6 +14,7 @@ pub use self::create::create;
 pub use self::delete::delete;
 pub use self::get::get;
 pub use self::list::list;
+pub use self::network::move_party;
 pub use self::secret::renew_secret;
 pub use self::update::update;
 use crate::error::Failure;

@@ -1,9 +1,10 @@
 //! Versions and numbers.
 
+use lanrage_shared::addr::PartyNet;
 use lanrage_shared::stream::PartyEvent;
 
 use super::fixture::{NOW, at_once, device, founding, party_id, redeem, replay, seen_by};
-use crate::{EVENTS_KEPT, Patch, Replay, Store, StoreError};
+use crate::{EVENTS_KEPT, PartyRow, Patch, Replay, Store, StoreError};
 
 fn rename(name: &str) -> Patch {
     Patch {
@@ -61,6 +62,40 @@ pub(super) async fn only_the_host_changes_settings_and_ends_the_party(store: Sto
     let changed = store.delete_party(party_id(1), device(1), NOW).await.unwrap();
     assert_eq!(changed.events, [(last + 1, PartyEvent::Deleted)]);
     assert!(store.parties_of(device(2)).await.unwrap().is_empty());
+}
+
+pub(super) async fn a_move_to_another_network_reaches_everybody_and_stays(store: Store) {
+    store.create_party(&founding(1, None)).await.unwrap();
+    redeem(&store, 2, 1).await.unwrap();
+    let version = seen_by(&store, 1, 1).await.row.version;
+    let other = |row: &PartyRow| row.net_index + 1;
+    let by_guest = store.move_party(party_id(1), device(2), version, &other, NOW).await;
+    assert!(matches!(by_guest, Err(StoreError::NotHost { .. })));
+    let late = store.move_party(party_id(1), device(1), version - 1, &other, NOW).await;
+    assert!(matches!(late, Err(StoreError::Conflict { .. })));
+
+    let (state, changed) = store
+        .move_party(party_id(1), device(1), version, &other, NOW)
+        .await
+        .unwrap();
+    let [(seq, PartyEvent::Updated { party })] = changed.events.as_slice() else {
+        panic!("something else happened: {changed:?}");
+    };
+    let net = PartyNet::at(6, party_id(1));
+    assert_eq!(
+        (party.net, party.version, *seq),
+        (Some(net), version + 1, state.row.seq)
+    );
+    let kept = seen_by(&store, 2, 1).await;
+    assert_eq!((kept.row.net(), kept.row.version), (net, version + 1));
+    assert!(
+        kept.party()
+            .members
+            .iter()
+            .all(|member| member.virtual_ip == net.member_v4(member.id))
+    );
+    let (_, replay) = replay(&store, 1, Some(seq - 1)).await.unwrap();
+    assert!(matches!(replay, Replay::Events(events) if events == changed.events));
 }
 
 pub(super) async fn numbers_have_no_gaps_under_concurrency(store: Store) {

@@ -54,6 +54,7 @@ pub fn all() -> Vec<Check> {
         events::a_change_meant_for_another_version_is_refused,
         events::of_concurrent_changes_to_one_version_one_wins,
         events::only_the_host_changes_settings_and_ends_the_party,
+        events::a_move_to_another_network_reaches_everybody_and_stays,
         events::numbers_have_no_gaps_under_concurrency,
         events::a_gap_is_replayed_and_a_long_one_becomes_a_snapshot,
         removal::only_the_host_removes_others_and_only_in_the_version_it_saw,

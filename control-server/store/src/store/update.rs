@@ -1,4 +1,4 @@
-//! Changing a party's settings, and ending it.
+//! Changing a party's settings or network, and ending it.
 
 use lanrage_shared::ids::{DeviceId, PartyId};
 use lanrage_shared::names::PartyName;
@@ -7,7 +7,7 @@ use lanrage_shared::stream::PartyEvent;
 use super::leave::end_party;
 use super::{Changed, Store, lock, record, require_host, require_version, retry};
 use crate::error::Result;
-use crate::rows::PartyState;
+use crate::rows::{PartyRow, PartyState};
 
 /// New settings; absent ones stay.
 #[derive(Debug, Clone, Default)]
@@ -48,6 +48,39 @@ impl Store {
         }
         row.persistent = patch.persistent.unwrap_or(row.persistent);
         row.max_members = patch.max_members.unwrap_or(row.max_members);
+        row.version += 1;
+        let updated = PartyEvent::Updated { party: row.settings() };
+        let events = record(&mut *tx, row, vec![updated], now_ms).await?;
+        tx.commit().await?;
+        Ok((state, Changed { party, events }))
+    }
+
+    /// Gives a party that `device` is the host of, and that still has version `expected`, the subnet that `choose` takes.
+    pub async fn move_party(
+        &self,
+        party: PartyId,
+        device: DeviceId,
+        expected: u64,
+        choose: &(dyn Fn(&PartyRow) -> u32 + Sync),
+        now_ms: u64,
+    ) -> Result<(PartyState, Changed)> {
+        retry!(self.try_move_party(party, device, expected, choose, now_ms))
+    }
+
+    async fn try_move_party(
+        &self,
+        party: PartyId,
+        device: DeviceId,
+        expected: u64,
+        choose: &(dyn Fn(&PartyRow) -> u32 + Sync),
+        now_ms: u64,
+    ) -> Result<(PartyState, Changed)> {
+        let mut tx = self.database.write().await?;
+        let mut state = lock(&mut *tx, party).await?;
+        require_host(&state, device)?;
+        require_version(&state, expected)?;
+        let row = &mut state.row;
+        row.net_index = choose(row);
         row.version += 1;
         let updated = PartyEvent::Updated { party: row.settings() };
         let events = record(&mut *tx, row, vec![updated], now_ms).await?;

@@ -1,0 +1,402 @@
+//! The LAN illusion: what a program sends to everybody, the way games do, reaches every member of the party once, and the
+//! answers reach the program.
+#![expect(
+    clippy::print_stderr,
+    reason = "the round trips measured say more than that they are good enough"
+)]
+
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use lanrage_tests::lab::agent::Agent;
+use lanrage_tests::lab::discovery::{Asker, Listener};
+use lanrage_tests::lab::ping::Pinger;
+use lanrage_tests::lab::scene::{Place, Player, Scene};
+use lanrage_tests::lab::{HomeSpec, Lab, LinkSpec, Nat, Netns, wait};
+
+const ONE_WAY_MS: f64 = 5.0;
+const SETTLE: Duration = Duration::from_secs(60);
+/// OpenArena's, and where Minecraft announces its LAN worlds.
+const PORT: u16 = 27960;
+const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 2, 60);
+const GROUP_PORT: u16 = 4445;
+/// The ports programs of these tests ask from.
+const ASKS_FROM: u16 = 40_000;
+
+/// How a program asks everybody.
+#[derive(Debug, Clone, Copy)]
+struct Way {
+    /// The address it binds to, and the one it sends to.
+    at: At,
+    to: To,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum At {
+    Any,
+    Virtual,
+    Physical,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum To {
+    Everybody,
+    VirtualSubnet,
+    PhysicalSubnet,
+    Group,
+}
+
+const WAYS: [Way; 10] = {
+    const fn way(at: At, to: To) -> Way {
+        Way { at, to }
+    }
+    [
+        way(At::Any, To::Everybody),
+        way(At::Any, To::VirtualSubnet),
+        way(At::Any, To::PhysicalSubnet),
+        way(At::Any, To::Group),
+        way(At::Virtual, To::Everybody),
+        way(At::Virtual, To::VirtualSubnet),
+        way(At::Virtual, To::Group),
+        way(At::Physical, To::Everybody),
+        way(At::Physical, To::PhysicalSubnet),
+        way(At::Physical, To::Group),
+    ]
+};
+
+impl Way {
+    fn asker(self, netns: &Netns, own: Ipv4Addr, lan: Ipv4Addr, port: u16) -> Result<Asker> {
+        let at = match self.at {
+            At::Any => Ipv4Addr::UNSPECIFIED,
+            At::Virtual => own,
+            At::Physical => lan,
+        };
+        Asker::bind(netns, at, port)
+    }
+
+    fn ask(self, asker: &Asker, own: Ipv4Addr, lan: Ipv4Addr, payload: &[u8]) -> Result<()> {
+        let (to, port) = match self.to {
+            To::Everybody => (Ipv4Addr::BROADCAST, PORT),
+            To::VirtualSubnet => (last_of(own), PORT),
+            To::PhysicalSubnet => (last_of(lan), PORT),
+            To::Group => (GROUP, GROUP_PORT),
+        };
+        asker.send(to, port, payload)
+    }
+}
+
+/// The broadcast address of a /24.
+fn last_of(address: Ipv4Addr) -> Ipv4Addr {
+    let [a, b, c, _] = address.octets();
+    Ipv4Addr::new(a, b, c, 255)
+}
+
+/// Game servers on one PC: one is asked by broadcast, one in a group.
+struct Servers {
+    broadcast: Listener,
+    group: Listener,
+}
+
+impl Servers {
+    fn start(netns: &Netns) -> Result<Self> {
+        Ok(Self {
+            broadcast: Listener::start(netns, PORT, None)?,
+            group: Listener::start(netns, GROUP_PORT, Some(GROUP))?,
+        })
+    }
+
+    fn for_way(&self, way: Way) -> &Listener {
+        if way.to == To::Group {
+            &self.group
+        } else {
+            &self.broadcast
+        }
+    }
+}
+
+/// Everybody reaches everybody, so that nothing is lost to beginnings.
+fn all_ping(netns: &Netns, addresses: &[Ipv4Addr]) -> Result<()> {
+    for address in addresses {
+        Pinger::new(netns, *address)?.first_answer(Duration::from_millis(500), SETTLE)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn whoever_asks_everybody_finds_servers_on_direct_and_on_relayed_peers() -> Result<()> {
+    let guests = [Nat::PortRestricted, Nat::UdpBlocked];
+    let Some(scene) = Scene::for_test(Nat::PortRestricted, &guests, ONE_WAY_MS)? else {
+        return Ok(());
+    };
+    let addresses = scene.join_all()?;
+    let host = &scene.host;
+    host.agent.wait_direct("Ben1", SETTLE)?;
+    host.agent.wait_relayed("Ben2", SETTLE)?;
+    let netns = host.agent.netns();
+    all_ping(netns, &addresses)?;
+    let servers: Vec<Servers> = scene
+        .guests
+        .iter()
+        .map(|guest| Servers::start(guest.agent.netns()))
+        .collect::<Result<_>>()?;
+    let (own, lan) = (scene.host_ip, host.home.host().address);
+    for (number, way) in (0..).zip(WAYS) {
+        let asker = way.asker(netns, own, lan, ASKS_FROM + number)?;
+        for word in ["first", "second"] {
+            let question = format!("{word} of {way:?}").into_bytes();
+            way.ask(&asker, own, lan, &question)?;
+            let rest = asker.answers(&question, &addresses).with_context(|| log(&host.agent))?;
+            ensure!(rest.is_empty(), "{way:?} was answered more than once: {rest:?}");
+            for servers in &servers {
+                let (times, from) = servers.for_way(way).times(&question);
+                ensure!(
+                    times == 1 && from == Some(own.into()),
+                    "{way:?} was heard {times} times, from {from:?}"
+                );
+            }
+        }
+        // And then they talk, as a game does that has found its server.
+        for address in &addresses {
+            let hello = format!("hello {address} by {way:?}").into_bytes();
+            asker.send(*address, PORT, &hello)?;
+            asker.answers(&hello, &[*address]).with_context(|| log(&host.agent))?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn datagrams_larger_than_the_tunnels_packets_reach_everybody_whole() -> Result<()> {
+    let Some(scene) = Scene::for_test(Nat::PortRestricted, &[Nat::PortRestricted], ONE_WAY_MS)? else {
+        return Ok(());
+    };
+    let addresses = scene.join_all()?;
+    let host = &scene.host;
+    host.agent.wait_direct("Ben1", SETTLE)?;
+    all_ping(host.agent.netns(), &addresses)?;
+    let servers = Servers::start(scene.guests[0].agent.netns())?;
+    let (own, lan) = (scene.host_ip, host.home.host().address);
+    for (number, way) in (0..).zip(WAYS) {
+        let asker = way.asker(host.agent.netns(), own, lan, ASKS_FROM + number)?;
+        for length in [1200, 1400, 1472, 3000, 9000] {
+            let question: Vec<u8> = (0..length).map(|at| (at % 251) as u8 ^ number as u8).collect();
+            way.ask(&asker, own, lan, &question)?;
+            servers
+                .for_way(way)
+                .wait_for(&question)
+                .with_context(|| format!("{length} bytes by {way:?}: {}", log(&host.agent)))?;
+            asker.answers(&question, &addresses)?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn what_belongs_to_a_pcs_own_network_stays_there_unless_both_sides_opt_in() -> Result<()> {
+    let Some(scene) = Scene::for_test(Nat::PortRestricted, &[Nat::PortRestricted], ONE_WAY_MS)? else {
+        return Ok(());
+    };
+    let addresses = scene.join_all()?;
+    let (host, guest) = (&scene.host, &scene.guests[0]);
+    host.agent.wait_direct("Ben1", SETTLE)?;
+    let (from, to) = (host.agent.netns(), guest.agent.netns());
+    all_ping(from, &addresses)?;
+    let (mdns, llmnr) = (Ipv4Addr::new(224, 0, 0, 251), Ipv4Addr::new(224, 0, 0, 252));
+    let own = last_of(scene.host_ip);
+    // DHCP discovery, NetBIOS names, LLMNR; SSDP, NetBIOS datagrams, multicast DNS.
+    let services = [
+        ("dhcp", 67, Ipv4Addr::BROADCAST, None),
+        ("nbns", 137, own, None),
+        ("llmnr", 5355, llmnr, Some(llmnr)),
+        (
+            "ssdp",
+            1900,
+            Ipv4Addr::new(239, 255, 255, 250),
+            Some(Ipv4Addr::new(239, 255, 255, 250)),
+        ),
+        ("netbios", 138, own, None),
+        ("mdns", 5353, mdns, Some(mdns)),
+    ];
+    let listeners: Vec<Listener> = services
+        .iter()
+        .map(|(_, port, _, group)| Listener::start(to, *port, *group))
+        .collect::<Result<_>>()?;
+    let game = Servers::start(to)?;
+    let asker = Asker::bind(from, Ipv4Addr::UNSPECIFIED, ASKS_FROM)?;
+    // What arrives before a game's packet that was sent after it would have arrived.
+    let heard = |round: &str| -> Result<Vec<&str>> {
+        for (name, port, to, _) in &services {
+            asker.send(*to, *port, format!("{name} {round}").as_bytes())?;
+        }
+        asker.send(Ipv4Addr::BROADCAST, PORT, round.as_bytes())?;
+        game.broadcast.wait_for(round.as_bytes())?;
+        let came = services
+            .iter()
+            .zip(&listeners)
+            .filter(|((name, ..), listener)| listener.times(format!("{name} {round}").as_bytes()).0 > 0);
+        Ok(came.map(|((name, ..), _)| *name).collect())
+    };
+    ensure!(heard("at first")?.is_empty(), "{:?}", heard("again")?);
+    let everything = ["lan", "--open", "--with", "mdns", "--with", "ssdp", "--with", "netbios"];
+    opt_in(&host.agent, &everything)?;
+    ensure!(heard("one side")?.is_empty(), "only one side opted in");
+    opt_in(&guest.agent, &["lan", "--with", "mdns"])?;
+    ensure!(heard("mdns")? == ["mdns"], "{:?}", heard("mdns again")?);
+    opt_in(&guest.agent, &everything)?;
+    let all = heard("everything")?;
+    ensure!(all == ["ssdp", "netbios", "mdns"], "{all:?}");
+    opt_in(&host.agent, &["lan", "--without", "mdns"])?;
+    let fewer = heard("fewer")?;
+    ensure!(fewer == ["ssdp", "netbios"], "{fewer:?}");
+    Ok(())
+}
+
+fn opt_in(agent: &Agent, arguments: &[&str]) -> Result<()> {
+    let done = agent.run(arguments)?;
+    ensure!(done.code == 0, "{done:?}");
+    Ok(())
+}
+
+#[test]
+fn ten_members_hear_everything_once_and_nothing_circles() -> Result<()> {
+    let Some(lab) = Lab::for_test()? else { return Ok(()) };
+    let place = |hosts| Place {
+        home: HomeSpec::new(Nat::PortRestricted).hosts(hosts),
+        link: LinkSpec::delay(ONE_WAY_MS),
+    };
+    let places = std::iter::once(place(2)).chain((0..8).map(|_| place(1)));
+    let scene = Scene::build(lab, places)?;
+    let twin_pc = &scene.host.home.hosts[1];
+    let twin = Agent::up(&twin_pc.netns, "Cleo", scene.lab.dir())?;
+    let twin_ip = twin.join(&scene.invite)?.virtual_ip;
+    let addresses = scene.join_all()?;
+    let own_lan = |player: &Player| player.home.host().address;
+    let mut members = vec![
+        (&scene.host.agent, scene.host_ip, own_lan(&scene.host)),
+        (&twin, twin_ip, twin_pc.address),
+    ];
+    let guests = scene.guests.iter().zip(&addresses);
+    members.extend(guests.map(|(guest, address)| (&guest.agent, *address, own_lan(guest))));
+    let lan_path = twin.wait_direct("Anna", SETTLE)?;
+    ensure!(
+        lan_path
+            .path
+            .address
+            .is_some_and(|address| address.ip() == own_lan(&scene.host)),
+        "the two on one LAN do not use it: {lan_path:?}"
+    );
+    let everybody: Vec<Ipv4Addr> = members.iter().map(|(_, address, _)| *address).collect();
+    for (agent, own, _) in &members {
+        let others: Vec<_> = everybody.iter().copied().filter(|address| address != own).collect();
+        all_ping(agent.netns(), &others)?;
+    }
+    let servers: Vec<Servers> = members
+        .iter()
+        .map(|(agent, ..)| Servers::start(agent.netns()))
+        .collect::<Result<_>>()?;
+    // One of the two on one LAN, the other, and one that is elsewhere.
+    for (sender, from_port) in [(0, 0), (1, 100), (5, 200)] {
+        let (agent, own, lan) = members[sender];
+        for (number, way) in (0..).zip(WAYS) {
+            let asker = way.asker(agent.netns(), own, lan, ASKS_FROM + from_port + number)?;
+            let question = format!("{} by {way:?}", agent.name()).into_bytes();
+            way.ask(&asker, own, lan, &question)?;
+            let last = format!("{} is done with {way:?}", agent.name()).into_bytes();
+            for (other, servers) in servers.iter().enumerate().filter(|(other, _)| *other != sender) {
+                let what = || format!("member {other} and {way:?} of {}: {}", agent.name(), log(agent));
+                servers.for_way(way).wait_for(&question).with_context(what)?;
+            }
+            // Whatever circles would be back before this.
+            way.ask(&asker, own, lan, &last)?;
+            for (other, servers) in servers.iter().enumerate() {
+                let listener = servers.for_way(way);
+                if other == sender {
+                    // The PC's own programs may hear each other, as ever, but the party gives nothing back.
+                    ensure!(
+                        listener.times(&question).0 <= 1,
+                        "{way:?} came back to {}",
+                        agent.name()
+                    );
+                    continue;
+                }
+                listener.wait_for(&last)?;
+                let (times, _) = listener.times(&question);
+                ensure!(
+                    times == 1,
+                    "member {other} heard {way:?} of {} {times} times",
+                    agent.name()
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Round trips of 200 pings in the 99th percentile.
+fn p99(pinger: &mut Pinger) -> Result<Duration> {
+    let mut times = Vec::new();
+    for _ in 0..200 {
+        times.push(pinger.ping(Duration::from_secs(1))?.unwrap_or(Duration::from_secs(1)));
+    }
+    times.sort();
+    Ok(times[197])
+}
+
+#[test]
+fn a_storm_costs_the_others_its_rate_limit_and_games_nothing() -> Result<()> {
+    const PER_SECOND: u32 = 1000;
+    let guests = [Nat::PortRestricted, Nat::PortRestricted];
+    let Some(scene) = Scene::for_test(Nat::PortRestricted, &guests, ONE_WAY_MS)? else {
+        return Ok(());
+    };
+    let addresses = scene.join_all()?;
+    let host = &scene.host.agent;
+    for guest in ["Ben1", "Ben2"] {
+        host.wait_direct(guest, SETTLE)?;
+    }
+    all_ping(host.netns(), &addresses)?;
+    let servers = Servers::start(scene.guests[1].agent.netns())?;
+    let mut pinger = Pinger::new(host.netns(), addresses[1])?;
+    let quiet = p99(&mut pinger)?;
+    let storm = Asker::bind(scene.guests[0].agent.netns(), Ipv4Addr::UNSPECIFIED, ASKS_FROM)?;
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let (sent, took, stormy) = std::thread::scope(|scope| -> Result<_> {
+        let raging = scope.spawn(|| -> Result<_> {
+            let (start, mut sent) = (Instant::now(), 0_u32);
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                let due = start + Duration::from_secs(1) / PER_SECOND * sent;
+                std::thread::sleep(due.saturating_duration_since(Instant::now()));
+                storm.send(Ipv4Addr::BROADCAST, PORT, format!("{sent}").as_bytes())?;
+                sent += 1;
+            }
+            Ok((sent, start.elapsed()))
+        });
+        wait::until("the storm to be heard", SETTLE, || {
+            (servers.broadcast.heard().len() > 300).then_some(())
+        })?;
+        let stormy = p99(&mut pinger);
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        let (sent, took) = raging.join().map_err(|_| anyhow::anyhow!("a thread died"))??;
+        Ok((sent, took, stormy?))
+    })?;
+    let heard = servers.broadcast.heard().len();
+    eprintln!(
+        "{sent} sent in {took:.1?}, {heard} heard; p99 of the others' round trips {quiet:.2?}, then {stormy:.2?}"
+    );
+    let most = 256.0 + 128.0 * took.as_secs_f64();
+    ensure!(
+        heard as f64 <= most + 1.0,
+        "{heard} of {sent} were heard, {most:.0} may be"
+    );
+    ensure!(
+        stormy <= quiet + Duration::from_millis(2),
+        "round trips of the others: p99 {quiet:?}, in the storm {stormy:?}"
+    );
+    Ok(())
+}
+
+fn log(agent: &Agent) -> String {
+    let lan = agent.run(&["lan"]).map(|done| done.stdout);
+    format!("{lan:?}; the log of {}:\n{}", agent.name(), agent.log())
+}
