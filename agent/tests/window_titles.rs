@@ -1,6 +1,10 @@
 //! Titles of windows on a real X server (Debian's package xvfb).
 #![cfg(target_os = "linux")]
-#![expect(clippy::unwrap_used, reason = "clippy knows test functions, but not their helpers")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "clippy knows test functions, but not their helpers"
+)]
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -35,7 +39,7 @@ fn server() -> (Server, String) {
         "-noreset",
     ]);
     let started = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
-    let mut child = started.unwrap_or_else(|error| panic!("this test needs Debian's package xvfb: {error}"));
+    let mut child = started.expect("this test needs Debian's package xvfb");
     let mut number = String::new();
     BufReader::new(child.stdout.take().unwrap())
         .read_line(&mut number)

@@ -107,11 +107,11 @@ async fn members_see_each_other_come_speak_and_go() {
         },
         relays: vec![],
         agent_version: "0.1.0".into(),
-        game: Some(Playing {
+        game: Some(Box::new(Playing {
             id: "quake".parse().unwrap(),
             name: "Quake".parse().unwrap(),
             wording: Wording::Probably,
-        }),
+        })),
     };
     at_anna.say(&ClientMessage::Presence { presence: said.clone() }).await;
     let heard = at_ben

@@ -24,7 +24,7 @@ pub struct Presence {
         deserialize_with = "what_is_understood",
         skip_serializing_if = "Option::is_none"
     )]
-    pub game: Option<Playing>,
+    pub game: Option<Box<Playing>>,
 }
 
 /// Most relays a member names: its home relay, a spare, and two it is moving from. A party of 254 stays within a message.
@@ -37,11 +37,11 @@ fn few_seats<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<RelaySeat
 }
 
 /// A game told in a way that this program does not know is none; the rest of what was said still counts.
-fn what_is_understood<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Playing>, D::Error> {
+fn what_is_understood<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<Playing>>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Told {
-        Game(Playing),
+        Game(Box<Playing>),
         Other(IgnoredAny),
     }
     Ok(match Told::deserialize(deserializer)? {

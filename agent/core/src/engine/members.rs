@@ -101,7 +101,7 @@ impl Engine {
         if let Some(presence) = presence {
             peer.nat = presence.nat;
             peer.seats.clone_from(&presence.relays);
-            peer.playing.clone_from(&presence.game);
+            peer.playing = presence.game.as_deref().cloned();
         }
         if online && !peer.signalling.is_online() {
             peer.paths.search_afresh();

@@ -112,7 +112,7 @@ impl Engine {
             nat: self.nat_summary(),
             relays: self.seats(),
             agent_version: self.agent_version.clone(),
-            game: self.playing.clone(),
+            game: self.playing.clone().map(Box::new),
         };
         if self.server_reachable == Some(true) && self.told_presence.as_ref() != Some(&presence) {
             self.told_presence = Some(presence.clone());

@@ -45,8 +45,7 @@ pub enum LatencyClass {
 }
 
 /// What its programs are called.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Processes {
     pub linux: Vec<String>,
     pub windows: Vec<String>,

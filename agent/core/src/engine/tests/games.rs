@@ -18,7 +18,7 @@ fn what_is_played_is_told_to_the_party_and_heard_of_peers_while_the_server_is_th
     while engine.poll_event().is_some() {}
     engine.handle_game(Some(quake.clone()), Some(Duration::from_secs(3)));
     let told = std::iter::from_fn(|| engine.poll_event()).find_map(|event| match event {
-        Event::Presence(presence) => presence.game,
+        Event::Presence(presence) => presence.game.map(|game| *game),
         _ => None,
     });
     assert_eq!(told, Some(quake.clone()));
@@ -26,7 +26,7 @@ fn what_is_played_is_told_to_the_party_and_heard_of_peers_while_the_server_is_th
     assert_eq!(engine.poll_event(), None, "nothing new for the party");
 
     let presence = Presence {
-        game: Some(quake.clone()),
+        game: Some(Box::new(quake.clone())),
         ..Presence::default()
     };
     engine.handle_presence(MemberId(2), true, Some(&presence), now);

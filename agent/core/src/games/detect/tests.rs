@@ -107,8 +107,9 @@ fn renamed_and_wrapped_games_are_found_and_ordinary_programs_are_not() {
     assert!(told.len() <= 2, "{told:#?}");
 }
 
+type Change = fn(&str) -> String;
 /// What builds, packagers, launchers and people make of a name, without its extension.
-const CHANGES: &[(&str, fn(&str) -> String)] = &[
+const CHANGES: &[(&str, Change)] = &[
     ("launcher", |stem| format!("{stem}_launcher.exe")),
     ("version", |stem| format!("{stem}-1.2.3.x86_64")),
     ("renderer", |stem| format!("{stem}_dx11.exe")),
