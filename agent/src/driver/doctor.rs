@@ -43,6 +43,8 @@ impl Requests {
         if !fix {
             return Ok(DoctorReport { checks: found.checks });
         }
+        // First, and by itself: a move to another network sets the adapter anew, and what was wrong would not be counted.
+        self.commands.ask(|reply| Command::Examine { fix, reply }).await?;
         if found.is_shut
             && let Err(error) = platform::open_firewall(&self.tun).await
         {
@@ -57,7 +59,6 @@ impl Requests {
                 Ok(()) => {}
             }
         }
-        // Repairs the adapter first, so that this is how things are after all repairs.
         let left = self.examine(true).await?;
         Ok(DoctorReport {
             checks: doctor::compare(&found.checks, left.checks),
@@ -94,7 +95,9 @@ impl Requests {
                 }
                 outcome => {
                     let net = outcome?.net;
-                    return self.commands.ask(|reply| Command::Move { net, reply }).await;
+                    self.commands.ask(|reply| Command::Move { net, reply }).await?;
+                    self.stream_tried().await;
+                    return Ok(());
                 }
             }
         }
