@@ -267,7 +267,7 @@ fn the_doctor_finds_what_is_wrong_with_the_adapter_and_repairs_it() -> Result<()
 }
 
 #[test]
-fn the_doctor_speaks_plainly_of_a_pc_that_is_well_of_a_shut_firewall_and_of_no_agent() -> Result<()> {
+fn the_doctor_speaks_plainly_of_what_it_cannot_repair_and_of_a_pc_that_is_well() -> Result<()> {
     let Some(mut lab) = Lab::for_test()? else { return Ok(()) };
     let control = Control::start(&lab.srv, lab.dir())?;
     let pc = Pc::host(&mut lab, &control)?;

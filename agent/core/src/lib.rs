@@ -3,7 +3,7 @@
 //! Nothing here opens a socket or a file, reads the clock or draws a random number of its own: datagrams, time and seeds
 //! come in as parameters, decisions go out as values. [`engine::Engine`] composes the machines: it learns from the control
 //! server who the peers are, from [`nat`] where this PC can be reached, and from [`path`] which address of each peer works
-//! best. [`dataplane`] moves packets by what the engine decided.
+//! best. [`dataplane`] moves packets by what the engine decided, and [`adapter`] says how the network adapter has to be set.
 
 #![cfg_attr(
     test,

@@ -26,16 +26,20 @@ impl Doctor {
             fix: self.fix,
             avoid: self.avoid,
         };
+        let mut can_fix = !self.fix;
         let report: DoctorReport = match agent::ask(context, &request).await {
-            Err(failure) if failure.code == "not_running" => DoctorReport {
-                checks: local::checks(&context.state_dir),
-            },
+            Err(failure) if failure.code == "not_running" => {
+                can_fix = false;
+                DoctorReport {
+                    checks: local::checks(&context.state_dir),
+                }
+            }
             answer => answer?,
         };
         if context.json {
             output::json(&report)?;
         } else {
-            output::text(&in_words(&report, self.fix))?;
+            output::text(&in_words(&report, can_fix))?;
         }
         Ok(if report.has_problem() {
             ExitCode::from(1)
@@ -45,7 +49,7 @@ impl Doctor {
     }
 }
 
-fn in_words(report: &DoctorReport, fixing: bool) -> String {
+fn in_words(report: &DoctorReport, can_fix: bool) -> String {
     let mut text = String::new();
     for check in &report.checks {
         let _ = writeln!(text, "{:<9} {}", mark(check), check.what);
@@ -58,14 +62,14 @@ fn in_words(report: &DoctorReport, fixing: bool) -> String {
         .iter()
         .filter(|check| check.verdict == Verdict::Problem)
         .count();
-    let _ = match (problems, fixing) {
+    let _ = match (problems, can_fix) {
         (0, _) => write!(text, "\nNothing keeps games from finding each other."),
-        (_, false) => write!(
+        (_, true) => write!(
             text,
             "\n{} `{SUDO}lanrage doctor --fix` repairs what it can.",
             counted(problems)
         ),
-        (_, true) => write!(text, "\n{} The arrows above say what to do.", counted(problems)),
+        (_, false) => write!(text, "\n{} The arrows above say what to do.", counted(problems)),
     };
     text
 }
@@ -112,14 +116,14 @@ mod tests {
         };
         assert!(report.has_problem());
         assert_eq!(
-            in_words(&report, true),
+            in_words(&report, false),
             "ok        something\n\
              repaired  something\n\
              PROBLEM   something\n          \
              → do this\n\
              \nOne problem is left. The arrows above say what to do."
         );
-        assert!(in_words(&report, false).contains("doctor --fix"));
+        assert!(in_words(&report, true).contains("doctor --fix"));
     }
 
     #[test]

@@ -21,23 +21,29 @@ pub fn checks(tun: &str, faults: Option<&[Fault]>) -> Vec<DoctorCheck> {
         judge("adapter", format!("the virtual adapter {tun} is up"), &|fault| {
             matches!(fault, Fault::Down)
         }),
-        judge("address", "it has its addresses".to_owned(), &|fault| {
-            matches!(fault, Fault::Address(_))
-        }),
-        judge("mtu", "its MTU is right".to_owned(), &|fault| {
+        judge(
+            "address",
+            "the virtual adapter has its addresses".to_owned(),
+            &|fault| matches!(fault, Fault::Address(_)),
+        ),
+        judge("mtu", "the virtual adapter's MTU is right".to_owned(), &|fault| {
             matches!(fault, Fault::Mtu(_))
         }),
-        judge("multicast_flag", "it takes multicasts".to_owned(), &|fault| {
-            matches!(fault, Fault::NoMulticast)
-        }),
-        judge("metric", "no other adapter comes before it".to_owned(), &|fault| {
-            matches!(fault, Fault::Metric | Fault::Behind(..))
-        }),
+        judge(
+            "multicast_flag",
+            "the virtual adapter takes multicasts".to_owned(),
+            &|fault| matches!(fault, Fault::NoMulticast),
+        ),
+        judge(
+            "metric",
+            "no other adapter comes before the virtual one".to_owned(),
+            &|fault| matches!(fault, Fault::Metric | Fault::Behind(..)),
+        ),
     ];
     if cfg!(windows) {
         checks.push(judge(
             "network_category",
-            "the system takes it for a private network".to_owned(),
+            "the system takes the virtual LAN for a private network".to_owned(),
             &|fault| matches!(fault, Fault::PublicNetwork),
         ));
     }

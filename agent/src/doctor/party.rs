@@ -9,6 +9,9 @@ use crate::io::control::clock;
 /// A clock further off than this is worth a warning, in ms: WireGuard and tokens stand more, people's patience less.
 pub const CLOCK_WARNING_MS: u64 = 120_000;
 
+/// Seconds after which a relay that works is connected.
+const SETTLING_S: u64 = 5;
+
 /// What the agent says of itself and of its party, if it is in one.
 pub fn checks(status: &StatusReport, relays: &RelaysReport, clock_offset_ms: Option<i64>) -> Vec<DoctorCheck> {
     let running = ok("agent", format!("the agent runs, version {}", status.version));
@@ -22,11 +25,11 @@ pub fn checks(status: &StatusReport, relays: &RelaysReport, clock_offset_ms: Opt
     };
     vec![
         running,
-        ok("party", format!("it is in the party \"{}\"", party.name)),
+        ok("party", format!("this PC is in the party \"{}\"", party.name)),
         server(&status.server, status.state),
         clock(clock_offset_ms),
         nat(&status.nat),
-        relay(relays),
+        relay(relays, is_settling(&status.server)),
     ]
 }
 
@@ -59,7 +62,7 @@ fn clock(offset_ms: Option<i64>) -> DoctorCheck {
     if off <= CLOCK_WARNING_MS {
         return ok(
             "clock",
-            format!("the clock is {} s off the server's, which is fine", off / 1000),
+            format!("the clock agrees with the server's ({} s off)", off / 1000),
         );
     }
     let what = format!("the clock is {} s off the server's", off / 1000);
@@ -90,13 +93,19 @@ fn nat(nat: &NatReport) -> DoctorCheck {
     }
 }
 
-fn relay(relays: &RelaysReport) -> DoctorCheck {
+/// Whether the agent has only just begun, and measures.
+fn is_settling(server: &ServerReport) -> bool {
+    server.since.is_none_or(|since| since < SETTLING_S) && (server.reachable || server.reason.is_none())
+}
+
+fn relay(relays: &RelaysReport, is_settling: bool) -> DoctorCheck {
     let home = relays.relays.iter().find(|relay| relay.home && relay.connected);
     match home {
         Some(home) => {
             let far = home.rtt_ms.map_or(String::new(), |rtt| format!(", {rtt:.0} ms away"));
             ok("relay", format!("the relay {} stands by{far}", home.id))
         }
+        None if is_settling => unknown("relay", "the relays are being tried", "ask again in a few seconds"),
         None if relays.relays.is_empty() => warning(
             "relay",
             "the server offers no relay, so pairs without a direct path cannot play together",
@@ -173,7 +182,11 @@ mod tests {
                 why: String::new(),
             }],
         };
-        assert_eq!(relay(&report(true, true)).what, "the relay fra-1 stands by, 12 ms away");
-        assert_eq!(relay(&report(false, false)).verdict, Verdict::Warning);
+        assert_eq!(
+            relay(&report(true, true), false).what,
+            "the relay fra-1 stands by, 12 ms away"
+        );
+        assert_eq!(relay(&report(false, false), false).verdict, Verdict::Warning);
+        assert_eq!(relay(&report(false, false), true).verdict, Verdict::Unknown);
     }
 }

@@ -26,10 +26,9 @@ pub struct AdapterKeeper {
 }
 
 /// What a look found, and what of it is left after the repair.
-#[derive(Debug, Default)]
-pub struct Look {
-    pub before: Vec<Fault>,
-    pub after: Vec<Fault>,
+struct Look {
+    before: Vec<Fault>,
+    after: Vec<Fault>,
 }
 
 impl AdapterKeeper {
@@ -53,7 +52,7 @@ impl AdapterKeeper {
         };
         set_addresses(&self.device, &wanted)?;
         self.upkeep.handle_party(Some(wanted), Instant::now());
-        match self.repair(&wanted) {
+        match self.repair(&wanted, true) {
             // What the adapter never had was not repaired.
             Ok(look) => self.tell(&[], look.after),
             Err(error) => tracing::warn!(%error, "the network adapter cannot be set"),
@@ -96,29 +95,29 @@ impl AdapterKeeper {
     /// Looks at the adapter and repairs it, if it is time to.
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.upkeep.poll_timeout().is_some_and(|at| at <= now) {
-            self.check(true);
+            self.look_after(false);
         }
     }
 
-    /// Looks at the adapter now, and with `fix` repairs it. None: it is gone, or cannot be looked at.
-    pub fn check(&mut self, fix: bool) -> Option<Look> {
+    /// What is wrong with the adapter now, with `fix` after everything was tried to repair it. None: it is gone.
+    pub fn check(&mut self, fix: bool) -> Option<Vec<Fault>> {
         let Some(wanted) = self.upkeep.wanted() else {
-            return Some(Look::default());
+            return Some(Vec::new());
         };
-        let look = if fix {
-            self.repair(&wanted)
+        if fix {
+            self.look_after(true)
         } else {
-            self.faults(&wanted).map(|faults| Look {
-                before: faults.clone(),
-                after: faults,
-            })
-        };
-        match look {
+            self.faults(&wanted).ok()
+        }
+    }
+
+    /// Repairs what is worth it, or with `all` everything; gives what is left. None: it is gone.
+    fn look_after(&mut self, all: bool) -> Option<Vec<Fault>> {
+        let wanted = self.upkeep.wanted()?;
+        match self.repair(&wanted, all) {
             Ok(look) => {
-                if fix {
-                    self.tell(&look.before, look.after.clone());
-                }
-                Some(look)
+                self.tell(&look.before, look.after.clone());
+                Some(look.after)
             }
             Err(error) => {
                 tracing::warn!(%error, "the network adapter cannot be looked at");
@@ -159,9 +158,14 @@ impl AdapterKeeper {
         Ok(wanted.faults(&self.adapter.look(wanted)?))
     }
 
-    fn repair(&mut self, wanted: &Wanted) -> io::Result<Look> {
+    fn repair(&mut self, wanted: &Wanted, all: bool) -> io::Result<Look> {
         let before = self.faults(wanted)?;
         let mut after = before.clone();
+        let now = Instant::now();
+        if !all && !self.upkeep.is_worth_repairing(&before, now) {
+            return Ok(Look { before, after });
+        }
+        self.upkeep.handle_attempt(now);
         for _ in 0..ROUNDS {
             if after.is_empty() {
                 break;

@@ -1,11 +1,11 @@
 //! `doctor`: looks everything up, has it judged, and with `--fix` repairs and looks again.
 
 use ipnet::Ipv4Net;
+use lanrage_agent_core::adapter::Fault;
 use lanrage_shared::addr::in_the_way;
 use lanrage_shared::api::error::ErrorCode;
 use lanrage_shared::api::party::MoveParty;
 
-use super::adapter::Look;
 use super::command::{Command, CurrentParty};
 use super::requests::{ATTEMPTS, Progress, Requests, busy, must_be_host};
 use crate::api::{DoctorCheck, DoctorReport, Failure, RelaysReport, StatusReport};
@@ -20,8 +20,8 @@ use crate::platform;
 pub struct Examination {
     pub status: StatusReport,
     pub relays: RelaysReport,
-    /// None: the adapter is gone.
-    pub look: Option<Look>,
+    /// What is wrong with the adapter; none: it is gone.
+    pub faults: Option<Vec<Fault>>,
     pub party: Option<CurrentParty>,
 }
 
@@ -43,6 +43,8 @@ impl Requests {
         if !fix {
             return Ok(DoctorReport { checks: found.checks });
         }
+        // First, and by itself: a move to another network sets the adapter anew, and what was wrong would not be counted.
+        self.commands.ask(|reply| Command::Examine { fix, reply }).await?;
         if found.is_shut
             && let Err(error) = platform::open_firewall(&self.tun).await
         {
@@ -57,7 +59,6 @@ impl Requests {
                 Ok(()) => {}
             }
         }
-        // Repairs the adapter first, so that this is how things are after all repairs.
         let left = self.examine(true).await?;
         Ok(DoctorReport {
             checks: doctor::compare(&found.checks, left.checks),
@@ -94,7 +95,9 @@ impl Requests {
                 }
                 outcome => {
                     let net = outcome?.net;
-                    return self.commands.ask(|reply| Command::Move { net, reply }).await;
+                    self.commands.ask(|reply| Command::Move { net, reply }).await?;
+                    self.stream_tried().await;
+                    return Ok(());
                 }
             }
         }
@@ -105,7 +108,7 @@ impl Requests {
         let Examination {
             status,
             relays,
-            look,
+            faults,
             party,
         } = self.commands.ask(|reply| Command::Examine { fix, reply }).await?;
         let cache = party.as_ref().map(|party| &party.cache);
@@ -113,8 +116,7 @@ impl Requests {
         let interfaces = netwatch::interfaces(&self.tun);
         let mut is_shut = false;
         if let Some(cache) = cache {
-            let faults = look.as_ref().map(|look| look.after.as_slice());
-            checks.extend(adapter::checks(&self.tun, faults));
+            checks.extend(adapter::checks(&self.tun, faults.as_deref()));
             let firewall = platform::firewall(&self.tun).await;
             is_shut = matches!(firewall, Firewall::Shut { fixable: true, .. });
             checks.push(firewall::check(&firewall));

@@ -30,7 +30,7 @@ use crate::state::{Farewell, PartyCache};
 /// Longest wait a ping may ask for.
 const MAX_PING_WAIT: Duration = Duration::from_secs(60);
 
-/// Longest wait of `host` and `join` for the control stream, which follows within a few round trips.
+/// Longest wait of `host`, `join` and a move to another network for the control stream, which follows within a few round trips.
 const STREAM_WAIT: Duration = Duration::from_secs(2);
 
 /// How often a change is tried while the party changes.
@@ -201,9 +201,14 @@ impl Requests {
             let _ = self.farewells.say(&client, farewell).await;
             return entered;
         }
-        // Who is told "you are in" looks at `peers` next: the answer is true by then. A slow server is not waited for.
-        let _ = tokio::time::timeout(STREAM_WAIT, self.commands.ask(Command::Tried)).await;
+        // Who is told "you are in" looks at `peers` next: the answer is true by then.
+        self.stream_tried().await;
         entered
+    }
+
+    /// Waits for the first word from the control stream, but not for a slow server.
+    pub(super) async fn stream_tried(&self) {
+        let _ = tokio::time::timeout(STREAM_WAIT, self.commands.ask(Command::Tried)).await;
     }
 
     async fn invite(&self, expires_in_s: Option<u64>, max_uses: Option<u32>) -> Result<InviteReport, Failure> {

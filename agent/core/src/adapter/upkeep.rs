@@ -29,8 +29,9 @@ pub struct Upkeep {
     looked: Option<Instant>,
     repairs: BTreeMap<&'static str, u64>,
     last: Option<LastRepair>,
-    /// What could not be repaired.
+    /// What could not be repaired, and when that was tried.
     left: Vec<Fault>,
+    tried: Option<Instant>,
 }
 
 impl Upkeep {
@@ -48,6 +49,18 @@ impl Upkeep {
             let at = earliest.max(now + SETTLE);
             self.next = Some(self.next.map_or(at, |next| next.min(at)));
         }
+    }
+
+    /// Whether to try to repair these faults. Those that could not be repaired a moment ago are left alone for a while: each
+    /// attempt is a change, which is announced, and leads to the next look.
+    pub fn is_worth_repairing(&self, faults: &[Fault], now: Instant) -> bool {
+        let is_new = faults.iter().any(|fault| !self.left.contains(fault));
+        is_new || (!faults.is_empty() && self.tried.is_none_or(|tried| tried + PERIOD <= now))
+    }
+
+    /// Repairs are being tried.
+    pub fn handle_attempt(&mut self, now: Instant) {
+        self.tried = Some(now);
     }
 
     /// The adapter was looked at, had these faults before and has those now. The faults that are new among what is left,
@@ -119,6 +132,20 @@ mod tests {
         assert_eq!(upkeep.poll_timeout(), Some(looked + GAP));
         upkeep.handle_party(None, looked);
         assert_eq!(upkeep.poll_timeout(), None);
+    }
+
+    #[test]
+    fn what_could_not_be_repaired_is_tried_again_only_after_a_while() {
+        let now = Instant::now();
+        let mut upkeep = Upkeep::default();
+        upkeep.handle_party(Some(wanted()), now);
+        let stolen = [Fault::Behind(Route::Multicast, "wg0".to_owned())];
+        assert!(upkeep.is_worth_repairing(&stolen, now) && !upkeep.is_worth_repairing(&[], now));
+        upkeep.handle_attempt(now);
+        upkeep.handle_look(&stolen, stolen.to_vec(), now);
+        assert!(!upkeep.is_worth_repairing(&stolen, now + GAP));
+        assert!(upkeep.is_worth_repairing(&[Fault::Down, stolen[0].clone()], now + GAP));
+        assert!(upkeep.is_worth_repairing(&stolen, now + PERIOD));
     }
 
     #[test]

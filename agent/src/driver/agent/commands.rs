@@ -19,11 +19,11 @@ impl Agent {
                 let _ = reply.send(self.status(now));
             }
             Command::Examine { fix, reply } => {
-                let look = self.adapter.check(fix);
+                let faults = self.adapter.check(fix);
                 let _ = reply.send(Examination {
                     status: self.status(now),
                     relays: report::relays(self.session.as_ref(), now),
-                    look,
+                    faults,
                     party: self.current(),
                 });
             }

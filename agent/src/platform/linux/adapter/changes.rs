@@ -30,9 +30,9 @@ pub async fn announce_changes(changes: watch::Sender<()>) {
             heard = socket.recv(&mut room) => heard,
         };
         match heard {
-            Ok(()) => drop(changes.send_replace(())),
+            Ok(()) => changes.send_replace(()),
             // More than there was room for.
-            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => drop(changes.send_replace(())),
+            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => changes.send_replace(()),
             Err(error) => {
                 warn!(%error, "the system announces no more changes of routes");
                 return;
