@@ -70,7 +70,7 @@ impl AdapterKeeper {
         wanted.mtu = mtu.into();
         set_addresses(&self.device, &wanted)?;
         self.upkeep.handle_party(Some(wanted), Instant::now());
-        self.repair(&wanted).map(drop)
+        self.repair(&wanted, true).map(drop)
     }
 
     /// Takes everything away again.
