@@ -74,8 +74,8 @@ impl Listener {
     /// How often something was heard, and from whom last.
     pub fn times(&self, payload: &[u8]) -> (usize, Option<IpAddr>) {
         let heard = self.heard();
-        let same = heard.iter().filter(|heard| heard.payload == payload);
-        (same.clone().count(), same.last().map(|heard| heard.from.ip()))
+        let mut same = heard.iter().filter(|heard| heard.payload == payload);
+        (same.clone().count(), same.next_back().map(|heard| heard.from.ip()))
     }
 
     /// Waits until it has heard this.
