@@ -11,7 +11,8 @@ use std::collections::BTreeSet;
 
 use lanrage::api::{
     BansReport, BridgeReport, DoctorReport, DownReport, GamesReport, InviteReport, JoinedReport, KnownGamesReport,
-    LeftReport, PeersReport, PingReport, RefreshReport, RelaysReport, RemovedReport, StatusReport, TestLanReport,
+    LatenciesReport, LeftReport, PeersReport, PingReport, RefreshReport, RelaysReport, RemovedReport, StatusReport,
+    TestLanReport,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -106,6 +107,13 @@ fn ping() -> Value {
     json!({"peer": "Anna", "virtual_ip": "10.64.0.1", "rtt_ms": 12.5, "path": path(), "reason": "she is offline"})
 }
 
+fn latencies() -> Value {
+    json!({"servers": [{
+        "server": "play.example.net:25565", "rtt_ms": 20.5, "jitter_ms": 0.5, "loss_percent": 1.5, "trend": "stable",
+        "measured_by": "icmp", "interval_s": 60, "reason": "it is gone",
+    }]})
+}
+
 fn test_lan() -> Value {
     json!({"game": "OpenArena", "ways": [{
         "method": "broadcast", "group": "224.0.2.60", "port": 27960,
@@ -160,6 +168,7 @@ fn reports_have_the_names_of_the_contract_and_no_others() {
     check::<PingReport>(&ping());
     check::<BridgeReport>(&bridge());
     check::<TestLanReport>(&test_lan());
+    check::<LatenciesReport>(&latencies());
     check::<DoctorReport>(&doctor());
     let [invite, left, removed, bans, refreshed, down] = small();
     check::<InviteReport>(&invite);
@@ -186,9 +195,9 @@ fn names(value: &Value, into: &mut BTreeSet<String>) {
 
 #[test]
 fn the_readme_tells_of_every_name_and_of_no_other() {
-    const NO_NAMES: [&str; 14] = [
-        "ban", "doctor", "down", "host", "invite", "join", "kick", "leave", "null", "peers", "ping", "refresh",
-        "status", "unban",
+    const NO_NAMES: [&str; 15] = [
+        "ban", "doctor", "down", "host", "invite", "join", "kick", "latency", "leave", "null", "peers", "ping",
+        "refresh", "status", "unban",
     ];
     let readme = include_str!("../../README.md");
     let (_, section) = readme.split_once("### JSON for scripts").unwrap();
@@ -208,6 +217,7 @@ fn the_readme_tells_of_every_name_and_of_no_other() {
         ping(),
         bridge(),
         test_lan(),
+        latencies(),
         doctor(),
     ];
     for example in large.iter().chain(&small()) {

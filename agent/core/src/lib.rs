@@ -18,6 +18,7 @@ pub mod dataplane;
 pub mod engine;
 pub mod games;
 pub mod ip;
+pub mod latency;
 pub mod nat;
 pub mod path;
 pub mod relays;

@@ -10,6 +10,7 @@ pub mod client;
 mod doctor;
 mod games;
 mod lan;
+mod latency;
 pub mod server;
 
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ pub use self::games::{
     ProblemReport,
 };
 pub use self::lan::{BridgeChange, BridgeMode, BridgeReport, HeardReport, TestLanReport, TestWayReport};
+pub use self::latency::{LatenciesReport, LatencyReport, NotAServer, ServerAddress};
 
 /// What the agent can be asked.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -65,6 +67,11 @@ pub enum Request {
     Bridge {
         #[serde(default)]
         change: BridgeChange,
+    },
+    /// How far servers outside the party are, after the change. Answer: [`LatenciesReport`].
+    Latency {
+        add: Option<ServerAddress>,
+        remove: Option<ServerAddress>,
     },
     /// Tries out whether the members' PCs find each other. Answer: [`TestLanReport`].
     TestLan { game: Option<String> },

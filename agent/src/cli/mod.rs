@@ -12,6 +12,7 @@ mod host;
 mod invite;
 mod join;
 mod lan;
+mod latency;
 mod leave;
 mod links;
 mod names;
@@ -66,6 +67,7 @@ enum Command {
     Refresh(refresh::Refresh),
     Lan(lan::Lan),
     TestLan(test_lan::TestLan),
+    Latency(latency::Latency),
     Doctor(doctor::Doctor),
     Kick(remove::Kick),
     Ban(remove::Ban),
@@ -133,6 +135,7 @@ async fn ask(command: Command, context: &Context) -> Result<ExitCode, Failure> {
         Command::Refresh(command) => command.run(context).await,
         Command::Lan(command) => command.run(context).await,
         Command::TestLan(command) => command.run(context).await,
+        Command::Latency(command) => command.run(context).await,
         Command::Kick(command) => command.run(context).await,
         Command::Ban(command) => command.run(context).await,
         Command::Unban(command) => command.run(context).await,
@@ -184,6 +187,9 @@ mod tests {
             "lanrage lan --open --allow 4445 --allow 5000-5003 --forbid 9 --with mdns --without ssdp",
             "lanrage lan --games",
             "lanrage test-lan",
+            "lanrage latency",
+            "lanrage latency add play.example.net:25565",
+            "lanrage latency remove 192.0.2.1",
             "lanrage test-lan openarena --json",
             "lanrage doctor",
             "lanrage doctor --fix --json",

@@ -13,7 +13,8 @@ use super::doctor::Examination;
 use super::test_lan::Test;
 use super::test_lan::wire::Message;
 use crate::api::{
-    BridgeChange, BridgeReport, Failure, JoinedReport, PeersReport, PingReport, RelaysReport, StatusReport,
+    BridgeChange, BridgeReport, Failure, JoinedReport, PeersReport, PingReport, RelaysReport, ServerAddress,
+    StatusReport,
 };
 use crate::io::control::ControlClient;
 use crate::state::{Farewell, PartyCache};
@@ -51,6 +52,12 @@ pub enum Command {
         to: MemberId,
         message: Message,
         reply: oneshot::Sender<()>,
+    },
+    /// Changes which servers' latency is watched.
+    WatchServers {
+        add: Option<ServerAddress>,
+        remove: Option<ServerAddress>,
+        reply: oneshot::Sender<Result<(), Failure>>,
     },
     /// Changes what is passed on to everybody.
     Bridge {

@@ -17,6 +17,7 @@ use lanrage_agent_core::broadcast::{Bridge, Policy};
 use lanrage_agent_core::dataplane::{
     DropReason, Drops, Inbound, InboundBatch, Lan, OtherAdapter, Outbound, PeerLink, Table, TableCell,
 };
+use lanrage_agent_core::ip::echo;
 use lanrage_agent_core::nat::Socket;
 use lanrage_agent_core::wg::WireGuard;
 use lanrage_relay_client::{RelaySender, SendError};
@@ -26,7 +27,6 @@ use lanrage_shared::wire::stun;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
-use super::echo;
 use super::test_lan::wire::{self, Message};
 use crate::io::groups::Groups;
 use crate::io::tun::{TunDevice, TunReader, TunWriter};

@@ -9,10 +9,10 @@ mod bridge;
 mod command;
 pub mod dataplane;
 mod doctor;
-mod echo;
 mod entry;
 mod farewells;
 mod games;
+mod latency;
 mod party;
 mod pings;
 mod relay_words;
@@ -149,6 +149,8 @@ async fn serve(
     let (mut addresses, mut routers) = (networks.addresses.clone(), networks.changes.clone());
     let (announcing, routes) = watch::channel(());
     tokio::spawn(platform::announce_changes(announcing));
+    let (servers, list) = watch::channel(Vec::new());
+    let latencies = latency::watch(list);
     let games = games::watch(state_dir.join("profiles"));
     let inputs = Inputs {
         games: games.clone(),
@@ -177,11 +179,12 @@ async fn serve(
         changing,
         farewells: Arc::clone(&farewells),
         games,
+        latencies,
     };
     tracing::info!(device = %device.id, tun = %device.tun, port, "the agent is up");
     let adapter = AdapterKeeper::start(tun)
         .map_err(|error| Failure::new("tun_failed", format!("the new network interface is gone: {error}")))?;
-    let mut agent = Agent::new(state, adapter, data_plane, device);
+    let mut agent = Agent::new(state, adapter, data_plane, device, servers);
     agent.resume(&inputs)?;
     let api = tokio::spawn(server::serve(listener, Arc::new(requests)));
     let farewells = tokio::spawn(farewells.run());

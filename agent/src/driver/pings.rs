@@ -6,12 +6,13 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use lanrage_agent_core::engine::PeerView;
+use lanrage_agent_core::ip::echo;
 use lanrage_shared::api::party::Member;
 use tokio::sync::oneshot;
 
 use super::dataplane::DataPlane;
 use super::party::PartySession;
-use super::{echo, report, whom};
+use super::{report, whom};
 use crate::api::{Failure, PingReport};
 
 /// Echo requests under way at once.

@@ -224,16 +224,22 @@ pub fn path(view: &PeerView, now: Instant) -> PathReport {
             score: quality.score,
             jitter_ms: hundredths(quality.jitter_ms),
             loss_percent: hundredths(quality.loss_percent),
-            trend: match quality.trend {
-                Trend::Improving => TrendReport::Improving,
-                Trend::Stable => TrendReport::Stable,
-                Trend::Degrading => TrendReport::Degrading,
-            },
+            trend: trend(quality.trend),
         }),
     }
 }
 
-fn hundredths(value: f64) -> f64 {
+/// Where a round-trip time is heading.
+pub fn trend(trend: Trend) -> TrendReport {
+    match trend {
+        Trend::Improving => TrendReport::Improving,
+        Trend::Stable => TrendReport::Stable,
+        Trend::Degrading => TrendReport::Degrading,
+    }
+}
+
+/// Two digits behind the point.
+pub fn hundredths(value: f64) -> f64 {
     (value * 100.0).round() / 100.0
 }
 

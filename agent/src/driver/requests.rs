@@ -21,7 +21,8 @@ use super::party::remember_invite;
 use super::{test_lan, whom};
 use crate::api::server::Handler;
 use crate::api::{
-    BansReport, DownReport, Failure, InviteReport, JoinedReport, LeftReport, RefreshReport, RemovedReport, Request,
+    BansReport, DownReport, Failure, InviteReport, JoinedReport, LatenciesReport, LeftReport, RefreshReport,
+    RemovedReport, Request, ServerAddress,
 };
 use crate::io::control::{ControlClient, ControlError, check_clock};
 use crate::io::netwatch;
@@ -50,6 +51,7 @@ pub struct Requests {
     pub changing: Arc<Mutex<()>>,
     pub farewells: Arc<Farewells>,
     pub games: watch::Receiver<Arc<GamesNow>>,
+    pub latencies: watch::Receiver<Arc<LatenciesReport>>,
 }
 
 impl Handler for Requests {
@@ -65,6 +67,7 @@ impl Handler for Requests {
             Request::Bans { lift } => json(&self.bans(lift).await?),
             Request::Relays => json(&self.commands.ask(Command::Relays).await?),
             Request::Bridge { change } => json(&self.commands.ask(|reply| Command::Bridge { change, reply }).await??),
+            Request::Latency { add, remove } => json(&*self.watch_servers(add, remove).await?),
             Request::TestLan { game } => {
                 let games = Arc::clone(&self.games.borrow().library);
                 let tell = |text| {
@@ -249,6 +252,29 @@ impl Requests {
             expires_in_s,
             max_uses,
         })
+    }
+
+    /// Changes the list, and waits until it is the one that is watched.
+    async fn watch_servers(
+        &self,
+        add: Option<ServerAddress>,
+        remove: Option<ServerAddress>,
+    ) -> Result<Arc<LatenciesReport>, Failure> {
+        let (added, removed) = (add.clone(), remove.clone());
+        let change = |reply| Command::WatchServers { add, remove, reply };
+        self.commands.ask(change).await??;
+        let is_listed = |report: &LatenciesReport, server: &ServerAddress| {
+            report.servers.iter().any(|listed| listed.server == *server)
+        };
+        let mut latencies = self.latencies.clone();
+        let taken = latencies.wait_for(|report| {
+            added.as_ref().is_none_or(|server| is_listed(report, server))
+                && removed.as_ref().is_none_or(|server| !is_listed(report, server))
+        });
+        let report = taken
+            .await
+            .map_err(|_| Failure::new("stopping", "the agent is stopping"))?;
+        Ok(Arc::clone(&report))
     }
 
     async fn refresh(&self) -> Result<RefreshReport, Failure> {

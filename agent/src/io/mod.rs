@@ -2,6 +2,7 @@
 
 pub mod control;
 pub mod groups;
+pub mod latency;
 pub mod netwatch;
 pub mod portmap;
 pub mod tun;

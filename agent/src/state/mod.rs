@@ -7,7 +7,7 @@
 //! | `device` | the device's id: a directory with this file has had an identity, and this one |
 //! | `party.json` | the party as last seen, with the ways into it, signed by the device's identity key |
 //! | `farewells.json` | servers that do not know yet that this device has left a party |
-//! | `lan.json` | what is bridged besides the games that are known |
+//! | `settings.json` | what the user has set: what is bridged besides known games, which servers are watched |
 //!
 //! Each `.json` file is sealed with a checksum ([`sealed`]) and kept twice (`….last`), so a torn write is noticed and undone.
 //! What was repaired is told in words by [`StateDir::take_notices`]. What cannot be repaired is an error: losing the
@@ -15,10 +15,10 @@
 
 mod farewells;
 mod identity;
-mod lan;
 mod lock;
 mod party;
 mod sealed;
+mod settings;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -26,12 +26,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 pub use farewells::Farewell;
 pub use identity::Identity;
-pub use lan::LanSettings;
 use lock::Lock;
 pub use lock::{check_free, is_in_use};
 #[cfg(test)]
 pub(crate) use party::tests::cache as example_party;
 pub use party::{DrawnSecret, OwnInvite, PartyCache};
+pub use settings::{LanSettings, Settings};
 
 use crate::api::Failure;
 
@@ -173,17 +173,17 @@ impl StateDir {
         farewells::save(&self.path, farewells)
     }
 
-    /// What is bridged besides known games.
-    pub fn load_lan(&self) -> Result<LanSettings, StateError> {
+    /// What the user has set.
+    pub fn load_settings(&self) -> Result<Settings, StateError> {
         let mut notices = Vec::new();
-        let loaded = lan::load(&self.path, &mut notices);
+        let loaded = settings::load(&self.path, &mut notices);
         self.lock_notices().append(&mut notices);
         loaded
     }
 
-    /// Keeps what is bridged besides known games.
-    pub fn save_lan(&self, settings: &LanSettings) -> Result<(), StateError> {
-        lan::save(&self.path, settings)
+    /// Keeps what the user has set.
+    pub fn save_settings(&self, settings: &Settings) -> Result<(), StateError> {
+        settings::save(&self.path, settings)
     }
 
     /// A hold on the directory for as long as the agent runs.

@@ -6,6 +6,7 @@
 mod build;
 mod checksum;
 mod cut;
+pub mod echo;
 mod rewrite;
 
 pub use build::udp;

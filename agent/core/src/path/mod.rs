@@ -36,7 +36,7 @@ use self::keepalive::Keepalive;
 use self::pongs::Pongs;
 use self::probes::Generation;
 pub use self::probes::ProbeKeys;
-pub use self::quality::{Quality, Trend};
+pub use self::quality::{Meter, Quality, Trend};
 use self::replay::ReplayFilter;
 pub use self::terms::{Context, LeftForRelay, PartyClock, PathKind, RelayRoute, Selected};
 use crate::batch::{Packet, RelayNumber, Route, SideNumber};

@@ -3,12 +3,12 @@
 use std::time::Instant;
 
 use super::{Agent, Inputs};
-use crate::api::{BridgeChange, BridgeReport, Failure, StatusReport};
+use crate::api::{BridgeChange, BridgeReport, Failure, ServerAddress, StatusReport};
 use crate::driver::command::Command;
 use crate::driver::doctor::Examination;
 use crate::driver::party::Outcome;
-use crate::driver::{bridge, entry, report};
-use crate::state::{Farewell, StateError};
+use crate::driver::{bridge, entry, latency, report};
+use crate::state::{Farewell, Settings, StateError};
 
 impl Agent {
     pub(super) fn handle_command(&mut self, command: Command, inputs: &Inputs) {
@@ -73,6 +73,9 @@ impl Agent {
                 }
                 let _ = reply.send(());
             }
+            Command::WatchServers { add, remove, reply } => {
+                let _ = reply.send(self.watch_servers(add, remove.as_ref()));
+            }
             Command::Bridge { change, reply } => {
                 let _ = reply.send(self.change_bridge(&change));
             }
@@ -120,19 +123,60 @@ impl Agent {
     }
 
     fn change_bridge(&mut self, change: &BridgeChange) -> Result<BridgeReport, Failure> {
-        let settings = bridge::changed(&self.lan, change);
-        if settings != self.lan {
-            self.state.save_lan(&settings)?;
-            self.lan = settings;
+        let lan = bridge::changed(&self.settings.lan, change);
+        if lan != self.settings.lan {
+            self.set(Settings {
+                lan,
+                ..self.settings.clone()
+            })?;
             self.apply_bridge();
         }
         let lan = self.data_plane.lan.bridge.lock();
-        Ok(bridge::report(&self.lan, self.games.len(), &lan))
+        Ok(bridge::report(&self.settings.lan, self.games.len(), &lan))
+    }
+
+    /// On disk first.
+    fn set(&mut self, settings: Settings) -> Result<(), Failure> {
+        self.state.save_settings(&settings)?;
+        self.settings = settings;
+        Ok(())
+    }
+
+    fn watch_servers(&mut self, add: Option<ServerAddress>, remove: Option<&ServerAddress>) -> Result<(), Failure> {
+        let mut servers = self.settings.servers.clone();
+        if let Some(gone) = remove
+            && !servers.remove(gone)
+        {
+            return Err(Failure::new(
+                "not_watched",
+                format!("{gone} is not on the list; `lanrage latency` shows it"),
+            ));
+        }
+        servers.extend(add);
+        if servers.len() > latency::MOST {
+            let most = latency::MOST;
+            return Err(Failure::new(
+                "too_many_servers",
+                format!("{most} servers are watched already; remove one with `lanrage latency remove`"),
+            ));
+        }
+        self.set(Settings {
+            servers,
+            ..self.settings.clone()
+        })?;
+        self.tell_servers();
+        Ok(())
+    }
+
+    /// What is watched from now on.
+    pub(super) fn tell_servers(&self) {
+        self.servers
+            .send_replace(self.settings.servers.iter().cloned().collect());
     }
 
     /// Lets through what the settings and the known games say.
     pub(super) fn apply_bridge(&self) {
-        let policy = bridge::policy(&self.lan, &self.games);
+        let policy = bridge::policy(&self.settings.lan, &self.games);
         self.data_plane.lan.bridge.lock().set_policy(policy);
     }
 

@@ -23,11 +23,11 @@ use super::report;
 use super::services::Lookup;
 use super::stream::StreamEvent;
 use super::test_lan::TestLan;
-use crate::api::{DeviceReport, Failure, JoinedReport};
+use crate::api::{DeviceReport, Failure, JoinedReport, ServerAddress};
 use crate::io::control::ControlClient;
 use crate::io::netwatch::{LocalAddress, adapters};
 use crate::platform;
-use crate::state::{Farewell, LanSettings, StateDir};
+use crate::state::{Farewell, Settings, StateDir};
 
 /// How often WireGuard's timers run and traffic is looked at.
 const TICK: Duration = Duration::from_millis(250);
@@ -64,7 +64,9 @@ pub struct Agent {
     pings: Pings,
     sleep: SleepWatch,
     test_lan: TestLan,
-    lan: LanSettings,
+    settings: Settings,
+    /// The servers whose latency is watched.
+    servers: watch::Sender<Vec<ServerAddress>>,
     games: Arc<GameLibrary>,
     /// What running games have changed.
     tuned: Tuning,
@@ -75,7 +77,13 @@ pub struct Agent {
 }
 
 impl Agent {
-    pub fn new(state: StateDir, adapter: AdapterKeeper, data_plane: DataPlane, device: DeviceReport) -> Self {
+    pub fn new(
+        state: StateDir,
+        adapter: AdapterKeeper,
+        data_plane: DataPlane,
+        device: DeviceReport,
+        servers: watch::Sender<Vec<ServerAddress>>,
+    ) -> Self {
         let notices = state.take_notices();
         for notice in &notices {
             tracing::warn!("{notice}");
@@ -94,7 +102,8 @@ impl Agent {
             pings: Pings::default(),
             sleep: SleepWatch::default(),
             test_lan: TestLan::default(),
-            lan: LanSettings::default(),
+            settings: Settings::default(),
+            servers,
             games: Arc::default(),
             tuned: Tuning::default(),
             waiting: Vec::new(),
@@ -104,7 +113,8 @@ impl Agent {
     /// Goes back into the party this PC was in before it restarted.
     pub fn resume(&mut self, inputs: &Inputs) -> Result<(), Failure> {
         self.farewells = self.state.load_farewells()?;
-        self.lan = self.state.load_lan()?;
+        self.settings = self.state.load_settings()?;
+        self.tell_servers();
         self.games = Arc::clone(&inputs.games.borrow().library);
         self.apply_bridge();
         let Some(cache) = self.state.load_party()? else {

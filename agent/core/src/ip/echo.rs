@@ -4,7 +4,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use bytes::BytesMut;
-use lanrage_agent_core::ip::checksum;
+
+use super::checksum;
 
 const ICMP: u8 = 1;
 const ICMPV6: u8 = 58;
@@ -27,13 +28,29 @@ pub fn reply_sequence(packet: &[u8], id: u16) -> Option<u16> {
     if packet.len() > MAX_LENGTH {
         return None;
     }
-    let echo = match packet.first()? >> 4 {
-        4 if *packet.get(9)? == ICMP => packet.get(usize::from(packet[0] & 0xf) * 4..)?,
-        6 if *packet.get(6)? == ICMPV6 => packet.get(40..)?,
-        _ => return None,
-    };
-    match (packet[0] >> 4, echo) {
-        (4, [0, 0, _, _, id_high, id_low, high, low, ..]) | (6, [129, 0, _, _, id_high, id_low, high, low, ..]) => {
+    match packet.first()? >> 4 {
+        4 if *packet.get(9)? == ICMP => answer(packet.get(usize::from(packet[0] & 0xf) * 4..)?, false, id),
+        6 if *packet.get(6)? == ICMPV6 => answer(packet.get(40..)?, true, id),
+        _ => None,
+    }
+}
+
+/// An echo request without an IP header, for a socket that makes its own.
+pub fn message(is_v6: bool, id: u16, sequence: u16) -> Vec<u8> {
+    let mut message = echo_message(if is_v6 { 128 } else { 8 }, id, sequence);
+    if !is_v6 {
+        // That of IPv6 covers addresses; the system computes it.
+        let sum = checksum(&[&message]).to_be_bytes();
+        message[2..4].copy_from_slice(&sum);
+    }
+    message
+}
+
+/// The sequence number of such an answer.
+pub fn answer(message: &[u8], is_v6: bool, id: u16) -> Option<u16> {
+    match (is_v6, message) {
+        (false, [0, 0, _, _, id_high, id_low, high, low, ..])
+        | (true, [129, 0, _, _, id_high, id_low, high, low, ..]) => {
             (u16::from_be_bytes([*id_high, *id_low]) == id).then(|| u16::from_be_bytes([*high, *low]))
         }
         _ => None,
@@ -51,9 +68,7 @@ fn echo_message(kind: u8, id: u16, sequence: u16) -> Vec<u8> {
 }
 
 fn request_v4(from: Ipv4Addr, to: Ipv4Addr, id: u16, sequence: u16) -> BytesMut {
-    let mut message = echo_message(8, id, sequence);
-    let sum = checksum(&[&message]).to_be_bytes();
-    message[2..4].copy_from_slice(&sum);
+    let message = message(false, id, sequence);
     let length = (20 + message.len() as u16).to_be_bytes();
     let mut header = [
         &[0x45, 0],
