@@ -5,6 +5,8 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use lanrage::api::LatenciesReport;
+use lanrage_tests::lab::address::{SERVER, SERVER2};
 use lanrage_tests::lab::agent::Agent;
 use lanrage_tests::lab::discovery::{Asker, Listener};
 use lanrage_tests::lab::ping::Pinger;
@@ -454,5 +456,39 @@ fn test_lan_says_who_hears_whom_and_where_the_rest_was_lost() -> Result<()> {
         tested.code == 1 && tested.stdout.contains("Ben1's agent does not answer"),
         "{tested:?}"
     );
+    Ok(())
+}
+
+#[test]
+fn servers_outside_the_party_are_measured_by_ping_or_by_tcp() -> Result<()> {
+    let Some(scene) = Scene::for_test(Nat::PortRestricted, &[] as &[Nat], ONE_WAY_MS)? else {
+        return Ok(());
+    };
+    scene.lab.srv.nft(
+        "add table ip deaf; add chain ip deaf in { type filter hook input priority 0; }; \
+         add rule ip deaf in icmp type echo-request drop",
+    )?;
+    let host = &scene.host.agent;
+    let by_ping = SERVER2.to_string();
+    let by_tcp = format!("{SERVER}:8443");
+    for server in [&by_ping, &by_tcp] {
+        opt_in(host, &["latency", "add", server])?;
+    }
+    let measured = |server: &str| -> Option<(String, f64)> {
+        let done = host.run(&["latency", "--json"]).ok()?;
+        let report: LatenciesReport = serde_json::from_str(&done.stdout).ok()?;
+        let found = report
+            .servers
+            .into_iter()
+            .find(|found| String::from(found.server.clone()) == server)?;
+        Some((found.measured_by?, found.rtt_ms?))
+    };
+    for (server, method) in [(&by_ping, "icmp"), (&by_tcp, "tcp")] {
+        let (by, rtt) = wait::until("both to be measured", SETTLE, || measured(server))?;
+        ensure!(
+            by == method && rtt >= 2.0 * ONE_WAY_MS && rtt < 20.0 * ONE_WAY_MS,
+            "{server}: {by}, {rtt} ms"
+        );
+    }
     Ok(())
 }
