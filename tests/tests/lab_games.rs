@@ -66,11 +66,21 @@ impl Evening {
         )
     }
 
-    /// Every guest scans as the game does, until the host's server answers with what begins like this.
+    /// Every guest scans as the game does, until the host's server answers: from a socket on all addresses, from one that is
+    /// bound to its PC's own network, and to that network's broadcast address.
     fn all_find(&self, scan: &Scan) -> Result<()> {
-        for guest in self.guests() {
-            let found = scan.answered_from(guest.netns(), self.scene.host_ip);
-            found.with_context(|| format!("{} looks for {}", guest.name(), scan.name))?;
+        for guest in &self.scene.guests {
+            let lan = guest.home.host().address;
+            let [a, b, c, _] = lan.octets();
+            for (at, to) in [
+                (Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST),
+                (lan, Ipv4Addr::BROADCAST),
+                (lan, Ipv4Addr::new(a, b, c, 255)),
+            ] {
+                let asker = Asker::bind(guest.agent.netns(), at, 0)?;
+                let found = scan.answered(&asker, to, self.scene.host_ip);
+                found.with_context(|| format!("{} looks for {} from {at} at {to}", guest.agent.name(), scan.name))?;
+            }
         }
         Ok(())
     }
@@ -92,14 +102,13 @@ struct Scan {
 }
 
 impl Scan {
-    fn answered_from(&self, netns: &Netns, server: Ipv4Addr) -> Result<Heard> {
-        let asker = Asker::bind(netns, Ipv4Addr::UNSPECIFIED, 0)?;
+    fn answered(&self, asker: &Asker, to: Ipv4Addr, server: Ipv4Addr) -> Result<Heard> {
         let (mut heard, mut asked) = (Vec::new(), None::<Instant>);
         let found = wait::until("its server to be found", START, || {
             if asked.is_none_or(|at| at.elapsed() > SCAN_EVERY) {
                 asked = Some(Instant::now());
                 for port in self.ports.clone() {
-                    asker.send(Ipv4Addr::BROADCAST, port, &self.question).ok()?;
+                    asker.send(to, port, &self.question).ok()?;
                 }
             }
             heard.extend(asker.hear().ok()?);

@@ -19,6 +19,8 @@ const SETTLE: Duration = Duration::from_secs(60);
 const PORT: u16 = 27960;
 const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 2, 60);
 const GROUP_PORT: u16 = 4445;
+/// Where UPnP devices are looked for.
+const SSDP: Ipv4Addr = Ipv4Addr::new(239, 255, 255, 250);
 /// The ports programs of these tests ask from.
 const ASKS_FROM: u16 = 40_000;
 
@@ -207,12 +209,7 @@ fn what_belongs_to_a_pcs_own_network_stays_there_unless_both_sides_opt_in() -> R
         ("dhcp", 67, Ipv4Addr::BROADCAST, None),
         ("nbns", 137, own, None),
         ("llmnr", 5355, llmnr, Some(llmnr)),
-        (
-            "ssdp",
-            1900,
-            Ipv4Addr::new(239, 255, 255, 250),
-            Some(Ipv4Addr::new(239, 255, 255, 250)),
-        ),
+        ("ssdp", 1900, SSDP, Some(SSDP)),
         ("netbios", 138, own, None),
         ("mdns", 5353, mdns, Some(mdns)),
     ];
@@ -223,31 +220,71 @@ fn what_belongs_to_a_pcs_own_network_stays_there_unless_both_sides_opt_in() -> R
     let game = Servers::start(to)?;
     let asker = Asker::bind(from, Ipv4Addr::UNSPECIFIED, ASKS_FROM)?;
     // What arrives before a game's packet that was sent after it would have arrived.
-    let heard = |round: &str| -> Result<Vec<&str>> {
+    let mut round = 0_u16;
+    let mut heard = || -> Result<Vec<&str>> {
+        round += 1;
         for (name, port, to, _) in &services {
-            asker.send(*to, *port, format!("{name} {round}").as_bytes())?;
+            asker.send(*to, *port, &service_packet(name, round))?;
         }
-        asker.send(Ipv4Addr::BROADCAST, PORT, round.as_bytes())?;
-        game.broadcast.wait_for(round.as_bytes())?;
+        let last = format!("round {round}").into_bytes();
+        asker.send(Ipv4Addr::BROADCAST, PORT, &last)?;
+        game.broadcast.wait_for(&last)?;
         let came = services
             .iter()
             .zip(&listeners)
-            .filter(|((name, ..), listener)| listener.times(format!("{name} {round}").as_bytes()).0 > 0);
+            .filter(|((name, ..), listener)| listener.times(&service_packet(name, round)).0 > 0);
         Ok(came.map(|((name, ..), _)| *name).collect())
     };
-    ensure!(heard("at first")?.is_empty(), "{:?}", heard("again")?);
+    let mut expect = |expected: &[&str], when: &str| -> Result<()> {
+        let came = heard()?;
+        ensure!(came == expected, "{when}: {came:?} came, not {expected:?}");
+        Ok(())
+    };
+    expect(&[], "at first")?;
     let everything = ["lan", "--open", "--with", "mdns", "--with", "ssdp", "--with", "netbios"];
     opt_in(&host.agent, &everything)?;
-    ensure!(heard("one side")?.is_empty(), "only one side opted in");
+    expect(&[], "with one side opted in")?;
     opt_in(&guest.agent, &["lan", "--with", "mdns"])?;
-    ensure!(heard("mdns")? == ["mdns"], "{:?}", heard("mdns again")?);
+    expect(&["mdns"], "with mDNS on both sides")?;
     opt_in(&guest.agent, &everything)?;
-    let all = heard("everything")?;
-    ensure!(all == ["ssdp", "netbios", "mdns"], "{all:?}");
+    expect(&["ssdp", "netbios", "mdns"], "with everything on both sides")?;
     opt_in(&host.agent, &["lan", "--without", "mdns"])?;
-    let fewer = heard("fewer")?;
-    ensure!(fewer == ["ssdp", "netbios"], "{fewer:?}");
-    Ok(())
+    expect(&["ssdp", "netbios"], "without mDNS on one side")
+}
+
+/// What programs of these services send first, with a number in it.
+fn service_packet(name: &str, number: u16) -> Vec<u8> {
+    let [high, low] = number.to_be_bytes();
+    // A question with one name (RFC 1035 §4.1).
+    let question = |flags: u8, name: &[u8], kind: u8| -> Vec<u8> {
+        [
+            &[high, low, flags, 0, 0, 1, 0, 0, 0, 0, 0, 0],
+            name,
+            &[0, 0, kind, 0, 1],
+        ]
+        .concat()
+    };
+    // "*" in NetBIOS' half-bytes (RFC 1002 §4.2).
+    let any_netbios_name = [&[32][..], b"CK", &[b'A'; 30]].concat();
+    match name {
+        "dhcp" => {
+            // DHCPDISCOVER (RFC 2131 §3).
+            let mut packet = vec![0; 240];
+            packet[..8].copy_from_slice(&[1, 1, 6, 0, 0, 0, high, low]);
+            packet[28..34].copy_from_slice(&[2, 0, 0, 0, 0, 1]);
+            packet[236..].copy_from_slice(&[99, 130, 83, 99]);
+            packet.extend_from_slice(&[53, 1, 1, 255]);
+            packet
+        }
+        "nbns" => question(1, &any_netbios_name, 0x21),
+        "llmnr" => question(0, b"\x03ben", 1),
+        "mdns" => question(0, b"\x05_http\x04_tcp\x05local", 12),
+        "netbios" => [&[0x11, 2, high, low, 10, 64, 0, 1, 0, 138, 0, 0, 0, 0], &any_netbios_name[..]].concat(),
+        _ => format!(
+            "M-SEARCH * HTTP/1.1\r\nHOST: 239.255.255.250:1900\r\nMAN: \"ssdp:discover\"\r\nMX: 1\r\nST: ssdp:all\r\nX: {number}\r\n\r\n"
+        )
+        .into_bytes(),
+    }
 }
 
 fn opt_in(agent: &Agent, arguments: &[&str]) -> Result<()> {

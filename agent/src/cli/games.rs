@@ -1,5 +1,4 @@
 use std::fmt::Write as _;
-use std::time::Duration;
 
 use clap::Args;
 
@@ -19,15 +18,13 @@ pub(super) struct Games {
     all: bool,
 }
 
-/// How often `--watch` asks.
-const INTERVAL: Duration = Duration::from_secs(1);
 /// Of what ran, this many are shown to people.
 const SHOWN: usize = 10;
 
 impl Games {
     pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
         if self.watch {
-            return watch(context).await;
+            return output::watch(|| frame(context)).await;
         }
         if self.all {
             let report: KnownGamesReport = agent::ask(context, &Request::KnownGames).await?;
@@ -44,21 +41,12 @@ impl Games {
     }
 }
 
-async fn watch(context: &Context) -> Result<(), Failure> {
-    let mut tick = tokio::time::interval(INTERVAL);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        tick.tick().await;
-        let report: GamesReport = agent::ask(context, &Request::Games).await?;
-        let text = if context.json {
-            output::json_line(&report)?
-        } else {
-            in_words(&report)
-        };
-        if !output::frame(&text)? {
-            return Ok(());
-        }
+async fn frame(context: &Context) -> Result<String, Failure> {
+    let report: GamesReport = agent::ask(context, &Request::Games).await?;
+    if context.json {
+        return output::json_line(&report);
     }
+    Ok(in_words(&report))
 }
 
 fn in_words(report: &GamesReport) -> String {

@@ -13,6 +13,8 @@ use crate::api::Failure;
 
 pub(super) use crate::platform::SUDO;
 
+/// How often what is watched is shown again.
+const FRAME_EVERY: Duration = Duration::from_secs(1);
 /// How often the spinner turns.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -46,6 +48,21 @@ pub(super) fn frame(text: &str) -> Result<bool, Failure> {
         .as_ref()
         .is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe);
     written(outcome).map(|()| is_read)
+}
+
+/// Shows what `frame_now` gives, again every second, until nobody reads any more.
+pub(super) async fn watch<F>(mut frame_now: impl FnMut() -> F) -> Result<(), Failure>
+where
+    F: Future<Output = Result<String, Failure>>,
+{
+    let mut tick = tokio::time::interval(FRAME_EVERY);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        if !frame(&frame_now().await?)? {
+            return Ok(());
+        }
+    }
 }
 
 /// Prints a result for a script.

@@ -1,5 +1,4 @@
 use std::fmt::Write as _;
-use std::time::Duration;
 
 use clap::Args;
 
@@ -14,13 +13,10 @@ pub(super) struct Status {
     watch: bool,
 }
 
-/// How often `--watch` looks.
-const INTERVAL: Duration = Duration::from_secs(1);
-
 impl Status {
     pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
         if self.watch {
-            return watch(context).await;
+            return output::watch(|| frame(context)).await;
         }
         let report: StatusReport = agent::ask(context, &Request::Status).await?;
         if context.json {
@@ -30,22 +26,13 @@ impl Status {
     }
 }
 
-async fn watch(context: &Context) -> Result<(), Failure> {
-    let mut tick = tokio::time::interval(INTERVAL);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        tick.tick().await;
-        let status: StatusReport = agent::ask(context, &Request::Status).await?;
-        let goes_on = if context.json {
-            output::frame(&output::json_line(&status)?)?
-        } else {
-            let peers: PeersReport = agent::ask(context, &Request::Peers).await?;
-            output::frame(&format!("{}\n{}", in_words(&status), peers::in_words(&peers)))?
-        };
-        if !goes_on {
-            return Ok(());
-        }
+async fn frame(context: &Context) -> Result<String, Failure> {
+    let status: StatusReport = agent::ask(context, &Request::Status).await?;
+    if context.json {
+        return output::json_line(&status);
     }
+    let peers: PeersReport = agent::ask(context, &Request::Peers).await?;
+    Ok(format!("{}\n{}", in_words(&status), peers::in_words(&peers)))
 }
 
 fn in_words(report: &StatusReport) -> String {

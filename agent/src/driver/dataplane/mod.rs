@@ -1,36 +1,37 @@
 //! The packet threads: one from the TUN to the network, one per address family back.
 //!
 //! They block in the kernel, never in each other. What is not WireGuard goes to the agent's loop through a bounded queue. One
-//! more thread overhears what games send to everybody by other adapters than the TUN.
+//! more thread overhears what games send to everybody by other adapters than the TUN. [`Network`] is their way out, [`Lanes`] their
+//! ways in.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod lanes;
+mod network;
+
+use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::AtomicU16;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use bytes::BytesMut;
-use lanrage_agent_core::batch::{Datagram, Outgoing, Packet, RelayNumber, Relayed, Route, SideNumber, Sided};
+use lanrage_agent_core::batch::{Datagram, Outgoing, Packet, Route, SideNumber, Sided};
 use lanrage_agent_core::broadcast::{Bridge, Policy};
-use lanrage_agent_core::dataplane::{
-    DropReason, Drops, Inbound, InboundBatch, Lan, OtherAdapter, Outbound, PeerLink, Table, TableCell,
-};
-use lanrage_agent_core::ip::echo;
+use lanrage_agent_core::dataplane::{DropReason, Drops, Lan, OtherAdapter, Outbound, PeerLink, Table, TableCell};
 use lanrage_agent_core::nat::Socket;
 use lanrage_agent_core::wg::WireGuard;
-use lanrage_relay_client::{RelaySender, SendError};
-use lanrage_shared::ids::MemberId;
 use lanrage_shared::keys::DeviceSecret;
 use lanrage_shared::wire::stun;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
-use super::test_lan::wire::{self, Message};
+pub use self::lanes::{Lane, Lanes};
+pub use self::network::Network;
+use super::test_lan::wire::Message;
 use crate::io::groups::Groups;
-use crate::io::tun::{TunDevice, TunReader, TunWriter};
-use crate::io::udp::{SidePaths, SideSenders, SideSockets, UdpPort, UdpReceiver, UdpSender};
+use crate::io::tun::{TunDevice, TunReader};
+use crate::io::udp::{SidePaths, SideSenders, SideSockets, UdpPort, UdpReceiver};
 use crate::platform;
 
 /// Bytes an IP packet inside the tunnel may have. 1,280 is the least IPv6 allows, and with WireGuard's 32 and UDP's 8 it
@@ -47,77 +48,6 @@ pub enum FromNetwork {
     Member { from: IpAddr, message: Message },
     /// Our echo request came back.
     EchoReply { sequence: u16, at: Instant },
-}
-
-/// What carries packets away.
-pub struct Network {
-    udp: Arc<UdpSender>,
-    sides: Arc<SideSenders>,
-    relays: ArcSwap<HashMap<RelayNumber, RelaySender>>,
-    drops: Arc<Drops>,
-}
-
-impl Network {
-    /// Sends everything; like any packet it may be lost on the way.
-    pub fn send(&self, out: &mut Outgoing) {
-        self.udp.send_batch(&mut out.direct);
-        if !out.sided.is_empty() {
-            self.send_sided(&mut out.sided);
-        }
-        if out.relayed.is_empty() {
-            return;
-        }
-        let relays = self.relays.load();
-        for Relayed { relay, member, data } in out.relayed.drain(..) {
-            if let Err(reason) = send_through(relays.get(&relay), member, &data) {
-                self.drops.count(reason);
-            }
-        }
-    }
-
-    fn send_sided(&self, sided: &mut Vec<Sided>) {
-        let sides = self.sides.load();
-        let mut trains: HashMap<SideNumber, Vec<Datagram>> = HashMap::new();
-        for Sided { socket, datagram } in sided.drain(..) {
-            trains.entry(socket).or_default().push(datagram);
-        }
-        for (socket, mut train) in trains {
-            // A socket that has just been closed is about to be left for another path.
-            let _ = sides.get(&socket).map(|sender| sender.send_batch(&mut train));
-        }
-    }
-
-    /// Marks what goes to peers directly from now on with this DSCP; 0 marks nothing.
-    pub fn mark(&self, dscp: u8) {
-        self.udp.mark(dscp);
-    }
-
-    /// What was not sent or not taken in so far, by the label of the reason.
-    pub fn drops(&self) -> BTreeMap<&'static str, u64> {
-        let unsent = self.udp.dropped().map(|(reason, count)| (reason.label(), count));
-        let all = self.drops.snapshot().map(|(reason, count)| (reason.label(), count));
-        all.chain(unsent).collect()
-    }
-
-    /// The sessions that there are now.
-    pub fn set_relays(&self, relays: HashMap<RelayNumber, RelaySender>) {
-        self.relays.store(Arc::new(relays));
-    }
-}
-
-fn send_through(relay: Option<&RelaySender>, member: MemberId, data: &[u8]) -> Result<(), DropReason> {
-    // A session that has just ended is about to be left for another path.
-    let relay = relay.ok_or(DropReason::RelayGone)?;
-    let displaces = !relay.has_room(data.len());
-    relay.send(member, data).map_err(|error| match error {
-        SendError::TooLong => DropReason::RelayTooLong,
-        SendError::NoRoom => DropReason::RelayNoRoom,
-        SendError::Closed => DropReason::RelayGone,
-    })?;
-    if displaces {
-        return Err(DropReason::RelayDisplaced);
-    }
-    Ok(())
 }
 
 /// The running packet threads.
@@ -154,12 +84,7 @@ impl DataPlane {
         let echo_id = Arc::new(AtomicU16::new(rand::random()));
         let (sender, receivers) = udp.split();
         let sides = Arc::new(SideSenders::default());
-        let network = Arc::new(Network {
-            udp: sender,
-            sides: Arc::clone(&sides),
-            relays: ArcSwap::default(),
-            drops: Arc::clone(&drops),
-        });
+        let network = Arc::new(Network::new(sender, Arc::clone(&sides), Arc::clone(&drops)));
         let (control, from_network) = mpsc::channel(CONTROL_QUEUE);
         let (reader, writer) = tun.queues();
         let lanes = Lanes {
@@ -324,94 +249,5 @@ fn receive(mut receiver: UdpReceiver, mut lane: Lane) -> io::Error {
             return error;
         }
         lane.handle(&mut datagrams);
-    }
-}
-
-/// Makes ways in, for tasks that outlive every borrow of the [`DataPlane`].
-#[derive(Clone)]
-pub struct Lanes {
-    wireguard: Arc<WireGuard>,
-    table: Arc<TableCell>,
-    drops: Arc<Drops>,
-    lan: Arc<Lan>,
-    groups: Arc<Mutex<Groups>>,
-    writer: Arc<Mutex<TunWriter>>,
-    network: Arc<Network>,
-    control: mpsc::Sender<FromNetwork>,
-    echo_id: Arc<AtomicU16>,
-}
-
-impl Lanes {
-    /// A way in for one thread or task.
-    pub fn lane(&self) -> Lane {
-        Lane {
-            inbound: Inbound::new(
-                Arc::clone(&self.wireguard),
-                Arc::clone(&self.table),
-                Arc::clone(&self.drops),
-                Arc::clone(&self.lan),
-            ),
-            out: InboundBatch::default(),
-            groups: Arc::clone(&self.groups),
-            writer: self.writer.lock().another(),
-            network: Arc::clone(&self.network),
-            control: self.control.clone(),
-            echo_id: Arc::clone(&self.echo_id),
-        }
-    }
-}
-
-/// The way in: what arrived is decrypted, answered, and written to the TUN.
-pub struct Lane {
-    inbound: Inbound,
-    out: InboundBatch,
-    groups: Arc<Mutex<Groups>>,
-    writer: TunWriter,
-    network: Arc<Network>,
-    control: mpsc::Sender<FromNetwork>,
-    echo_id: Arc<AtomicU16>,
-}
-
-impl Lane {
-    /// Takes a batch.
-    pub fn handle<P: Into<Route>>(&mut self, datagrams: &mut Vec<Datagram<P>>) {
-        let now = Instant::now();
-        self.inbound.handle_datagrams(datagrams, &mut self.out, now);
-        self.network.send(&mut self.out.answers);
-        let mut packets = std::mem::take(&mut self.out.packets);
-        self.take_ours(&mut packets, now);
-        while let Some(group) = self.out.groups.pop_first() {
-            self.groups.lock().ensure(group);
-        }
-        self.writer.send_batch(&mut packets);
-        self.out.packets = packets;
-        for packet in self.out.control.drain(..) {
-            tell(&self.control, &self.network.drops, FromNetwork::Control(packet, now));
-        }
-    }
-
-    /// What is for the agent itself is not for the TUN.
-    fn take_ours(&self, packets: &mut Vec<BytesMut>, at: Instant) {
-        let id = self.echo_id.load(Ordering::Relaxed);
-        packets.retain(|packet| {
-            let ours = if let Some(sequence) = echo::reply_sequence(packet, id) {
-                FromNetwork::EchoReply { sequence, at }
-            } else if wire::may_be(packet)
-                && let Some((from, message)) = wire::read(packet)
-            {
-                FromNetwork::Member { from, message }
-            } else {
-                return true;
-            };
-            tell(&self.control, &self.network.drops, ours);
-            false
-        });
-    }
-}
-
-/// A full queue means a flood; what is dropped is asked for again.
-fn tell(control: &mpsc::Sender<FromNetwork>, drops: &Drops, arrived: FromNetwork) {
-    if control.try_send(arrived).is_err() {
-        drops.count(DropReason::LoopBusy);
     }
 }
