@@ -21,6 +21,7 @@ pub mod ip;
 pub mod latency;
 pub mod nat;
 pub mod path;
+pub mod rate;
 pub mod relays;
 pub mod silence;
 pub mod sleep;

@@ -1,5 +1,5 @@
 use clap::Args;
-use lanrage_agent_core::broadcast::{PortSpan, Service};
+use lanrage_agent_core::broadcast::{PortSpan, Rejection, Service};
 
 use super::{Context, agent, output};
 use crate::api::{BridgeChange, BridgeMode, BridgeReport, Failure, Request};
@@ -10,19 +10,19 @@ pub(super) struct Lan {
     /// Pass on every UDP broadcast and multicast, whatever game it is of.
     #[arg(long, conflicts_with = "games")]
     open: bool,
-    /// Pass on the ports of known games and those allowed by hand. That is how it begins.
+    /// Pass on the ports of known games and those allowed by hand, which is the default.
     #[arg(long)]
     games: bool,
     /// Also pass on these ports, for a game that is not known: 4445 or 5000-5010. Can be given more than once.
     #[arg(long, value_name = "PORTS")]
     allow: Vec<PortSpan>,
-    /// Take back what was allowed, as it was given.
+    /// Take back what was allowed, in the same form.
     #[arg(long, value_name = "PORTS")]
     forbid: Vec<PortSpan>,
     /// Also pass on what printers, media servers and Windows' network neighbourhood announce; every member decides for itself.
     #[arg(long, value_name = "SERVICE", value_parser = service)]
     with: Vec<Service>,
-    /// Take that back.
+    /// Pass it on no longer.
     #[arg(long, value_name = "SERVICE", value_parser = service)]
     without: Vec<Service>,
 }
@@ -77,8 +77,10 @@ fn in_words(report: &BridgeReport) -> String {
         (&report.not_received, "not let in"),
     ] {
         if !count.is_empty() {
-            let reasons = count.iter().map(|(reason, count)| format!("{count} {reason}"));
-            lines.push(format!("Packets {what}: {}.", reasons.collect::<Vec<_>>().join(", ")));
+            let words =
+                |label: &str| Rejection::of_label(label).map_or(label.to_owned(), |known| known.in_words().to_owned());
+            let reasons = count.iter().map(|(label, count)| format!("{count} {}", words(label)));
+            lines.push(format!("Packets {what}: {}.", reasons.collect::<Vec<_>>().join("; ")));
         }
     }
     lines.join("\n")
@@ -108,7 +110,7 @@ mod tests {
             in_words(&report),
             "Passed on to the party: broadcasts and multicasts to the ports of 246 known games.\nAlso these ports: 4445.\n\
              Also, in both directions: mdns.\nNever: DHCP, LLMNR, NetBIOS names.\n3 packets were passed on, 4 came in.\n\
-             Packets not passed on: 2 duplicate."
+             Packets not passed on: 2 sent more than once at a time."
         );
     }
 }

@@ -9,12 +9,14 @@ use crate::api::{Failure, Request, TestLanReport, TestWayReport};
 #[derive(Debug, Args)]
 pub(super) struct TestLan {
     /// The game, by its name or as `lanrage games --all` calls it; none tries what most games do.
-    game: Option<String>,
+    #[arg(value_name = "GAME")]
+    game: Vec<String>,
 }
 
 impl TestLan {
     pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
-        let report: TestLanReport = agent::ask(context, &Request::TestLan { game: self.game }).await?;
+        let game = Some(self.game.join(" ")).filter(|game| !game.trim().is_empty());
+        let report: TestLanReport = agent::ask(context, &Request::TestLan { game }).await?;
         if context.json {
             output::json(&report)?;
         } else {
@@ -40,17 +42,23 @@ fn in_words(report: &TestLanReport) -> String {
     for way in &report.ways {
         parts.push(format!("{what}, by {}:\n{}", described(way), matrix(way)));
     }
-    let reasons: BTreeSet<&str> = report
-        .ways
-        .iter()
-        .flat_map(|way| &way.results)
-        .filter_map(|result| result.reason.as_deref())
-        .collect();
-    if reasons.is_empty() {
+    let reasons = |heard: bool| -> BTreeSet<&str> {
+        let results = report.ways.iter().flat_map(|way| &way.results);
+        let of_these = results.filter(|result| result.heard == heard);
+        of_these.filter_map(|result| result.reason.as_deref()).collect()
+    };
+    let listed = |title: &str, reasons: BTreeSet<&str>| {
+        let lines: Vec<String> = reasons.into_iter().map(|reason| format!("- {reason}")).collect();
+        format!("{title}\n{}", lines.join("\n"))
+    };
+    let (instead, missing) = (reasons(true), reasons(false));
+    if !instead.is_empty() {
+        parts.push(listed("By a program:", instead));
+    }
+    if missing.is_empty() {
         parts.push("Everybody hears everybody.".to_owned());
     } else {
-        let lines: Vec<String> = reasons.into_iter().map(|reason| format!("- {reason}")).collect();
-        parts.push(format!("Why not:\n{}", lines.join("\n")));
+        parts.push(listed("Why not:", missing));
     }
     parts.join("\n\n")
 }
@@ -83,7 +91,8 @@ fn matrix(way: &TestWayReport) -> String {
             .iter()
             .find(|result| result.from.as_str() == from && result.to.as_str() == to);
         match result {
-            Some(result) if result.heard => "heard".to_owned(),
+            Some(result) if result.heard && result.reason.is_none() => "heard".to_owned(),
+            Some(result) if result.heard => "by a program".to_owned(),
             Some(_) => "NOT HEARD".to_owned(),
             None => "–".to_owned(),
         }

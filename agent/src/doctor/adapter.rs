@@ -61,7 +61,7 @@ pub fn checks(tun: &str, faults: Option<&[Fault]>) -> Vec<DoctorCheck> {
 fn remedy(fault: &Fault) -> String {
     match fault {
         Fault::Behind(_, other) => format!(
-            "{} puts the virtual LAN in front again; if that does not last, end the program that made {other}",
+            "{} puts the virtual LAN in front again; if that does not last, another program sets it: `ip rule` and `ip route` show what leads to {other}",
             typed("doctor --fix")
         ),
         _ => format!("{} sets it again", typed("doctor --fix")),

@@ -50,7 +50,10 @@ impl AdapterKeeper {
             me,
             mtu: self.mtu.into(),
         };
-        set_addresses(&self.device, &wanted)?;
+        if let Err(error) = set_addresses(&self.device, &wanted) {
+            self.leave();
+            return Err(error);
+        }
         self.upkeep.handle_party(Some(wanted), Instant::now());
         match self.repair(&wanted, true) {
             // What the adapter never had was not repaired.

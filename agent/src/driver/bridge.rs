@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use lanrage_agent_core::broadcast::{Bridge, Policy, Rejection};
+use lanrage_agent_core::broadcast::{Bridge, Policy, Rejection, is_for_games};
 use lanrage_agent_core::games::GameLibrary;
 
-use crate::api::{BridgeChange, BridgeMode, BridgeReport};
+use crate::api::{BridgeChange, BridgeMode, BridgeReport, Failure};
 use crate::state::LanSettings;
 
 /// What is let through: the ports of every known game, and what the user added.
@@ -19,8 +19,24 @@ pub fn policy(settings: &LanSettings, games: &GameLibrary) -> Policy {
 }
 
 /// The settings with what was asked for. Ports are taken back as they were given.
-pub fn changed(settings: &LanSettings, change: &BridgeChange) -> LanSettings {
+pub fn changed(settings: &LanSettings, change: &BridgeChange) -> Result<LanSettings, Failure> {
     let mut next = settings.clone();
+    for span in &change.allow {
+        if !span.ports().any(is_for_games) {
+            let sentence = format!(
+                "{span} is never passed on as a game's: DHCP, LLMNR and NetBIOS names do not pass at all, other services with --with"
+            );
+            return Err(Failure::new("port_never_bridged", sentence));
+        }
+    }
+    for span in &change.forbid {
+        if !settings.ports.contains(span) {
+            let sentence = format!(
+                "{span} was not allowed by hand, so there is nothing to take back; `lanrage lan` shows what was, and known games always pass"
+            );
+            return Err(Failure::new("port_not_allowed", sentence));
+        }
+    }
     if let Some(mode) = change.mode {
         next.open = mode == BridgeMode::Open;
     }
@@ -28,7 +44,7 @@ pub fn changed(settings: &LanSettings, change: &BridgeChange) -> LanSettings {
     next.ports.retain(|span| !change.forbid.contains(span));
     next.services.extend(&change.with);
     next.services.retain(|service| !change.without.contains(service));
-    next
+    Ok(next)
 }
 
 /// `lanrage lan`.
@@ -68,7 +84,7 @@ mod tests {
             with: vec![Service::Mdns],
             ..BridgeChange::default()
         };
-        let open = changed(&LanSettings::default(), &change);
+        let open = changed(&LanSettings::default(), &change).unwrap();
         assert!(open.open && open.ports.len() == 2 && open.services.contains(&Service::Mdns));
         let back = BridgeChange {
             mode: Some(BridgeMode::Games),
@@ -76,6 +92,15 @@ mod tests {
             without: vec![Service::Mdns],
             ..BridgeChange::default()
         };
-        assert_eq!(changed(&open, &back), LanSettings::default());
+        assert_eq!(changed(&open, &back).unwrap(), LanSettings::default());
+        assert_eq!(
+            changed(&LanSettings::default(), &back).unwrap_err().code,
+            "port_not_allowed"
+        );
+        let dhcp = BridgeChange {
+            allow: vec!["67-68".parse().unwrap()],
+            ..BridgeChange::default()
+        };
+        assert_eq!(changed(&open, &dhcp).unwrap_err().code, "port_never_bridged");
     }
 }

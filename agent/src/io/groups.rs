@@ -36,14 +36,24 @@ impl Groups {
         }
     }
 
+    /// Leaves all.
+    pub fn clear(&mut self) {
+        *self = Self::new(self.interface);
+    }
+
     /// Joins a group, unless that was done.
     pub fn ensure(&mut self, group: IpAddr) {
-        if self.joined.len() >= MOST || !self.joined.insert(group) {
+        if self.joined.contains(&group) {
             return;
         }
-        if let Err(error) = self.join(group) {
-            // Who wants it has joined it on this interface, or goes without.
-            debug!(%error, "a multicast group was not joined");
+        if self.joined.len() >= MOST {
+            // Those in use are joined again with their next packet.
+            self.clear();
+        }
+        match self.join(group) {
+            Ok(()) => drop(self.joined.insert(group)),
+            // Who wants it has joined it on this interface, or goes without until it can be joined.
+            Err(error) => debug!(%error, "a multicast group was not joined"),
         }
     }
 

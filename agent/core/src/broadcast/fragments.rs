@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 const LIFETIME: Duration = Duration::from_secs(2);
 /// Datagrams in pieces at a time, of all senders.
 const MOST: usize = 64;
+/// Pieces of one datagram: 64 KiB in the smallest that anybody sends (RFC 791's 576 bytes).
+const PIECES: u32 = 128;
 
 /// What the fragments of one datagram have in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,22 +23,37 @@ pub(super) struct Datagram {
 
 /// The datagrams whose first fragment was let through.
 #[derive(Debug, Default)]
-pub(super) struct Fragments(VecDeque<(Datagram, Instant)>);
+pub(super) struct Fragments(VecDeque<Begun>);
+
+#[derive(Debug)]
+struct Begun {
+    datagram: Datagram,
+    since: Instant,
+    pieces: u32,
+}
 
 impl Fragments {
     /// The first fragment of this one was let through.
     pub fn insert(&mut self, datagram: Datagram, now: Instant) {
         self.0
-            .retain(|(known, since)| *known != datagram && now < *since + LIFETIME);
+            .retain(|begun| begun.datagram != datagram && now < begun.since + LIFETIME);
         if self.0.len() >= MOST {
             self.0.pop_front();
         }
-        self.0.push_back((datagram, now));
+        self.0.push_back(Begun {
+            datagram,
+            since: now,
+            pieces: 1,
+        });
     }
 
-    /// Whether it was.
-    pub fn contains(&self, datagram: &Datagram, now: Instant) -> bool {
-        let is_it = |(known, since): &(Datagram, Instant)| known == datagram && now < *since + LIFETIME;
-        self.0.iter().any(is_it)
+    /// Whether it was, and this may be another piece of it.
+    pub fn follows(&mut self, datagram: &Datagram, now: Instant) -> bool {
+        let is_it = |begun: &&mut Begun| begun.datagram == *datagram && now < begun.since + LIFETIME;
+        let Some(begun) = self.0.iter_mut().find(is_it) else {
+            return false;
+        };
+        begun.pieces += 1;
+        begun.pieces <= PIECES
     }
 }

@@ -10,14 +10,12 @@
 mod fragments;
 mod marks;
 mod policy;
-mod rate;
 mod rejection;
 mod seen;
 mod span;
 
 pub use marks::{Mark, Marks};
-pub use policy::{Policy, Service};
-pub use rate::{BURST, PER_SECOND};
+pub use policy::{Policy, Service, is_for_games};
 pub use rejection::{Counts, Rejection};
 pub use seen::{AT_ONCE, Seen, WINDOW};
 pub use span::{NotPorts, PortSpan};
@@ -31,9 +29,14 @@ use bytes::BytesMut;
 use lanrage_shared::ids::MemberId;
 
 use self::fragments::{Datagram, Fragments};
-use self::rate::Rate;
 use crate::ip::{self, End, Header};
+use crate::rate::Rate;
 
+/// Packets a second that a member may send to everybody, in the long run. The busiest discovery is a scan of some dozen ports when a
+/// player presses a button; games that announce themselves do so a few times a second.
+pub const PER_SECOND: f64 = 128.0;
+/// Packets at once.
+pub const BURST: f64 = 256.0;
 /// Nobody passes on what has this hop limit.
 const NO_FURTHER: u8 = 1;
 
@@ -80,7 +83,7 @@ impl Bridge {
             policy,
             mtu: usize::from(mtu),
             seen: Seen::default(),
-            own: Rate::default(),
+            own: member_rate(),
             members: BTreeMap::new(),
             fragments: Fragments::default(),
             next_id: 0,
@@ -92,6 +95,15 @@ impl Bridge {
     /// Replaces what is let through.
     pub fn set_policy(&mut self, policy: Policy) {
         self.policy = policy;
+    }
+
+    /// Another party, or none: what was seen in the one before says nothing of it. Policy and counters stay.
+    pub fn clear(&mut self) {
+        self.seen = Seen::default();
+        self.own = member_rate();
+        self.members.clear();
+        self.fragments = Fragments::default();
+        self.marks = Marks::default();
     }
 
     /// What became of packets so far.
@@ -156,7 +168,7 @@ impl Bridge {
         }
         ip::set_hop_limit(&mut packet, &header, NO_FURTHER);
         if way != Way::Tunnel {
-            ip::fill_udp_checksum(&mut packet, &header);
+            ip::fill_checksums(&mut packet, &header);
         }
         self.next_id = self.next_id.wrapping_add(1);
         ip::cut(packet, &header, self.mtu, u32::from(self.next_id), out);
@@ -215,7 +227,7 @@ impl Bridge {
             None => self.follow(datagram, now, Some(from))?,
             Some((_, port)) => {
                 self.policy.check_remote(port)?;
-                if !self.members.entry(from).or_default().allow(now) {
+                if !self.members.entry(from).or_insert_with(member_rate).allow(now) {
                     return Err(Rejection::RateLimited);
                 }
                 self.remember(datagram, now);
@@ -229,11 +241,11 @@ impl Bridge {
     fn follow(&mut self, datagram: Option<Datagram>, now: Instant, from: Option<MemberId>) -> Result<(), Rejection> {
         // No fragment and no ports either: too short for UDP.
         let datagram = datagram.ok_or(Rejection::Malformed)?;
-        if !self.fragments.contains(&datagram, now) {
+        if !self.fragments.follows(&datagram, now) {
             return Err(Rejection::OrphanFragment);
         }
         match from {
-            Some(member) => self.members.entry(member).or_default().owe(),
+            Some(member) => self.members.entry(member).or_insert_with(member_rate).owe(),
             None => self.own.owe(),
         }
         Ok(())
@@ -244,6 +256,10 @@ impl Bridge {
             self.fragments.insert(datagram, now);
         }
     }
+}
+
+fn member_rate() -> Rate {
+    Rate::new(PER_SECOND, BURST)
 }
 
 fn read(packet: &[u8]) -> Result<Header, Rejection> {

@@ -44,6 +44,11 @@ impl Service {
     }
 }
 
+/// Whether games may use this port at all: it is neither one that is never bridged nor a service's.
+pub fn is_for_games(port: u16) -> bool {
+    port != 0 && !NEVER.contains(&port) && Service::ALL.iter().all(|service| service.port() != port)
+}
+
 /// What is bridged besides what never is.
 #[derive(Debug, Clone)]
 pub struct Policy {

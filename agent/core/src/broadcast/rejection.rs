@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 /// Why a packet to everybody went to nobody.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Rejection {
     /// Shorter than its headers say.
     Malformed,
@@ -26,6 +29,37 @@ pub enum Rejection {
 }
 
 impl Rejection {
+    /// As people understand it.
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::Malformed => "damaged",
+            Self::NotUdp => "no UDP, so of no game",
+            Self::NotForAll => "for somebody else",
+            Self::NeverBridged => "of DHCP, LLMNR or NetBIOS names, which never pass",
+            Self::NotOptedIn => "of printers, media servers and the like, which nobody opted in to",
+            Self::PortNotAllowed => "to ports of no known game",
+            Self::Duplicate => "sent more than once at a time",
+            Self::RateLimited => "more than a member may send",
+            Self::OrphanFragment => "pieces without a beginning",
+        }
+    }
+
+    /// The one with this label.
+    pub fn of_label(label: &str) -> Option<Self> {
+        let all = [
+            Self::Malformed,
+            Self::NotUdp,
+            Self::NotForAll,
+            Self::NeverBridged,
+            Self::NotOptedIn,
+            Self::PortNotAllowed,
+            Self::Duplicate,
+            Self::RateLimited,
+            Self::OrphanFragment,
+        ];
+        all.into_iter().find(|rejection| rejection.label() == label)
+    }
+
     /// Metric label.
     pub fn label(self) -> &'static str {
         match self {

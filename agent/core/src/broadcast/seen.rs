@@ -28,6 +28,8 @@ pub struct Seen {
     buckets: Box<[[Slot; SLOTS]; BUCKETS]>,
     epoch: Option<Instant>,
     swept: Option<Instant>,
+    /// Threads take the time before they take their turn.
+    latest: Option<Instant>,
 }
 
 impl Default for Seen {
@@ -36,6 +38,7 @@ impl Default for Seen {
             buckets: Box::new([[0; SLOTS]; BUCKETS]),
             epoch: None,
             swept: None,
+            latest: None,
         }
     }
 }
@@ -43,6 +46,7 @@ impl Default for Seen {
 impl Seen {
     /// Whether this was seen lately. `content` is a hash of what makes it the same packet, `way` of where it came along.
     pub fn is_duplicate(&mut self, content: u64, way: u64, now: Instant) -> bool {
+        let now = self.forward(now);
         self.sweep(now);
         let time = self.time(now);
         let (bucket, print) = place(content);
@@ -58,6 +62,7 @@ impl Seen {
 
     /// Remembers it.
     pub fn insert(&mut self, content: u64, way: u64, now: Instant) {
+        let now = self.forward(now);
         self.sweep(now);
         let time = self.time(now);
         let (bucket, print) = place(content);
@@ -70,6 +75,10 @@ impl Seen {
         let oldest = || (0..SLOTS).max_by_key(|at| age(slots[*at]));
         let at = known.or_else(oldest).unwrap_or_default();
         slots[at] = print << 16 | time << 6 | way_of(way);
+    }
+
+    fn forward(&mut self, now: Instant) -> Instant {
+        *self.latest.insert(self.latest.map_or(now, |latest| latest.max(now)))
     }
 
     /// Forgets what is old before the clock of ten bits comes round.
@@ -131,6 +140,13 @@ mod tests {
         assert!(seen.is_duplicate(hash(1), 1, at(4980)));
         assert!(!seen.is_duplicate(hash(1), 1, at(5010)));
         assert!(!seen.is_duplicate(hash(2), 0, at(0)));
+    }
+
+    #[test]
+    fn what_another_thread_saw_a_moment_earlier_is_a_duplicate_too() {
+        let (mut seen, start) = (Seen::default(), Instant::now());
+        seen.insert(hash(1), 0, start + Duration::from_millis(500));
+        assert!(seen.is_duplicate(hash(1), 1, start + Duration::from_millis(470)));
     }
 
     #[test]

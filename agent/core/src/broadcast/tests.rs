@@ -193,6 +193,42 @@ fn fragments_follow_the_first_and_no_other() {
     assert_eq!(refused[1..], [Err(Rejection::OrphanFragment); 3]);
 }
 
+#[test]
+fn a_datagram_has_no_more_pieces_than_the_longest_can_have() {
+    let now = Instant::now();
+    let mut bridge = bridge();
+    let packet = udp((ip("10.64.0.2"), 5000), (ip("255.255.255.255"), PORT), &[1; 2000]);
+    let mut pieces = Vec::new();
+    ip::cut(packet.clone(), &Header::read(&packet).unwrap(), 1280, 7, &mut pieces);
+    let mut arrive = |piece: &BytesMut| bridge.handle_remote(&mut piece.clone(), MemberId(2), HOME, now).is_ok();
+    assert!(arrive(&pieces[0]));
+    assert_eq!((0..1000).filter(|_| arrive(&pieces[1])).count(), 127);
+}
+
+#[test]
+fn another_party_begins_with_nothing_of_the_last() {
+    let now = Instant::now();
+    let mut bridge = bridge();
+    let hello = || discovery("10.64.0.1", "255.255.255.255", b"hello");
+    (0..1000).for_each(|_| {
+        let _ = bridge.handle_remote(&mut hello(), MemberId(1), HOME, now);
+    });
+    assert!(bridge.send(hello(), Way::Tunnel, now).is_ok());
+    assert!(bridge.send(hello(), LAN, now).is_err());
+    bridge.clear();
+    assert!(bridge.send(hello(), LAN, now).is_ok());
+    assert!(bridge.handle_remote(&mut hello(), MemberId(1), HOME, now).is_ok());
+}
+
+#[test]
+fn what_was_overheard_before_its_checksums_were_computed_goes_out_whole() {
+    let mut packet = discovery("192.168.1.7", "192.168.1.255", b"getinfo");
+    packet[10..12].fill(0);
+    packet[26..28].fill(7);
+    let out = bridge().send(packet, LAN, Instant::now()).unwrap();
+    assert!(is_sound(&out[0]));
+}
+
 proptest! {
     #[test]
     fn no_bytes_break_it(bytes: Vec<u8>, remote: bool) {

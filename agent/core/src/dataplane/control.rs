@@ -7,6 +7,7 @@ use lanrage_shared::wire::{probe, stun};
 
 use super::Table;
 use crate::batch::{Packet, Route};
+use crate::rate::Rate;
 
 /// STUN answers (and relayed signals) let through per second and thread. Discovery asks a few dozen questions in its busiest second, and anybody
 /// can forge what looks like an answer.
@@ -14,17 +15,11 @@ const STUN_PER_S: f64 = 500.0;
 
 /// Sorts probes and STUN answers from noise.
 #[derive(Debug)]
-pub(super) struct ControlFilter {
-    budget: f64,
-    filled: Option<Instant>,
-}
+pub(super) struct ControlFilter(Rate);
 
 impl Default for ControlFilter {
     fn default() -> Self {
-        Self {
-            budget: STUN_PER_S,
-            filled: None,
-        }
+        Self(Rate::new(STUN_PER_S, STUN_PER_S))
     }
 }
 
@@ -39,19 +34,6 @@ impl ControlFilter {
             Route::Direct(_) | Route::Side { .. } => stun::looks_like_stun(&packet.data),
             Route::Relay { .. } => signal::from_datagram(&packet.data).is_some(),
         };
-        awaited && self.spend(now)
-    }
-
-    fn spend(&mut self, now: Instant) -> bool {
-        let since = self
-            .filled
-            .replace(now)
-            .map_or(0.0, |at| now.saturating_duration_since(at).as_secs_f64());
-        self.budget = (self.budget + since * STUN_PER_S).min(STUN_PER_S);
-        let affordable = self.budget >= 1.0;
-        if affordable {
-            self.budget -= 1.0;
-        }
-        affordable
+        awaited && self.0.allow(now)
     }
 }

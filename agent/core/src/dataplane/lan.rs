@@ -21,6 +21,12 @@ impl Lan {
             masquerade: Masquerade::default(),
         }
     }
+
+    /// Another party, or none: nothing of the one before goes on.
+    pub fn clear(&self) {
+        self.bridge.lock().clear();
+        self.masquerade.clear();
+    }
 }
 
 /// A network adapter of this PC besides the tunnel's.
@@ -39,7 +45,7 @@ impl OtherAdapter {
     }
 
     /// How packets that left by it come to the bridge.
-    pub(super) fn way(&self, destination: IpAddr) -> Way {
+    pub fn way(&self, destination: IpAddr) -> Way {
         let broadcasts = self.networks.iter().filter_map(|net| match net {
             IpNet::V4(v4) if v4.prefix_len() < 31 => Some(v4.broadcast()),
             _ => None,

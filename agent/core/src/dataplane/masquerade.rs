@@ -1,8 +1,10 @@
 //! Games whose sockets are bound to another adapter's address than the tunnel's.
 //!
 //! Such a socket's packets carry that address, which no member could answer. They are given this member's virtual address, and
-//! what comes back to their port is given the address the socket is bound to. A port belongs to whoever sent from it last; a
-//! conversation with one place stays with whoever holds it, for games that open a socket on every adapter.
+//! what comes back is given the address the socket is bound to. A UDP port belongs to the bound socket that sent from it last, so
+//! that everybody it asked can answer; a conversation with one place stays with whoever holds it, for games that open a socket on
+//! every adapter. Of TCP only connections that this PC began come back: a service that is bound to another adapter is not opened
+//! to members.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -19,6 +21,8 @@ const LIFETIME: Duration = Duration::from_secs(600);
 const MOST: usize = 1024;
 /// Later fragments follow the first within this time.
 const FRAGMENT_LIFETIME: Duration = Duration::from_secs(2);
+/// How often it is seen whether anything is still remembered.
+const SWEEP: Duration = Duration::from_secs(60);
 
 /// A port of this PC, with its transport protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -39,9 +43,11 @@ pub struct Masquerade {
 struct Known {
     /// This PC's addresses on its other adapters.
     own: BTreeSet<IpAddr>,
+    /// UDP only.
     ports: HashMap<Port, (IpAddr, Instant)>,
     flows: HashMap<(Port, IpAddr, u16), (IpAddr, Instant)>,
     fragments: HashMap<(IpAddr, u32), (IpAddr, Instant)>,
+    swept: Option<Instant>,
 }
 
 impl Masquerade {
@@ -50,42 +56,54 @@ impl Masquerade {
         self.known.lock().own = own;
     }
 
+    /// Nothing is remembered any more but this PC's addresses.
+    pub(super) fn clear(&self) {
+        let known = &mut *self.known.lock();
+        *known = Known {
+            own: std::mem::take(&mut known.own),
+            ..Known::default()
+        };
+        self.in_use.store(false, Ordering::Relaxed);
+    }
+
     /// The socket behind this packet to everybody, read before its source was changed, is bound to its source.
     pub(super) fn learn(&self, header: &Header, ports: Option<(u16, u16)>, virtual_ip: IpAddr, now: Instant) {
         let Some((source, _)) = ports else { return };
-        let known = &mut *self.known.lock();
-        let port = Port::of(header, source);
+        // One bound to the virtual address, or to none, is reached as things are.
         if header.source == virtual_ip {
-            // A second socket of a game that has one on every adapter: the first keeps the port.
             return;
         }
+        let known = &mut *self.known.lock();
         if known.own.contains(&header.source) {
-            remember(&mut known.ports, port, header.source, now);
+            remember(&mut known.ports, Port::of(header, source), header.source, LIFETIME, now);
             self.in_use.store(true, Ordering::Relaxed);
         }
     }
 
-    /// A packet of this PC to a member. Gives false for one whose source is not this PC's.
+    /// A packet of this PC to a member. Gives false for one that cannot go as this member's.
     pub(super) fn leave(&self, packet: &mut [u8], source: IpAddr, virtual_ip: IpAddr, now: Instant) -> bool {
-        if source == virtual_ip && !self.in_use.load(Ordering::Relaxed) {
+        let is_virtual = source == virtual_ip;
+        if is_virtual && !self.in_use.load(Ordering::Relaxed) {
             return true;
         }
-        let Some(mut header) = Header::read(packet) else {
-            return false;
-        };
+        // Of other protocols the checksums, and what is in ICMP errors, would be wrong.
+        let header = Header::read(packet).filter(|header| [ip::UDP, ip::TCP].contains(&header.protocol));
+        let Some(mut header) = header else { return is_virtual };
         let known = &mut *self.known.lock();
-        let is_virtual = source == virtual_ip;
         if !is_virtual && !known.own.contains(&source) {
             return false;
         }
         if let Some((from, to)) = header.ports(packet) {
             let port = Port::of(&header, from);
-            if !is_virtual {
-                remember(&mut known.ports, port, source, now);
-                self.in_use.store(true, Ordering::Relaxed);
+            let flow = (port, header.destination, to);
+            let (begins, is_known) = (ip::begins_tcp(packet, &header), known.flows.contains_key(&flow));
+            let is_udp = header.protocol == ip::UDP;
+            if is_udp && !is_virtual {
+                remember(&mut known.ports, port, source, LIFETIME, now);
             }
-            if known.ports.contains_key(&port) {
-                remember(&mut known.flows, (port, header.destination, to), source, now);
+            if is_udp && known.ports.contains_key(&port) || begins && !is_virtual || is_known {
+                remember(&mut known.flows, flow, source, LIFETIME, now);
+                self.in_use.store(true, Ordering::Relaxed);
             }
         }
         is_virtual || ip::set_address(packet, &mut header, End::Source, virtual_ip)
@@ -98,6 +116,10 @@ impl Masquerade {
         }
         let Some(mut header) = Header::read(packet) else { return };
         let known = &mut *self.known.lock();
+        if known.is_over(now) {
+            self.in_use.store(false, Ordering::Relaxed);
+            return;
+        }
         let Some(to) = known.bound_to(packet, &header, now) else {
             return;
         };
@@ -108,6 +130,18 @@ impl Masquerade {
 }
 
 impl Known {
+    /// Whether everything has been forgotten.
+    fn is_over(&mut self, now: Instant) -> bool {
+        if now < *self.swept.get_or_insert(now) + SWEEP {
+            return false;
+        }
+        self.swept = Some(now);
+        self.ports.retain(|_, (_, since)| now < *since + LIFETIME);
+        self.flows.retain(|_, (_, since)| now < *since + LIFETIME);
+        self.fragments.retain(|_, (_, since)| now < *since + FRAGMENT_LIFETIME);
+        self.ports.is_empty() && self.flows.is_empty()
+    }
+
     fn bound_to(&mut self, packet: &[u8], header: &Header, now: Instant) -> Option<IpAddr> {
         let datagram = header.fragment.map(|part| (header.source, part.id));
         let Some((from, to)) = header.ports(packet) else {
@@ -122,7 +156,7 @@ impl Known {
             return None;
         }
         if let Some(datagram) = datagram {
-            remember(&mut self.fragments, datagram, address, now);
+            remember(&mut self.fragments, datagram, address, FRAGMENT_LIFETIME, now);
         }
         Some(address)
     }
@@ -143,10 +177,11 @@ fn remember<K: Copy + Eq + std::hash::Hash>(
     map: &mut HashMap<K, (IpAddr, Instant)>,
     key: K,
     address: IpAddr,
+    lifetime: Duration,
     now: Instant,
 ) {
     if map.len() >= MOST && !map.contains_key(&key) {
-        map.retain(|_, (_, since)| now < *since + LIFETIME);
+        map.retain(|_, (_, since)| now < *since + lifetime);
         if map.len() >= MOST
             && let Some(oldest) = map.iter().min_by_key(|(_, (_, since))| *since).map(|(key, _)| *key)
         {
@@ -228,6 +263,57 @@ mod tests {
         masquerade.set_own(BTreeSet::new());
         assert_eq!(arrives_at(&masquerade, 1, 6112, now), VIRTUAL);
         assert_eq!(leaves(&masquerade, LAN, 1, now), None);
+    }
+
+    /// A TCP segment, as far as it matters here.
+    fn segment(from: (IpAddr, u16), to: (IpAddr, u16), flags: u8) -> BytesMut {
+        let mut packet = udp(from, to, &[0; 12]);
+        packet[9] = ip::TCP;
+        packet[33] = flags;
+        packet
+    }
+
+    #[test]
+    fn of_tcp_only_what_this_pc_began_comes_back() {
+        const SYN: u8 = 2;
+        const ACK: u8 = 16;
+        let (masquerade, now) = (masquerade(), Instant::now());
+        let arrives = |port: u16| {
+            let mut packet = segment((PEER, 9), (VIRTUAL, port), ACK);
+            masquerade.arrive(&mut packet, now);
+            Header::read(&packet).unwrap().destination
+        };
+        // A service that answers what came to it by its own adapter, under a member's address.
+        let mut answer = segment((LAN, 445), (PEER, 9), SYN | ACK);
+        assert!(masquerade.leave(&mut answer, LAN, VIRTUAL, now));
+        assert_eq!(arrives(445), VIRTUAL);
+        let mut begin = segment((LAN, 5000), (PEER, 9), SYN);
+        assert!(masquerade.leave(&mut begin, LAN, VIRTUAL, now));
+        assert_eq!(arrives(5000), LAN);
+        assert_eq!(arrives(445), VIRTUAL);
+    }
+
+    #[test]
+    fn other_protocols_do_not_leave_under_another_address() {
+        let (masquerade, now) = (masquerade(), Instant::now());
+        let mut ping = segment((LAN, 1), (PEER, 1), 0);
+        ping[9] = 1;
+        assert!(!masquerade.leave(&mut ping, LAN, VIRTUAL, now));
+        assert!(masquerade.leave(&mut ping, VIRTUAL, VIRTUAL, now));
+    }
+
+    #[test]
+    fn it_costs_nothing_again_when_everything_is_forgotten() {
+        let (masquerade, now) = (masquerade(), Instant::now());
+        leaves(&masquerade, LAN, 1, now).unwrap();
+        assert!(masquerade.in_use.load(Ordering::Relaxed));
+        arrives_at(&masquerade, 1, 6112, now);
+        arrives_at(&masquerade, 1, 6112, now + 2 * LIFETIME);
+        assert!(!masquerade.in_use.load(Ordering::Relaxed));
+        leaves(&masquerade, LAN, 1, now).unwrap();
+        masquerade.clear();
+        assert_eq!(arrives_at(&masquerade, 1, 6112, now), VIRTUAL);
+        assert!(leaves(&masquerade, LAN, 1, now).is_some(), "this PC's addresses stay");
     }
 
     #[test]

@@ -59,9 +59,13 @@ impl Outbound {
     /// Takes a packet that left this PC by another adapter. Members in the same network heard it there, unless it is for a group:
     /// that has to be joined on each adapter, and games join it on the one the system chooses, which is the tunnel's.
     pub fn handle_overheard(&mut self, packet: BytesMut, adapter: &OtherAdapter, send: &mut Outgoing, now: Instant) {
-        let Some((_, destination)) = addresses(&packet) else {
+        let Some((source, destination)) = addresses(&packet) else {
             return;
         };
+        // A PC passes on packets of its virtual machines and containers, too.
+        if !adapter.is_own(source) {
+            return;
+        }
         let table = self.table.load_full();
         let is_elsewhere = |peer: &PeerLink| {
             let address = peer.path().and_then(|path| path.route.address());

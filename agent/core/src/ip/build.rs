@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use bytes::BytesMut;
 
-use super::{Header, UDP, checksum, fill_udp_checksum};
+use super::{Header, UDP, fill_checksums};
 
 /// How many routers may pass on what this PC sends.
 const HOPS: u8 = 64;
@@ -21,8 +21,6 @@ pub fn udp(from: (IpAddr, u16), to: (IpAddr, u16), payload: &[u8]) -> Option<Byt
             packet.extend_from_slice(&[0x45, 0, total[0], total[1], 0, 0, WHOLE, 0, HOPS, UDP, 0, 0]);
             packet.extend_from_slice(&source.octets());
             packet.extend_from_slice(&destination.octets());
-            let sum = checksum(&[&packet]).to_be_bytes();
-            packet[10..12].copy_from_slice(&sum);
         }
         (IpAddr::V6(source), IpAddr::V6(destination)) => {
             let total = length.to_be_bytes();
@@ -37,6 +35,6 @@ pub fn udp(from: (IpAddr, u16), to: (IpAddr, u16), payload: &[u8]) -> Option<Byt
     }
     packet.extend_from_slice(payload);
     let header = Header::read(&packet)?;
-    fill_udp_checksum(&mut packet, &header);
+    fill_checksums(&mut packet, &header);
     Some(packet)
 }

@@ -11,12 +11,15 @@ pub fn checksum(parts: &[&[u8]]) -> u16 {
 
 /// The checksum after bytes it covers became others (RFC 1624 §3), both of even length.
 pub(super) fn corrected(sum: u16, before: &[u8], after: &[u8]) -> u16 {
-    let words = |bytes: &[u8]| -> Vec<u64> {
+    let words = |bytes: &'_ [u8]| -> u64 {
         let words = bytes.chunks_exact(2);
-        words.map(|word| u64::from(word[0]) << 8 | u64::from(word[1])).collect()
+        words
+            .map(|word| u64::from(u16::from_be_bytes([word[0], word[1]])))
+            .sum()
     };
-    let gone: u64 = words(before).into_iter().map(|word| u64::from(!(word as u16))).sum();
-    let come: u64 = words(after).into_iter().sum();
+    // The sum of the complements is the complement of each word, of which there are as many as bytes in two.
+    let gone = 0xffff * (before.len() as u64 / 2) - words(before);
+    let come = words(after);
     !fold(u64::from(!sum) + gone + come)
 }
 

@@ -12,7 +12,7 @@ mod rewrite;
 pub use build::udp;
 pub use checksum::checksum;
 pub use cut::cut;
-pub use rewrite::{End, fill_udp_checksum, set_address, set_hop_limit};
+pub use rewrite::{End, fill_checksums, set_address, set_hop_limit};
 
 use std::net::IpAddr;
 
@@ -133,6 +133,14 @@ impl Header {
     pub fn body<'a>(&self, packet: &'a [u8]) -> &'a [u8] {
         packet.get(self.transport..self.length).unwrap_or_default()
     }
+}
+
+/// Whether a TCP segment asks for a connection (RFC 9293 §3.5: SYN without ACK).
+pub fn begins_tcp(packet: &[u8], header: &Header) -> bool {
+    const SYN: u8 = 0x02;
+    const ACK: u8 = 0x10;
+    let flags = packet.get(header.transport + 13);
+    header.protocol == TCP && header.is_first() && flags.is_some_and(|flags| flags & (SYN | ACK) == SYN)
 }
 
 fn word(packet: &[u8], at: usize) -> Option<u16> {

@@ -26,23 +26,24 @@ pub fn set_address(packet: &mut [u8], header: &mut Header, end: End, to: IpAddr)
         (IpAddr::V6(_), IpAddr::V6(_), End::Destination) => 24,
         _ => return false,
     };
-    let (old, new) = (octets(before), octets(to));
-    packet[at..at + new.len()].copy_from_slice(&new);
+    let (old, new) = (Octets::of(before), Octets::of(to));
+    let (old, new) = (old.bytes(), new.bytes());
+    packet[at..at + new.len()].copy_from_slice(new);
     if to.is_ipv4() {
-        correct(packet, 10, &old, &new);
+        correct(packet, 10, old, new);
     }
     match (header.protocol, header.is_first()) {
         (UDP, true) if header.length >= header.transport + 8 => {
             let at = header.transport + 6;
             // Zero says that there is none (RFC 768).
             if packet[at..at + 2] != [0, 0] {
-                correct(packet, at, &old, &new);
+                correct(packet, at, old, new);
                 if packet[at..at + 2] == [0, 0] {
                     packet[at..at + 2].fill(0xff);
                 }
             }
         }
-        (TCP, true) if header.length >= header.transport + 20 => correct(packet, header.transport + 16, &old, &new),
+        (TCP, true) if header.length >= header.transport + 20 => correct(packet, header.transport + 16, old, new),
         _ => {}
     }
     match end {
@@ -64,8 +65,13 @@ pub fn set_hop_limit(packet: &mut [u8], header: &Header, hops: u8) {
     correct(packet, 10, &before, &after);
 }
 
-/// Computes the checksum of a whole UDP datagram: one that was overheard may have left that to the adapter.
-pub fn fill_udp_checksum(packet: &mut [u8], header: &Header) {
+/// Computes the checksums of IPv4's header and of a whole UDP datagram: one that was overheard may have left both to the adapter.
+pub fn fill_checksums(packet: &mut [u8], header: &Header) {
+    if header.source.is_ipv4() {
+        packet[10..12].fill(0);
+        let sum = checksum(&[&packet[..header.transport]]);
+        packet[10..12].copy_from_slice(&sum.to_be_bytes());
+    }
     let at = header.transport + 6;
     if header.fragment.is_some() || header.protocol != UDP || header.length < at + 2 {
         return;
@@ -73,8 +79,8 @@ pub fn fill_udp_checksum(packet: &mut [u8], header: &Header) {
     packet[at..at + 2].fill(0);
     let body = &packet[header.transport..header.length];
     let length = (body.len() as u32).to_be_bytes();
-    let (source, destination) = (octets(header.source), octets(header.destination));
-    let sum = match checksum(&[&source, &destination, &[0, UDP], &length, body]) {
+    let (source, destination) = (Octets::of(header.source), Octets::of(header.destination));
+    let sum = match checksum(&[source.bytes(), destination.bytes(), &[0, UDP], &length, body]) {
         0 => 0xffff,
         sum => sum,
     };
@@ -86,9 +92,24 @@ fn correct(packet: &mut [u8], at: usize, before: &[u8], after: &[u8]) {
     packet[at..at + 2].copy_from_slice(&corrected(sum, before, after).to_be_bytes());
 }
 
-fn octets(address: IpAddr) -> Vec<u8> {
-    match address {
-        IpAddr::V4(v4) => v4.octets().to_vec(),
-        IpAddr::V6(v6) => v6.octets().to_vec(),
+/// An address as it stands in a packet.
+enum Octets {
+    V4([u8; 4]),
+    V6([u8; 16]),
+}
+
+impl Octets {
+    fn of(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(v4) => Self::V4(v4.octets()),
+            IpAddr::V6(v6) => Self::V6(v6.octets()),
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::V4(octets) => octets,
+            Self::V6(octets) => octets,
+        }
     }
 }

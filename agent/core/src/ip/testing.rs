@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use bytes::BytesMut;
 
-use super::{Header, checksum, fill_udp_checksum};
+use super::{Header, checksum, fill_checksums};
 
 /// A UDP packet as an operating system makes it.
 pub fn udp(from: (IpAddr, u16), to: (IpAddr, u16), payload: &[u8]) -> BytesMut {
@@ -16,7 +16,7 @@ pub fn is_sound(packet: &[u8]) -> bool {
     let header = Header::read(packet).unwrap();
     let ip = header.source.is_ipv6() || checksum(&[&packet[..header.transport]]) == 0;
     let mut again = packet.to_vec();
-    fill_udp_checksum(&mut again, &header);
+    fill_checksums(&mut again, &header);
     ip && again == packet
 }
 

@@ -27,7 +27,7 @@ proptest! {
             let mut changed = header;
             set_address(&mut packet, &mut changed, End::Source, header.destination);
             set_hop_limit(&mut packet, &header, 1);
-            fill_udp_checksum(&mut packet, &header);
+            fill_checksums(&mut packet, &header);
             cut(BytesMut::from(bytes.as_slice()), &header, 100, 7, &mut Vec::new());
         }
     }

@@ -123,7 +123,7 @@ impl Agent {
     }
 
     fn change_bridge(&mut self, change: &BridgeChange) -> Result<BridgeReport, Failure> {
-        let lan = bridge::changed(&self.settings.lan, change);
+        let lan = bridge::changed(&self.settings.lan, change)?;
         if lan != self.settings.lan {
             self.set(Settings {
                 lan,

@@ -31,7 +31,9 @@ impl Agent {
         }
         if tuning.mtu != before.mtu {
             let mtu = tuning.mtu.unwrap_or(MTU).min(MTU);
-            if let Err(error) = self.adapter.set_mtu(mtu) {
+            let changed = self.adapter.set_mtu(mtu);
+            self.data_plane.forget_groups();
+            if let Err(error) = changed {
                 tracing::warn!(%error, mtu, "the tunnel interface keeps its MTU");
             }
         }

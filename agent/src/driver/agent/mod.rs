@@ -359,6 +359,7 @@ impl Agent {
         self.relays = None;
         self.services = Lookup::default();
         self.data_plane.close_all_sides();
+        self.data_plane.clear_lan();
         self.data_plane
             .table
             .store(Arc::new(lanrage_agent_core::dataplane::Table::empty(Instant::now())));

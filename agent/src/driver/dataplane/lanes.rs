@@ -8,6 +8,7 @@ use bytes::BytesMut;
 use lanrage_agent_core::batch::{Datagram, Route};
 use lanrage_agent_core::dataplane::{DropReason, Drops, Inbound, InboundBatch, Lan, TableCell};
 use lanrage_agent_core::ip::echo;
+use lanrage_agent_core::rate::Rate;
 use lanrage_agent_core::wg::WireGuard;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
@@ -16,6 +17,11 @@ use super::{FromNetwork, Network};
 use crate::driver::test_lan::wire;
 use crate::io::groups::Groups;
 use crate::io::tun::TunWriter;
+
+/// What members' agents say to each other in tests of discovery, taken a second and at once: the answers of a whole party come in
+/// one burst, and leave room for probes.
+const MESSAGES_PER_S: f64 = 200.0;
+const MESSAGES_AT_ONCE: f64 = 600.0;
 
 /// Makes ways in, for tasks that outlive every borrow of the [`DataPlane`].
 #[derive(Clone)]
@@ -45,6 +51,7 @@ impl Lanes {
             groups: Arc::clone(&self.groups),
             writer: self.writer.lock().another(),
             network: Arc::clone(&self.network),
+            messages: Rate::new(MESSAGES_PER_S, MESSAGES_AT_ONCE),
             control: self.control.clone(),
             echo_id: Arc::clone(&self.echo_id),
         }
@@ -58,6 +65,7 @@ pub struct Lane {
     groups: Arc<Mutex<Groups>>,
     writer: TunWriter,
     network: Arc<Network>,
+    messages: Rate,
     control: mpsc::Sender<FromNetwork>,
     echo_id: Arc<AtomicU16>,
 }
@@ -81,19 +89,30 @@ impl Lane {
     }
 
     /// What is for the agent itself is not for the TUN.
-    fn take_ours(&self, packets: &mut Vec<BytesMut>, at: Instant) {
+    fn take_ours(&mut self, packets: &mut Vec<BytesMut>, at: Instant) {
         let id = self.echo_id.load(Ordering::Relaxed);
+        let Self {
+            messages,
+            control,
+            network,
+            ..
+        } = self;
         packets.retain(|packet| {
             let ours = if let Some(sequence) = echo::reply_sequence(packet, id) {
                 FromNetwork::EchoReply { sequence, at }
-            } else if wire::may_be(packet)
-                && let Some((from, message)) = wire::read(packet)
-            {
+            } else if wire::may_be(packet) {
+                if !messages.allow(at) {
+                    network.drops.count(DropReason::LoopBusy);
+                    return false;
+                }
+                let Some((from, message)) = wire::read(packet) else {
+                    return true;
+                };
                 FromNetwork::Member { from, message }
             } else {
                 return true;
             };
-            tell(&self.control, &self.network.drops, ours);
+            tell(control, &network.drops, ours);
             false
         });
     }

@@ -161,6 +161,17 @@ impl DataPlane {
         self.adapters.store(Arc::new(adapters));
     }
 
+    /// Another party, or none: nothing of the LAN before goes on.
+    pub fn clear_lan(&self) {
+        self.lan.clear();
+        self.forget_groups();
+    }
+
+    /// Joins multicast groups anew: the system takes those of IPv6 off an adapter whose MTU becomes too small for it.
+    pub fn forget_groups(&self) {
+        self.lanes.groups.lock().clear();
+    }
+
     /// Makes the ways in for what comes through relays.
     pub fn lanes(&self) -> Lanes {
         self.lanes.clone()

@@ -76,6 +76,10 @@ fn name(path: &Path) -> String {
 /// At most one byte more than a profile may have, so that a longer one is seen to be too long.
 fn text(path: &Path) -> Result<String, String> {
     let in_words = |error: std::io::Error| format!("the file cannot be read: {error}");
+    // Opening a pipe waits for whoever writes to it.
+    if !fs::metadata(path).map_err(in_words)?.is_file() {
+        return Err("it is not an ordinary file".to_owned());
+    }
     let mut text = String::new();
     let file = fs::File::open(path).map_err(in_words)?;
     file.take(MAX_PROFILE as u64 + 1)

@@ -9,7 +9,7 @@ use lanrage_shared::ids::MemberId;
 use tokio::time::{Instant, timeout_at};
 
 use super::wire::{MOST_WAYS, Message, Target, Told};
-use super::words::{Part, reason};
+use super::words::{Part, instead, reason};
 use super::{Participant, Test, listening};
 use crate::api::{Failure, HeardReport, TestLanReport, TestWayReport};
 use crate::driver::command::{Command, Commands};
@@ -92,23 +92,20 @@ fn choose<'a>(games: &'a GameLibrary, text: &str) -> Result<&'a GameProfile, Fai
 
 fn ways(game: Option<&GameProfile>) -> Result<Vec<Way>, Failure> {
     let Some(game) = game else {
-        let usual = USUAL.map(|(group, port)| Way {
-            target: Target {
-                group: group.map(Into::into),
-                port,
-            },
-            probe: None,
+        let usual = USUAL.into_iter().filter_map(|(group, port)| {
+            let target = Target::new(group.map(Into::into), port).ok()?;
+            Some(Way { target, probe: None })
         });
-        return Ok(usual.into());
+        return Ok(usual.collect());
     };
     let mut ways: Vec<Way> = Vec::new();
     for discovery in &game.discovery {
-        let target = Target {
-            group: match discovery.method {
-                Method::Multicast(group) => Some(group),
-                Method::Broadcast => None,
-            },
-            port: *discovery.ports.start(),
+        let group = match discovery.method {
+            Method::Multicast(group) => Some(group),
+            Method::Broadcast => None,
+        };
+        let Ok(target) = Target::new(group, *discovery.ports.start()) else {
+            continue;
         };
         if ways.len() < MOST_WAYS && ways.iter().all(|way| way.target != target) {
             let probe = discovery.probe.clone();
@@ -149,7 +146,13 @@ async fn gather(
             say(commands, *member, message.clone()).await?;
         }
         let again = (Instant::now() + AGAIN).min(deadline);
-        while let Ok(Some((from, answer))) = timeout_at(again, test.answers.recv()).await {
+        while let Ok(received) = timeout_at(again, test.answers.recv()).await {
+            let Some((from, answer)) = received else {
+                return Err(Failure::new(
+                    "test_over",
+                    "the test is over: another one has begun on this PC, or it left the party",
+                ));
+            };
             let is_answer = matches!(
                 (message, &answer),
                 (Message::Begin { .. }, Message::Ready { .. }) | (Message::Ask { .. }, Message::Told { .. })
@@ -200,7 +203,7 @@ fn report(
     let everybody: Vec<&Participant> = std::iter::once(&test.me).chain(&test.others).collect();
     let silent = |one: &Participant| {
         format!(
-            "{}'s agent does not answer: it may be older than this one, or is restarting",
+            "{}'s agent does not answer: it may be older than this one, restarting, or in too many tests at once",
             one.name
         )
     };
@@ -217,33 +220,47 @@ fn report(
     };
     let ways = targets.iter().zip(servers).enumerate();
     ways.map(|(way, (target, servers))| {
-        let part = |one: &Participant| -> Part<'_> {
-            let name = everybody.iter().find(|known| known.member == one.member);
-            Part {
-                name: name.map_or("somebody", |one| one.name.as_str()),
-                absent: absent.get(&one.member).map(String::as_str),
-                taken: matches!(ready.get(&one.member), Some(Message::Ready { taken, .. }) if taken.contains(&(way as u8))),
-                told: results(&one.member, way),
-            }
-        };
+        let parts: Vec<(&Participant, Part<'_>)> = everybody
+            .iter()
+            .map(|one| {
+                let is_taken =
+                    |ready: &Message| matches!(ready, Message::Ready { taken, .. } if taken.contains(&(way as u8)));
+                let part = Part {
+                    name: one.name.as_str(),
+                    absent: absent.get(&one.member).map(String::as_str),
+                    taken: ready.get(&one.member).is_some_and(is_taken),
+                    told: results(&one.member, way),
+                };
+                (*one, part)
+            })
+            .collect();
         let mut heard = Vec::new();
-        for from in &everybody {
-            for to in everybody.iter().filter(|to| to.member != from.member) {
-                let at = results(&to.member, way);
-                let is_heard = at.is_some_and(|told| told.heard.0.contains(&from.member));
-                let arrived = at.is_some_and(|told| told.arrived.0.contains(&from.member));
+        for (from, sender) in &parts {
+            for (to, hearer) in parts.iter().filter(|(to, _)| to.member != from.member) {
+                let is_heard = hearer.told.is_some_and(|told| told.heard.0.contains(&from.member));
+                let arrived = hearer.told.is_some_and(|told| told.arrived.0.contains(&from.member));
+                let to_a_program = !is_heard && arrived && hearer.taken;
                 heard.push(HeardReport {
                     from: from.name.clone(),
                     to: to.name.clone(),
-                    heard: is_heard,
-                    reason: (!is_heard).then(|| reason(&part(from), &part(to), target, arrived)),
+                    heard: is_heard || to_a_program,
+                    reason: match (is_heard, to_a_program) {
+                        (true, _) => None,
+                        (_, true) => Some(instead(hearer, target)),
+                        _ => Some(reason(sender, hearer, target, arrived)),
+                    },
                 });
             }
         }
         TestWayReport {
-            method: if target.group.is_some() { "multicast" } else { "broadcast" }.to_owned(),
-            group: target.group,
-            port: target.port,
+            method: if target.group().is_some() {
+                "multicast"
+            } else {
+                "broadcast"
+            }
+            .to_owned(),
+            group: target.group(),
+            port: target.port(),
             results: heard,
             servers,
         }

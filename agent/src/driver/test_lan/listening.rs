@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::sync::Arc;
+use std::time::Duration;
 
 use lanrage_agent_core::broadcast::{Mark, Marks};
 use lanrage_shared::addr::PartyNet;
@@ -18,6 +19,10 @@ use super::wire::{Members, Sent, Target, Told};
 
 /// Longest packet that is looked at; marked ones are short.
 const LONGEST: usize = 64;
+/// Pause after an error that may last.
+const AFTER_ERROR: Duration = Duration::from_millis(50);
+/// How often a test's packets are sent at most: once, and once more for whom the first request got lost to.
+const MOST_SENDS: u8 = 2;
 
 /// Ordinary sockets on a test's ports, until this is dropped.
 pub struct Listening {
@@ -25,6 +30,7 @@ pub struct Listening {
     targets: Vec<Target>,
     /// Of each target, whom its socket heard; none where another program has the port for itself.
     heard: Vec<Option<Arc<Mutex<BTreeSet<MemberId>>>>>,
+    sends: u8,
     _tasks: JoinSet<()>,
 }
 
@@ -41,7 +47,7 @@ impl Listening {
                     heard.push(Some(into));
                 }
                 Err(error) => {
-                    debug!(%error, port = target.port, "the port is another program's");
+                    debug!(%error, port = target.port(), "the port is another program's");
                     heard.push(None);
                 }
             }
@@ -50,6 +56,7 @@ impl Listening {
             test,
             targets,
             heard,
+            sends: 0,
             _tasks: tasks,
         }
     }
@@ -63,13 +70,17 @@ impl Listening {
             .collect()
     }
 
-    /// Sends a marked packet to every target.
-    pub fn send(&self, tun: u32) {
+    /// Sends a marked packet to every target, whoever asks for it once more.
+    pub fn send(&mut self, tun: u32) {
+        if self.sends >= MOST_SENDS {
+            return;
+        }
+        self.sends += 1;
         for (way, target) in (0..).zip(&self.targets) {
             let mark = Mark { test: self.test, way };
             if let Err(error) = asker(target).and_then(|socket| send(&socket, target, tun, &mark.payload())) {
                 // That nothing came to the tunnel is what everybody will be told.
-                debug!(%error, port = target.port, "a test packet was not sent");
+                debug!(%error, port = target.port(), "a test packet was not sent");
             }
         }
     }
@@ -93,7 +104,7 @@ async fn listen(socket: UdpSocket, mark: Mark, net: PartyNet, into: Arc<Mutex<BT
     loop {
         // Windows reports what is longer than the buffer as an error, as it does a port that somebody closed.
         let Ok((length, from)) = socket.recv_from(&mut buffer).await else {
-            tokio::task::yield_now().await;
+            tokio::time::sleep(AFTER_ERROR).await;
             continue;
         };
         if Mark::read(&buffer[..length]) == Some(mark)
@@ -104,21 +115,21 @@ async fn listen(socket: UdpSocket, mark: Mark, net: PartyNet, into: Arc<Mutex<BT
     }
 }
 
-/// As a game server listens: on all addresses, in the group on whatever adapter the system chooses.
+/// As a game server listens: on all addresses, in the group on whatever adapter the system chooses. The port is not shared: on a
+/// shared one the newest socket would be given what a game's players send.
 fn open(target: &Target, tun: u32) -> io::Result<UdpSocket> {
-    let is_v6 = target.group.is_some_and(|group| group.is_ipv6());
+    let is_v6 = target.group().is_some_and(|group| group.is_ipv6());
     let (domain, any): (Domain, IpAddr) = if is_v6 {
         (Domain::IPV6, Ipv6Addr::UNSPECIFIED.into())
     } else {
         (Domain::IPV4, Ipv4Addr::UNSPECIFIED.into())
     };
     let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
-    socket.set_reuse_address(true)?;
     if is_v6 {
         socket.set_only_v6(true)?;
     }
-    socket.bind(&SocketAddr::new(any, target.port).into())?;
-    match target.group {
+    socket.bind(&SocketAddr::new(any, target.port()).into())?;
+    match target.group() {
         Some(IpAddr::V4(group)) => socket.join_multicast_v4(&group, &Ipv4Addr::UNSPECIFIED)?,
         Some(IpAddr::V6(group)) => socket.join_multicast_v6(&group, tun)?,
         None => {}
@@ -129,13 +140,13 @@ fn open(target: &Target, tun: u32) -> io::Result<UdpSocket> {
 
 /// A socket as a game asks from: on all addresses, from any port.
 pub fn asker(target: &Target) -> io::Result<std::net::UdpSocket> {
-    let any: IpAddr = if target.group.is_some_and(|group| group.is_ipv6()) {
+    let any: IpAddr = if target.group().is_some_and(|group| group.is_ipv6()) {
         Ipv6Addr::UNSPECIFIED.into()
     } else {
         Ipv4Addr::UNSPECIFIED.into()
     };
     let socket = std::net::UdpSocket::bind((any, 0))?;
-    if target.group.is_none() {
+    if target.group().is_none() {
         socket.set_broadcast(true)?;
     }
     Ok(socket)
@@ -143,10 +154,10 @@ pub fn asker(target: &Target) -> io::Result<std::net::UdpSocket> {
 
 /// Sends to a target.
 pub fn send(socket: &std::net::UdpSocket, target: &Target, tun: u32, payload: &[u8]) -> io::Result<()> {
-    let to: SocketAddr = match target.group {
-        None => (Ipv4Addr::BROADCAST, target.port).into(),
-        Some(IpAddr::V4(group)) => (group, target.port).into(),
-        Some(IpAddr::V6(group)) => SocketAddrV6::new(group, target.port, 0, tun).into(),
+    let to: SocketAddr = match target.group() {
+        None => (Ipv4Addr::BROADCAST, target.port()).into(),
+        Some(IpAddr::V4(group)) => (group, target.port()).into(),
+        Some(IpAddr::V6(group)) => SocketAddrV6::new(group, target.port(), 0, tun).into(),
     };
     socket.send_to(payload, to).map(drop)
 }

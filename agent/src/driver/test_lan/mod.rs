@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use lanrage_agent_core::rate::Rate;
 use lanrage_shared::ids::MemberId;
 use lanrage_shared::names::MemberName;
 use tokio::sync::mpsc;
@@ -25,18 +26,29 @@ use super::party::PartySession;
 use crate::api::Failure;
 
 /// A test is over by then, also when its end was not heard of.
-const LIFETIME: Duration = Duration::from_secs(15);
-/// Tests a PC takes part in at a time.
+const LIFETIME: Duration = Duration::from_secs(10);
+/// Tests a PC takes part in at a time, one of each member's.
 const MOST_TESTS: usize = 4;
+/// Tests a second that a member may ask for in the long run, and at once.
+const TESTS_PER_SECOND: f64 = 0.1;
+const TESTS_AT_ONCE: f64 = 6.0;
 /// Answers waiting for whoever asked: a few of each member.
 const ANSWERS: usize = 1024;
 
 /// The tests this PC takes part in.
 #[derive(Default)]
 pub struct TestLan {
-    tests: BTreeMap<u64, (Listening, Instant)>,
+    tests: BTreeMap<u64, Running>,
+    asked: BTreeMap<MemberId, Rate>,
     /// Who asked here, and which test it is.
     asking: Option<(u64, mpsc::Sender<(MemberId, Message)>)>,
+}
+
+/// A test this PC takes part in.
+struct Running {
+    by: MemberId,
+    listening: Listening,
+    began: Instant,
 }
 
 /// A test that was asked for here.
@@ -110,7 +122,7 @@ impl TestLan {
 
     /// Ends what is over.
     pub fn handle_timeout(&mut self, now: Instant) {
-        self.tests.retain(|_, (_, began)| now < *began + LIFETIME);
+        self.tests.retain(|_, running| now < running.began + LIFETIME);
     }
 
     /// Out of the party: every test is over.
@@ -121,29 +133,29 @@ impl TestLan {
     fn handle(&mut self, from: MemberId, message: Message, session: &PartySession, data_plane: &DataPlane) {
         match message {
             Message::Begin { test, targets } => {
-                let known = self.tests.len();
-                if !self.tests.contains_key(&test) && known < MOST_TESTS && targets.len() <= MOST_WAYS {
-                    let listening = self.listen(test, targets, session, data_plane);
-                    self.tests.insert(test, (listening, Instant::now()));
+                if !self.tests.contains_key(&test) {
+                    self.take_part(from, test, targets, session, data_plane);
                 }
-                if let Some((listening, _)) = self.tests.get(&test) {
-                    let taken = listening.taken();
-                    self.say_back(from, Message::Ready { test, taken }, session, data_plane);
+                if let Some(running) = self.tests.get(&test) {
+                    let taken = running.listening.taken();
+                    self.say(from, Message::Ready { test, taken }, session, data_plane);
                 }
             }
             Message::Send { test } => {
-                if let Some((listening, _)) = self.tests.get(&test) {
-                    listening.send(data_plane.tun);
+                if let Some(running) = self.of(from, test) {
+                    running.listening.send(data_plane.tun);
                 }
             }
             Message::Ask { test } => {
-                if let Some((listening, _)) = self.tests.get(&test) {
-                    let results = listening.told(data_plane.lan.bridge.lock().marks());
-                    self.say_back(from, Message::Told { test, results }, session, data_plane);
+                if let Some(running) = self.of(from, test) {
+                    let results = running.listening.told(data_plane.lan.bridge.lock().marks());
+                    self.say(from, Message::Told { test, results }, session, data_plane);
                 }
             }
             Message::End { test } => {
-                self.tests.remove(&test);
+                if self.of(from, test).is_some() {
+                    self.tests.remove(&test);
+                }
             }
             Message::Ready { test, .. } | Message::Told { test, .. } => {
                 if let Some((asked, sender)) = &self.asking
@@ -156,11 +168,31 @@ impl TestLan {
         }
     }
 
-    fn listen(&self, test: u64, targets: Vec<Target>, session: &PartySession, data_plane: &DataPlane) -> Listening {
-        Listening::start(test, targets, session.cache.party.net, data_plane.tun)
+    /// A test belongs to whoever asked for it.
+    fn of(&mut self, from: MemberId, test: u64) -> Option<&mut Running> {
+        self.tests.get_mut(&test).filter(|running| running.by == from)
     }
 
-    fn say_back(&mut self, to: MemberId, message: Message, session: &PartySession, data_plane: &DataPlane) {
-        self.say(to, message, session, data_plane);
+    fn take_part(
+        &mut self,
+        by: MemberId,
+        test: u64,
+        targets: Vec<Target>,
+        session: &PartySession,
+        data_plane: &DataPlane,
+    ) {
+        let began = Instant::now();
+        let rate = self
+            .asked
+            .entry(by)
+            .or_insert_with(|| Rate::new(TESTS_PER_SECOND, TESTS_AT_ONCE));
+        if targets.is_empty() || targets.len() > MOST_WAYS || !rate.allow(began) {
+            return;
+        }
+        self.tests.retain(|_, running| running.by != by);
+        if self.tests.len() < MOST_TESTS {
+            let listening = Listening::start(test, targets, session.cache.party.net, data_plane.tun);
+            self.tests.insert(test, Running { by, listening, began });
+        }
     }
 }

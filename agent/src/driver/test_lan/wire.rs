@@ -1,12 +1,13 @@
 //! What agents say to each other during a test: JSON in a UDP datagram between their virtual addresses, inside the tunnel. It is
-//! taken out before the TUN, so nothing on either PC can send or hear it.
+//! taken out before the TUN. Any program on a member's PC could say the same, so nothing it says may do harm: only groups and ports
+//! that games may use are listened on and sent to.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
 use bytes::BytesMut;
 use data_encoding::HEXLOWER;
-use lanrage_agent_core::broadcast::Rejection;
+use lanrage_agent_core::broadcast::{Rejection, is_for_all, is_for_games};
 use lanrage_agent_core::ip::{self, Header};
 use lanrage_shared::ids::MemberId;
 use serde::{Deserialize, Serialize};
@@ -20,10 +21,55 @@ pub const MOST_WAYS: usize = 4;
 
 /// A way to look for servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "RawTarget", into = "RawTarget")]
 pub struct Target {
+    group: Option<IpAddr>,
+    port: u16,
+}
+
+#[derive(Serialize, Deserialize)]
+struct RawTarget {
+    group: Option<IpAddr>,
+    port: u16,
+}
+
+/// Not a way in which games look for servers.
+#[derive(Debug, thiserror::Error)]
+#[error("games do not look for servers there")]
+pub struct NoWay;
+
+impl Target {
+    /// By multicast to a group, or by broadcast.
+    pub fn new(group: Option<IpAddr>, port: u16) -> Result<Self, NoWay> {
+        let is_group = group.is_none_or(|group| group.is_multicast() && is_for_all(group));
+        if !is_group || !is_for_games(port) {
+            return Err(NoWay);
+        }
+        Ok(Self { group, port })
+    }
+
     /// None: by broadcast.
-    pub group: Option<IpAddr>,
-    pub port: u16,
+    pub fn group(&self) -> Option<IpAddr> {
+        self.group
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+impl TryFrom<RawTarget> for Target {
+    type Error = NoWay;
+
+    fn try_from(raw: RawTarget) -> Result<Self, NoWay> {
+        Self::new(raw.group, raw.port)
+    }
+}
+
+impl From<Target> for RawTarget {
+    fn from(Target { group, port }: Target) -> Self {
+        Self { group, port }
+    }
 }
 
 /// What one agent says to another. Everything may be said again.
@@ -62,8 +108,8 @@ pub enum Sent {
     Nowhere,
     /// Passed on to everybody.
     ToAll,
-    /// Not passed on, for this reason (a [`Rejection`]'s label).
-    Refused(String),
+    /// Not passed on, for this reason.
+    Refused(Rejection),
 }
 
 impl Sent {
@@ -72,7 +118,7 @@ impl Sent {
         match outcome {
             None => Self::Nowhere,
             Some(Ok(())) => Self::ToAll,
-            Some(Err(rejection)) => Self::Refused(rejection.label().to_owned()),
+            Some(Err(rejection)) => Self::Refused(rejection),
         }
     }
 }
@@ -141,16 +187,13 @@ mod tests {
         let told = Told {
             heard: everybody.clone(),
             arrived: everybody,
-            sent: Sent::Refused("port_not_allowed".to_owned()),
+            sent: Sent::Refused(Rejection::PortNotAllowed),
         };
         let messages = [
             Message::Begin {
                 test: u64::MAX,
                 targets: vec![
-                    Target {
-                        group: Some("ff04::696f:7175:616b:6533".parse().unwrap()),
-                        port: 27960
-                    };
+                    Target::new(Some("ff04::696f:7175:616b:6533".parse().unwrap()), 27960).unwrap();
                     MOST_WAYS
                 ],
             },
@@ -165,6 +208,31 @@ mod tests {
             assert!(may_be(&packet));
             assert_eq!(read(&packet), Some((ANNA.into(), message)));
         }
+    }
+
+    #[test]
+    fn nobody_can_have_a_pc_send_where_games_do_not_look_for_servers() {
+        let target = |group: &str, port: u16| {
+            let group = Some(group)
+                .filter(|group| !group.is_empty())
+                .map(|group| format!("\"{group}\""));
+            let json = format!("{{\"group\":{},\"port\":{port}}}", group.unwrap_or("null".to_owned()));
+            serde_json::from_str::<Target>(&json)
+        };
+        for (group, port) in [
+            ("203.0.113.10", 9999),
+            ("127.0.0.1", 9999),
+            ("255.255.255.255", 9999),
+            ("ff01::1", 9999),
+            ("2001:db8::1", 9999),
+            ("", 0),
+            ("", 67),
+            ("", 1900),
+            ("224.0.0.251", 5353),
+        ] {
+            assert!(target(group, port).is_err(), "{group} {port}");
+        }
+        assert!(target("", 27960).is_ok() && target("224.0.2.60", 4445).is_ok());
     }
 
     proptest! {

@@ -1,5 +1,7 @@
 //! Where a packet that was not heard was lost, and what to do about it.
 
+use lanrage_agent_core::broadcast::Rejection;
+
 use super::wire::{Sent, Target, Told};
 use crate::platform::SUDO;
 
@@ -14,9 +16,18 @@ pub struct Part<'a> {
     pub told: Option<&'a Told>,
 }
 
+/// What hears it at `to` instead of the test.
+pub fn instead(to: &Part<'_>, target: &Target) -> String {
+    format!(
+        "a program on {}'s PC has port {} for itself, most likely the game, and hears it instead of this test",
+        to.name,
+        target.port()
+    )
+}
+
 /// Why `to` did not hear `from`.
 pub fn reason(from: &Part<'_>, to: &Part<'_>, target: &Target, arrived: bool) -> String {
-    let (sender, hearer, port) = (from.name, to.name, target.port);
+    let (sender, hearer, port) = (from.name, to.name, target.port());
     for part in [from, to] {
         if let Some(absent) = part.absent {
             return absent.to_owned();
@@ -31,16 +42,15 @@ pub fn reason(from: &Part<'_>, to: &Part<'_>, target: &Target, arrived: bool) ->
                 "{sender}'s PC did not send it into the tunnel: `{SUDO}lanrage doctor --fix` on that PC puts its routes right"
             );
         }
-        Some(Sent::Refused(why)) if why == "port_not_allowed" => {
+        Some(Sent::Refused(Rejection::PortNotAllowed)) => {
             return format!(
                 "{sender}'s agent does not pass on port {port}: `{SUDO}lanrage lan --allow {port}` on that PC does"
             );
         }
-        Some(Sent::Refused(why)) => return format!("{sender}'s agent did not pass it on: {why}"),
+        Some(Sent::Refused(why)) => {
+            return format!("{sender}'s agent did not pass it on, as it was {}", why.in_words());
+        }
         Some(Sent::ToAll) => {}
-    }
-    if to.taken {
-        return format!("another program on {hearer}'s PC has port {port} for itself, so that only that one hears it");
     }
     if arrived {
         return format!(
@@ -56,10 +66,7 @@ mod tests {
 
     #[test]
     fn the_first_place_where_it_was_lost_is_named() {
-        let target = Target {
-            group: None,
-            port: 4445,
-        };
+        let target = Target::new(None, 4445).unwrap();
         let told = |sent| Told {
             sent,
             ..Told::default()
@@ -78,9 +85,11 @@ mod tests {
             reason(&from, &to, &target, arrived)
         };
         assert!(why(&told(Sent::Nowhere), true, true).contains("doctor --fix"));
-        assert!(why(&told(Sent::Refused("port_not_allowed".into())), false, false).contains("--allow 4445"));
-        assert!(why(&told(Sent::Refused("rate_limited".into())), false, false).contains("rate_limited"));
-        assert!(why(&to_all, true, true).contains("another program on Ben's"));
+        assert!(why(&told(Sent::Refused(Rejection::PortNotAllowed)), false, false).contains("--allow 4445"));
+        assert!(
+            why(&told(Sent::Refused(Rejection::RateLimited)), false, false).contains("more than a member may send")
+        );
+        assert!(instead(&part("Ben", &to_all, true), &target).contains("a program on Ben's PC has port 4445"));
         assert!(why(&to_all, false, true).contains("firewall"));
         assert!(why(&to_all, false, false).contains("lost on the way"));
         let absent = Part {

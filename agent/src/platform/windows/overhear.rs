@@ -7,8 +7,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::os::windows::io::AsRawSocket;
 use std::ptr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
+use lanrage_agent_core::broadcast::{Way, is_for_all};
 use lanrage_agent_core::dataplane::OtherAdapter;
 use lanrage_agent_core::ip::{Header, UDP};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -19,8 +21,8 @@ use windows_sys::Win32::Networking::WinSock::{
 
 /// Larger than any packet.
 const LONGEST: usize = 65_535;
-/// How often the adapters are looked at, in ms.
-const LOOK_MS: i32 = 1000;
+/// How often the adapters are looked at.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What hears one address of this PC.
 struct Ear {
@@ -35,42 +37,52 @@ pub fn overhear(
     mut handle: impl FnMut(BytesMut, &OtherAdapter),
 ) -> io::Error {
     let mut ears: Vec<Ear> = Vec::new();
+    let mut looked: Option<(Arc<Vec<OtherAdapter>>, Instant)> = None;
     let mut buffer = vec![MaybeUninit::uninit(); LONGEST];
     loop {
-        renew(&mut ears, &adapters());
+        let now = adapters();
+        let is_news =
+            |(known, at): &(Arc<Vec<OtherAdapter>>, Instant)| !Arc::ptr_eq(known, &now) || at.elapsed() > LOOK;
+        if looked.as_ref().is_none_or(is_news) {
+            renew(&mut ears, &now);
+            looked = Some((now, Instant::now()));
+        }
         if ears.is_empty() {
-            std::thread::sleep(std::time::Duration::from_millis(LOOK_MS as u64));
+            std::thread::sleep(LOOK);
             continue;
         }
+        let mut broken = Vec::new();
         for at in ready(&ears) {
             let ear = &ears[at];
-            let Ok(length) = ear.socket.recv(&mut buffer) else {
-                continue;
-            };
-            // SAFETY: the call has written so many bytes.
-            let packet: Vec<u8> = buffer[..length]
-                .iter()
-                .map(|byte| unsafe { byte.assume_init() })
-                .collect();
-            if is_ours_for_all(&packet, &ear.adapter) {
-                handle(BytesMut::from(packet.as_slice()), &ear.adapter);
+            loop {
+                match ear.socket.recv(&mut buffer) {
+                    Ok(length) => {
+                        // SAFETY: the call has written so many bytes.
+                        let packet = unsafe { std::slice::from_raw_parts(buffer.as_ptr().cast::<u8>(), length) };
+                        if is_ours_for_all(packet, &ear.adapter) {
+                            handle(BytesMut::from(packet), &ear.adapter);
+                        }
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    Err(error) => {
+                        debug!(%error, "an adapter is overheard no longer");
+                        broken.push(ear.address);
+                        break;
+                    }
+                }
             }
         }
+        ears.retain(|ear| !broken.contains(&ear.address));
     }
 }
 
+/// A cheap look before the packet is copied; the bridge looks closer.
 fn is_ours_for_all(packet: &[u8], adapter: &OtherAdapter) -> bool {
     let Some(header) = Header::read(packet) else {
         return false;
     };
-    let IpAddr::V4(to) = header.destination else {
-        return false;
-    };
-    let is_directed = adapter
-        .networks
-        .iter()
-        .any(|net| matches!(net, ipnet::IpNet::V4(v4) if v4.broadcast() == to));
-    header.protocol == UDP && adapter.is_own(header.source) && (to.is_broadcast() || to.is_multicast() || is_directed)
+    let is_directed = matches!(adapter.way(header.destination), Way::Adapter { broadcast: Some(_), .. });
+    header.protocol == UDP && adapter.is_own(header.source) && (is_for_all(header.destination) || is_directed)
 }
 
 fn renew(ears: &mut Vec<Ear>, adapters: &[OtherAdapter]) {
@@ -129,7 +141,7 @@ fn ready(ears: &[Ear]) -> Vec<usize> {
         })
         .collect();
     // SAFETY: the array is ours, and as long as is said.
-    unsafe { WSAPoll(waiting.as_mut_ptr(), waiting.len() as u32, LOOK_MS) };
+    unsafe { WSAPoll(waiting.as_mut_ptr(), waiting.len() as u32, LOOK.as_millis() as i32) };
     let has_some = |(at, waiting): (usize, &WSAPOLLFD)| (waiting.revents != 0).then_some(at);
     waiting.iter().enumerate().filter_map(has_some).collect()
 }

@@ -47,14 +47,23 @@ pub(super) fn set(netlink: &mut Netlink, wanted: &Wanted, route: Route, index: u
     } else {
         Vec::new()
     };
-    for rival in &rivals {
-        netlink.ask(RouteNetlinkMessage::DelRoute(rival.clone()), 0)?;
+    let mut moved = Vec::new();
+    for rival in rivals {
+        // One that cannot be taken out stays in front, or was taken out by somebody else.
+        if netlink.ask(RouteNetlinkMessage::DelRoute(rival.clone()), 0).is_ok() {
+            moved.push(rival);
+        }
     }
     let outcome = netlink.ask(RouteNetlinkMessage::NewRoute(ours), NLM_F_CREATE);
-    for rival in rivals {
-        netlink.ask(RouteNetlinkMessage::NewRoute(rival), NLM_F_CREATE)?;
-    }
-    outcome.map(drop)
+    // All of them are put back, whatever becomes of any.
+    let back = moved.into_iter().map(|rival| {
+        netlink
+            .ask(RouteNetlinkMessage::NewRoute(rival), NLM_F_CREATE)
+            .map(drop)
+    });
+    let failed: Vec<io::Error> = back.filter_map(Result::err).collect();
+    outcome?;
+    failed.into_iter().next().map_or(Ok(()), Err)
 }
 
 /// Takes a route out, however often it is there.

@@ -8,21 +8,26 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use super::run;
+
+/// A question starts a program that takes a second of a core.
+const ASK_EVERY: Duration = Duration::from_secs(60);
 
 /// The category of the network behind an adapter.
 pub(super) struct Category {
     adapter: String,
     known: Arc<Known>,
-    /// Windows refuses it for some networks, for as long as they are there.
-    gave_up: bool,
+    asked: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
 struct Known {
     is_public: AtomicBool,
     is_asking: AtomicBool,
+    /// Windows refuses it for some networks, for as long as they are there.
+    refused: AtomicBool,
 }
 
 impl Category {
@@ -30,13 +35,15 @@ impl Category {
         Self {
             adapter: adapter.to_owned(),
             known: Arc::default(),
-            gave_up: false,
+            asked: None,
         }
     }
 
-    /// What was learned last; asks anew for the next time.
-    pub(super) fn is_public(&self) -> bool {
-        if !self.known.is_asking.swap(true, Ordering::AcqRel) {
+    /// What was learned last; asks anew for the next time, once a minute at most.
+    pub(super) fn is_public(&mut self) -> bool {
+        let is_due = self.asked.is_none_or(|asked| asked.elapsed() > ASK_EVERY);
+        if is_due && !self.known.is_asking.swap(true, Ordering::AcqRel) {
+            self.asked = Some(Instant::now());
             let (known, adapter) = (Arc::clone(&self.known), self.adapter.clone());
             thread::spawn(move || {
                 // Before Windows has decided there is no profile, and no answer.
@@ -48,21 +55,25 @@ impl Category {
         self.known.is_public.load(Ordering::Acquire)
     }
 
-    /// Declares it a private one: once, because it takes a second.
+    /// Declares it a private one, in a thread: that takes a second. Whether it worked shows at a later look.
     pub(super) fn make_private(&mut self) -> io::Result<()> {
-        if self.gave_up {
+        if self.known.refused.load(Ordering::Acquire) {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
-        let script = format!(
-            "Set-NetConnectionProfile -InterfaceAlias '{}' -NetworkCategory Private -ErrorAction Stop",
-            self.adapter
-        );
-        let outcome = powershell(&script);
-        self.gave_up = outcome.is_err();
-        if outcome.is_ok() {
-            self.known.is_public.store(false, Ordering::Release);
+        if !self.known.is_asking.swap(true, Ordering::AcqRel) {
+            let script = format!(
+                "Set-NetConnectionProfile -InterfaceAlias '{}' -NetworkCategory Private -ErrorAction Stop",
+                self.adapter
+            );
+            let known = Arc::clone(&self.known);
+            thread::spawn(move || {
+                let outcome = powershell(&script);
+                known.refused.store(outcome.is_err(), Ordering::Release);
+                known.is_public.store(outcome.is_err(), Ordering::Release);
+                known.is_asking.store(false, Ordering::Release);
+            });
         }
-        outcome.map(drop)
+        Ok(())
     }
 }
 

@@ -43,6 +43,8 @@ pub(super) fn set(luid: NET_LUID_LH, v6: bool, metric: u32, mtu: u32) -> io::Res
     row.UseAutomaticMetric = false;
     row.Metric = metric;
     row.NlMtu = mtu;
+    // What comes for a socket that is bound to another adapter's address is let in: games bind where they like.
+    row.WeakHostReceive = true;
     // SetIpInterfaceEntry refuses what GetIpInterfaceEntry puts here for IPv4.
     row.SitePrefixLength = 0;
     // SAFETY: the row is a whole one that the system filled in.
