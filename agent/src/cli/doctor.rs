@@ -62,9 +62,13 @@ fn in_words(report: &DoctorReport, can_fix: bool) -> String {
         .iter()
         .filter(|check| check.verdict == Verdict::Problem)
         .count();
-    let is_uncertain = report.checks.iter().any(|check| check.verdict == Verdict::Unknown);
+    let is_outside = |check: &DoctorCheck| check.id == "party" && check.verdict == Verdict::Unknown;
+    let is_uncertain = report.checks.iter().any(is_outside);
     let _ = match (problems, can_fix) {
-        (0, _) if is_uncertain => write!(text, "\nNo problem was found, but not everything could be looked at."),
+        (0, _) if is_uncertain => write!(
+            text,
+            "\nNo problem was found, but outside a party there is little to look at."
+        ),
         (0, _) => write!(text, "\nNothing keeps games from finding each other."),
         (_, true) => write!(
             text,

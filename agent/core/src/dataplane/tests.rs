@@ -231,6 +231,10 @@ fn a_game_on_another_adapter_is_heard_answered_and_spared_where_the_lan_carries_
         networks: vec!["192.168.1.7/24".parse().unwrap()],
     };
     let mut send = Outgoing::default();
+    // A virtual machine's, which this PC only passes on.
+    let foreign = discovery([192, 168, 1, 99], [192, 168, 1, 255], PORT);
+    a.outbound.handle_overheard(foreign, &adapter, &mut send, now);
+    assert!(send.is_empty());
     let asked = discovery([192, 168, 1, 7], [192, 168, 1, 255], PORT);
     a.outbound.handle_overheard(asked, &adapter, &mut send, now);
     let peers: Vec<_> = send.direct.iter().map(|datagram| datagram.peer).collect();
