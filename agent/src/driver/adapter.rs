@@ -23,6 +23,8 @@ pub struct AdapterKeeper {
     upkeep: Upkeep,
     /// What games leave of it.
     mtu: u16,
+    /// It was told that it cannot be looked at.
+    is_gone: bool,
 }
 
 /// What a look found, and what of it is left after the repair.
@@ -39,6 +41,7 @@ impl AdapterKeeper {
             device,
             upkeep: Upkeep::default(),
             mtu: MTU,
+            is_gone: false,
         })
     }
 
@@ -119,11 +122,14 @@ impl AdapterKeeper {
         let wanted = self.upkeep.wanted()?;
         match self.repair(&wanted, all) {
             Ok(look) => {
+                self.is_gone = false;
                 self.tell(&look.before, look.after.clone());
                 Some(look.after)
             }
             Err(error) => {
-                tracing::warn!(%error, "the network adapter cannot be looked at");
+                if !std::mem::replace(&mut self.is_gone, true) {
+                    tracing::warn!(%error, "the network adapter cannot be looked at");
+                }
                 // Not at once again.
                 self.upkeep.handle_look(&[], Vec::new(), Instant::now());
                 None

@@ -14,8 +14,17 @@ use sha2::{Digest, Sha256};
 /// The index ([`PartyNet::v4_at`]) of a subnet that is not in the way of the host's own networks, of which the first
 /// [`MAX_LANS`] count: too few to cover every subnet. Two parties may have the same subnet: they are separate networks.
 pub fn choose_subnet(party: PartyId, lans: &[Ipv4Net]) -> u32 {
+    subnet_from(hash(b"lanrage subnet v1", &[party.0.as_bytes()]) % PARTY_SUBNETS, lans)
+}
+
+/// The same for a party that leaves the subnet of this index: a later one, so that a second move does not lead back to what the
+/// first got out of the way of.
+pub fn next_subnet(present: u32, lans: &[Ipv4Net]) -> u32 {
+    subnet_from((present + 1) % PARTY_SUBNETS, lans)
+}
+
+fn subnet_from(first: u32, lans: &[Ipv4Net]) -> u32 {
     let lans = &lans[..lans.len().min(MAX_LANS)];
-    let first = hash(b"lanrage subnet v1", &[party.0.as_bytes()]) % PARTY_SUBNETS;
     let from_first = (0..PARTY_SUBNETS).map(|step| (first + step) % PARTY_SUBNETS);
     let apart = from_first
         .clone()
@@ -117,6 +126,14 @@ mod tests {
                     seats.push(seat(number, who, None));
                 }
             }
+        }
+
+        #[test]
+        fn moves_do_not_lead_back(present in 0..PARTY_SUBNETS, first in 0..PARTY_SUBNETS, second in 0..PARTY_SUBNETS) {
+            let moved = next_subnet(present, &[PartyNet::v4_at(first)]);
+            prop_assert!(moved != present && moved != first);
+            let again = next_subnet(moved, &[PartyNet::v4_at(second)]);
+            prop_assert!(again != present && again != moved && again != second);
         }
 
         #[test]

@@ -100,7 +100,7 @@ impl DataPlane {
         };
         for (index, receiver) in receivers.into_iter().enumerate() {
             let lane = lanes.lane();
-            thread(&format!("udp-{index}"), move || receive(receiver, lane))?;
+            thread(&format!("udp-{index}"), ONE_WAY, move || receive(receiver, lane))?;
         }
         let (to_loop, dropped) = (control.clone(), Arc::clone(&drops));
         let test_sockets = SideSockets::new(move |Datagram { peer, data }, at| {
@@ -116,10 +116,10 @@ impl DataPlane {
         });
         let outbound = || Outbound::new(Arc::clone(&table), Arc::clone(&drops), Arc::clone(&lan));
         let (to_network, from_tun) = (Arc::clone(&network), outbound());
-        thread("tun", move || send_packets(reader, from_tun, &to_network))?;
+        thread("tun", ONE_WAY, move || send_packets(reader, from_tun, &to_network))?;
         let adapters = Arc::<ArcSwap<Vec<OtherAdapter>>>::default();
         let (to_network, overheard, known) = (Arc::clone(&network), outbound(), Arc::clone(&adapters));
-        thread("overhear", move || overhear(&known, overheard, &to_network))?;
+        thread("overhear", UNHEARD, move || overhear(&known, overheard, &to_network))?;
         // One for all: few of these sockets ever hear anything.
         let lane = Mutex::new(lanes.lane());
         let side_paths = SidePaths::new(sides, move |socket, datagrams| {
@@ -222,11 +222,15 @@ impl DataPlane {
     }
 }
 
-fn thread(name: &str, work: impl FnOnce() -> io::Error + Send + 'static) -> io::Result<()> {
+/// What it means when a thread ends.
+const ONE_WAY: &str = "packets stop flowing in one direction";
+const UNHEARD: &str = "games that are bound to another adapter than the tunnel's are not heard by the party";
+
+fn thread(name: &str, loss: &'static str, work: impl FnOnce() -> io::Error + Send + 'static) -> io::Result<()> {
     let label = name.to_owned();
     std::thread::Builder::new().name(label.clone()).spawn(move || {
         let error = work();
-        tracing::error!(thread = %label, %error, "packets stop flowing in one direction");
+        tracing::error!(thread = %label, %error, "{loss}");
     })?;
     Ok(())
 }

@@ -20,7 +20,7 @@ pub async fn move_party(
 ) -> Result<Json<Party>, Failure> {
     // Like a redeemed invite, it is news for the whole party.
     app.limits.redemption(claims.sub).map_err(Failure::rate_limited)?;
-    let choose = |row: &PartyRow| ipam::choose_subnet(id, &avoided(row, &request.avoid));
+    let choose = |row: &PartyRow| ipam::next_subnet(row.net_index, &avoided(row, &request.avoid));
     let now_ms = app.clock.now_ms();
     let (state, changed) = app.store.move_party(id, claims.sub, expected, &choose, now_ms).await?;
     tracing::debug!(party = %id, device = %claims.sub, "the party has another network");
