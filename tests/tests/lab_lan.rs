@@ -2,23 +2,16 @@
 //! answers reach the program.
 
 use std::net::Ipv4Addr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use lanrage::api::LatenciesReport;
-use lanrage_tests::lab::address::{SERVER, SERVER2};
 use lanrage_tests::lab::agent::Agent;
-use lanrage_tests::lab::discovery::{Asker, Listener};
-use lanrage_tests::lab::ping::Pinger;
+use lanrage_tests::lab::discovery::{Asker, GROUP, GROUP_PORT, Listener, PORT, Servers, account, all_answer};
 use lanrage_tests::lab::scene::{Place, Player, Scene};
-use lanrage_tests::lab::{HomeSpec, Lab, LinkSpec, Nat, Netns, wait};
+use lanrage_tests::lab::{HomeSpec, Lab, LinkSpec, Nat, Netns};
 
 const ONE_WAY_MS: f64 = 5.0;
 const SETTLE: Duration = Duration::from_secs(60);
-/// OpenArena's, and where Minecraft announces its LAN worlds.
-const PORT: u16 = 27960;
-const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 2, 60);
-const GROUP_PORT: u16 = 4445;
 /// Where UPnP devices are looked for.
 const SSDP: Ipv4Addr = Ipv4Addr::new(239, 255, 255, 250);
 /// The ports programs of these tests ask from.
@@ -84,43 +77,21 @@ impl Way {
         };
         asker.send(to, port, payload)
     }
+
+    /// Which of the servers this asks.
+    fn asked(self, servers: &Servers) -> &Listener {
+        if self.to == To::Group {
+            &servers.group
+        } else {
+            &servers.broadcast
+        }
+    }
 }
 
 /// The broadcast address of a /24.
 fn last_of(address: Ipv4Addr) -> Ipv4Addr {
     let [a, b, c, _] = address.octets();
     Ipv4Addr::new(a, b, c, 255)
-}
-
-/// Game servers on one PC: one is asked by broadcast, one in a group.
-struct Servers {
-    broadcast: Listener,
-    group: Listener,
-}
-
-impl Servers {
-    fn start(netns: &Netns) -> Result<Self> {
-        Ok(Self {
-            broadcast: Listener::start(netns, PORT, None)?,
-            group: Listener::start(netns, GROUP_PORT, Some(GROUP))?,
-        })
-    }
-
-    fn for_way(&self, way: Way) -> &Listener {
-        if way.to == To::Group {
-            &self.group
-        } else {
-            &self.broadcast
-        }
-    }
-}
-
-/// Everybody reaches everybody, so that nothing is lost to beginnings.
-fn all_ping(netns: &Netns, addresses: &[Ipv4Addr]) -> Result<()> {
-    for address in addresses {
-        Pinger::new(netns, *address)?.first_answer(Duration::from_millis(500), SETTLE)?;
-    }
-    Ok(())
 }
 
 #[test]
@@ -134,7 +105,7 @@ fn whoever_asks_everybody_finds_servers_on_direct_and_on_relayed_peers() -> Resu
     host.agent.wait_direct("Ben1", SETTLE)?;
     host.agent.wait_relayed("Ben2", SETTLE)?;
     let netns = host.agent.netns();
-    all_ping(netns, &addresses)?;
+    all_answer(netns, &addresses, SETTLE)?;
     let servers: Vec<Servers> = scene
         .guests
         .iter()
@@ -146,10 +117,12 @@ fn whoever_asks_everybody_finds_servers_on_direct_and_on_relayed_peers() -> Resu
         for word in ["first", "second"] {
             let question = format!("{word} of {way:?}").into_bytes();
             way.ask(&asker, own, lan, &question)?;
-            let rest = asker.answers(&question, &addresses).with_context(|| log(&host.agent))?;
+            let rest = asker
+                .answers(&question, &addresses)
+                .with_context(|| account(&host.agent))?;
             ensure!(rest.is_empty(), "{way:?} was answered more than once: {rest:?}");
             for servers in &servers {
-                let (times, from) = servers.for_way(way).times(&question);
+                let (times, from) = way.asked(servers).times(&question);
                 ensure!(
                     times == 1 && from == Some(own.into()),
                     "{way:?} was heard {times} times, from {from:?}"
@@ -160,7 +133,9 @@ fn whoever_asks_everybody_finds_servers_on_direct_and_on_relayed_peers() -> Resu
         for address in &addresses {
             let hello = format!("hello {address} by {way:?}").into_bytes();
             asker.send(*address, PORT, &hello)?;
-            asker.answers(&hello, &[*address]).with_context(|| log(&host.agent))?;
+            asker
+                .answers(&hello, &[*address])
+                .with_context(|| account(&host.agent))?;
         }
     }
     Ok(())
@@ -174,7 +149,7 @@ fn datagrams_larger_than_the_tunnels_packets_reach_everybody_whole() -> Result<(
     let addresses = scene.join_all()?;
     let host = &scene.host;
     host.agent.wait_direct("Ben1", SETTLE)?;
-    all_ping(host.agent.netns(), &addresses)?;
+    all_answer(host.agent.netns(), &addresses, SETTLE)?;
     let servers = Servers::start(scene.guests[0].agent.netns())?;
     let (own, lan) = (scene.host_ip, host.home.host().address);
     for (number, way) in (0..).zip(WAYS) {
@@ -182,10 +157,9 @@ fn datagrams_larger_than_the_tunnels_packets_reach_everybody_whole() -> Result<(
         for length in [1200, 1400, 1472, 3000, 9000] {
             let question: Vec<u8> = (0..length).map(|at| (at % 251) as u8 ^ number as u8).collect();
             way.ask(&asker, own, lan, &question)?;
-            servers
-                .for_way(way)
+            way.asked(&servers)
                 .wait_for(&question)
-                .with_context(|| format!("{length} bytes by {way:?}: {}", log(&host.agent)))?;
+                .with_context(|| format!("{length} bytes by {way:?}: {}", account(&host.agent)))?;
             asker.answers(&question, &addresses)?;
         }
     }
@@ -201,7 +175,7 @@ fn what_belongs_to_a_pcs_own_network_stays_there_unless_both_sides_opt_in() -> R
     let (host, guest) = (&scene.host, &scene.guests[0]);
     host.agent.wait_direct("Ben1", SETTLE)?;
     let (from, to) = (host.agent.netns(), guest.agent.netns());
-    all_ping(from, &addresses)?;
+    all_answer(from, &addresses, SETTLE)?;
     let (mdns, llmnr) = (Ipv4Addr::new(224, 0, 0, 251), Ipv4Addr::new(224, 0, 0, 252));
     let own = last_of(scene.host_ip);
     // DHCP discovery, NetBIOS names, LLMNR; SSDP, NetBIOS datagrams, multicast DNS.
@@ -252,6 +226,12 @@ fn what_belongs_to_a_pcs_own_network_stays_there_unless_both_sides_opt_in() -> R
     expect(&["ssdp", "netbios"], "without mDNS on one side")
 }
 
+fn opt_in(agent: &Agent, arguments: &[&str]) -> Result<()> {
+    let done = agent.run(arguments)?;
+    ensure!(done.code == 0, "{done:?}");
+    Ok(())
+}
+
 /// What programs of these services send first, with a number in it.
 fn service_packet(name: &str, number: u16) -> Vec<u8> {
     let [high, low] = number.to_be_bytes();
@@ -287,12 +267,6 @@ fn service_packet(name: &str, number: u16) -> Vec<u8> {
     }
 }
 
-fn opt_in(agent: &Agent, arguments: &[&str]) -> Result<()> {
-    let done = agent.run(arguments)?;
-    ensure!(done.code == 0, "{done:?}");
-    Ok(())
-}
-
 #[test]
 fn ten_members_hear_everything_once_and_nothing_circles() -> Result<()> {
     let Some(lab) = Lab::for_test()? else { return Ok(()) };
@@ -324,7 +298,7 @@ fn ten_members_hear_everything_once_and_nothing_circles() -> Result<()> {
     let everybody: Vec<Ipv4Addr> = members.iter().map(|(_, address, _)| *address).collect();
     for (agent, own, _) in &members {
         let others: Vec<_> = everybody.iter().copied().filter(|address| address != own).collect();
-        all_ping(agent.netns(), &others)?;
+        all_answer(agent.netns(), &others, SETTLE)?;
     }
     let servers: Vec<Servers> = members
         .iter()
@@ -339,13 +313,13 @@ fn ten_members_hear_everything_once_and_nothing_circles() -> Result<()> {
             way.ask(&asker, own, lan, &question)?;
             let last = format!("{} is done with {way:?}", agent.name()).into_bytes();
             for (other, servers) in servers.iter().enumerate().filter(|(other, _)| *other != sender) {
-                let what = || format!("member {other} and {way:?} of {}: {}", agent.name(), log(agent));
-                servers.for_way(way).wait_for(&question).with_context(what)?;
+                let what = || format!("member {other} and {way:?} of {}: {}", agent.name(), account(agent));
+                way.asked(servers).wait_for(&question).with_context(what)?;
             }
             // Whatever circles would be back before this.
             way.ask(&asker, own, lan, &last)?;
             for (other, servers) in servers.iter().enumerate() {
-                let listener = servers.for_way(way);
+                let listener = way.asked(servers);
                 if other == sender {
                     // The PC's own programs may hear each other, as ever, but the party gives nothing back.
                     ensure!(
@@ -364,168 +338,6 @@ fn ten_members_hear_everything_once_and_nothing_circles() -> Result<()> {
                 );
             }
         }
-    }
-    Ok(())
-}
-
-/// Round trips of 200 pings in the 99th percentile.
-fn p99(pinger: &mut Pinger) -> Result<Duration> {
-    let mut times = Vec::new();
-    for _ in 0..200 {
-        times.push(pinger.ping(Duration::from_secs(1))?.unwrap_or(Duration::from_secs(1)));
-    }
-    times.sort();
-    Ok(times[197])
-}
-
-#[test]
-fn a_storm_costs_the_others_its_rate_limit_and_games_nothing() -> Result<()> {
-    const PER_SECOND: u32 = 1000;
-    let guests = [Nat::PortRestricted, Nat::PortRestricted];
-    let Some(scene) = Scene::for_test(Nat::PortRestricted, &guests, ONE_WAY_MS)? else {
-        return Ok(());
-    };
-    let addresses = scene.join_all()?;
-    let host = &scene.host.agent;
-    for guest in ["Ben1", "Ben2"] {
-        host.wait_direct(guest, SETTLE)?;
-    }
-    all_ping(host.netns(), &addresses)?;
-    let servers = Servers::start(scene.guests[1].agent.netns())?;
-    let mut pinger = Pinger::new(host.netns(), addresses[1])?;
-    let quiet = p99(&mut pinger)?;
-    let storm = Asker::bind(scene.guests[0].agent.netns(), Ipv4Addr::UNSPECIFIED, ASKS_FROM)?;
-    let stop = std::sync::atomic::AtomicBool::new(false);
-    let (sent, took, stormy) = std::thread::scope(|scope| -> Result<_> {
-        let raging = scope.spawn(|| -> Result<_> {
-            let (start, mut sent) = (Instant::now(), 0_u32);
-            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
-                let due = start + Duration::from_secs(1) / PER_SECOND * sent;
-                std::thread::sleep(due.saturating_duration_since(Instant::now()));
-                storm.send(Ipv4Addr::BROADCAST, PORT, format!("{sent}").as_bytes())?;
-                sent += 1;
-            }
-            Ok((sent, start.elapsed()))
-        });
-        wait::until("the storm to be heard", SETTLE, || {
-            (servers.broadcast.heard().len() > 300).then_some(())
-        })?;
-        let stormy = p99(&mut pinger);
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
-        let (sent, took) = raging.join().map_err(|_| anyhow::anyhow!("a thread died"))??;
-        Ok((sent, took, stormy?))
-    })?;
-    let heard = servers.broadcast.heard().len();
-    eprintln!(
-        "{sent} sent in {took:.1?}, {heard} heard; p99 of the others' round trips {quiet:.2?}, then {stormy:.2?}"
-    );
-    let most = 256.0 + 128.0 * took.as_secs_f64();
-    ensure!(
-        heard as f64 <= most + 1.0,
-        "{heard} of {sent} were heard, {most:.0} may be"
-    );
-    ensure!(
-        stormy <= quiet + Duration::from_millis(2),
-        "round trips of the others: p99 {quiet:?}, in the storm {stormy:?}"
-    );
-    Ok(())
-}
-
-fn log(agent: &Agent) -> String {
-    let lan = agent.run(&["lan"]).map(|done| done.stdout);
-    format!("{lan:?}; the log of {}:\n{}", agent.name(), agent.log())
-}
-
-#[test]
-fn test_lan_says_who_hears_whom_and_where_the_rest_was_lost() -> Result<()> {
-    let guests = [Nat::PortRestricted, Nat::UdpBlocked];
-    let Some(scene) = Scene::for_test(Nat::PortRestricted, &guests, ONE_WAY_MS)? else {
-        return Ok(());
-    };
-    let addresses = scene.join_all()?;
-    let host = &scene.host.agent;
-    host.wait_direct("Ben1", SETTLE)?;
-    host.wait_relayed("Ben2", SETTLE)?;
-    all_ping(host.netns(), &addresses)?;
-    all_ping(scene.guests[0].agent.netns(), &addresses[1..])?;
-    for game in [&[][..], &["OpenArena"], &["minecraft-java"]] {
-        let tested = host.run(&[&["test-lan"], game].concat())?;
-        ensure!(
-            tested.code == 0 && tested.stdout.contains("Everybody hears everybody."),
-            "{game:?}: {tested:?}; {}",
-            log(host)
-        );
-    }
-    let unknown = host.run(&["test-lan", "no game at all"])?;
-    ensure!(
-        unknown.code == 1 && unknown.stderr.contains("lanrage games --all"),
-        "{unknown:?}"
-    );
-
-    // A program that shares its port with nobody, a firewall, an agent that is gone.
-    let [first, second] = [&scene.guests[0].agent, &scene.guests[1].agent];
-    let greedy = wait::until("the port to be free after a test", Duration::from_secs(2), || {
-        let bound = first
-            .netns()
-            .within(|| std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT)));
-        bound.ok()?.ok()
-    })?;
-    second.netns().nft(
-        "add table ip wall; add chain ip wall in { type filter hook input priority 0; }; \
-         add rule ip wall in udp dport 27960 drop",
-    )?;
-    let tested = host.run(&["test-lan", "openarena"])?;
-    for sentence in [
-        "a program on Ben1's PC has port 27960 for itself",
-        "it reached Ben2's PC, but programs there do not hear it",
-    ] {
-        ensure!(
-            tested.code == 1 && tested.stdout.contains(sentence),
-            "{sentence}: {tested:?}"
-        );
-    }
-    drop(greedy);
-    second.netns().nft("delete table ip wall")?;
-    first.freeze();
-    let tested = host.run(&["test-lan", "openarena"])?;
-    first.thaw();
-    ensure!(
-        tested.code == 1 && tested.stdout.contains("Ben1's agent does not answer"),
-        "{tested:?}"
-    );
-    Ok(())
-}
-
-#[test]
-fn servers_outside_the_party_are_measured_by_ping_or_by_tcp() -> Result<()> {
-    let Some(scene) = Scene::for_test(Nat::PortRestricted, &[] as &[Nat], ONE_WAY_MS)? else {
-        return Ok(());
-    };
-    scene.lab.srv.nft(
-        "add table ip deaf; add chain ip deaf in { type filter hook input priority 0; }; \
-         add rule ip deaf in icmp type echo-request drop",
-    )?;
-    let host = &scene.host.agent;
-    let by_ping = SERVER2.to_string();
-    let by_tcp = format!("{SERVER}:8443");
-    for server in [&by_ping, &by_tcp] {
-        opt_in(host, &["latency", "add", server])?;
-    }
-    let measured = |server: &str| -> Option<(String, f64)> {
-        let done = host.run(&["latency", "--json"]).ok()?;
-        let report: LatenciesReport = serde_json::from_str(&done.stdout).ok()?;
-        let found = report
-            .servers
-            .into_iter()
-            .find(|found| String::from(found.server.clone()) == server)?;
-        Some((found.measured_by?, found.rtt_ms?))
-    };
-    for (server, method) in [(&by_ping, "icmp"), (&by_tcp, "tcp")] {
-        let (by, rtt) = wait::until("both to be measured", SETTLE, || measured(server))?;
-        ensure!(
-            by == method && (2.0 * ONE_WAY_MS..20.0 * ONE_WAY_MS).contains(&rtt),
-            "{server}: {by}, {rtt} ms"
-        );
     }
     Ok(())
 }

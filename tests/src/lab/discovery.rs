@@ -10,11 +10,19 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::agent::Agent;
 use super::netns::Netns;
+use super::ping::Pinger;
 use super::wait;
 
+/// OpenArena's port, and where Minecraft announces its LAN worlds.
+pub const PORT: u16 = 27960;
+pub const GROUP: Ipv4Addr = Ipv4Addr::new(224, 0, 2, 60);
+pub const GROUP_PORT: u16 = 4445;
 /// How long a thread waits before it looks whether it is to end.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How often it is pinged until it answers.
+const PING_EVERY: Duration = Duration::from_millis(500);
 /// What a listener answers with, before what it heard.
 const ANSWER: &[u8] = b"here: ";
 /// Longer than any answer takes.
@@ -97,6 +105,36 @@ impl Drop for Listener {
             let _ = thread.join();
         }
     }
+}
+
+/// Game servers on one PC: one is asked by broadcast, one in a group.
+pub struct Servers {
+    pub broadcast: Listener,
+    pub group: Listener,
+}
+
+impl Servers {
+    /// Starts both.
+    pub fn start(netns: &Netns) -> Result<Self> {
+        Ok(Self {
+            broadcast: Listener::start(netns, PORT, None)?,
+            group: Listener::start(netns, GROUP_PORT, Some(GROUP))?,
+        })
+    }
+}
+
+/// Everybody of these answers a ping from here, so that nothing is lost to beginnings.
+pub fn all_answer(netns: &Netns, addresses: &[Ipv4Addr], limit: Duration) -> Result<()> {
+    for address in addresses {
+        Pinger::new(netns, *address)?.first_answer(PING_EVERY, limit)?;
+    }
+    Ok(())
+}
+
+/// What an agent says of its bridge, and its log, for whoever has to find out why something was not heard.
+pub fn account(agent: &Agent) -> String {
+    let lan = agent.run(&["lan"]).map(|done| done.stdout);
+    format!("{lan:?}; the log of {}:\n{}", agent.name(), agent.log())
 }
 
 /// A player's game that looks for servers.
