@@ -20,6 +20,8 @@ const ROUTER: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 1);
 const PC: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 2);
 /// miniupnpd refuses the ranges that are reserved for documentation; nothing leaves the namespaces.
 const WAN: Ipv4Addr = Ipv4Addr::new(45, 113, 203, 1);
+/// How often a stranger knocks until it is heard.
+const KNOCK_EVERY: Duration = Duration::from_millis(200);
 const PATIENCE: Duration = Duration::from_secs(10);
 
 const PCP_READY: &str = "Listening for NAT-PMP/PCP traffic";
@@ -154,13 +156,20 @@ impl Home {
     /// Whether a datagram of the stranger to `external` arrives at `socket`.
     fn reaches(&self, external: SocketAddrV4, socket: &UdpSocket, wait: Duration) -> bool {
         let word = b"knock".as_slice();
-        self.stranger.run(move || {
-            let stranger = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+        let stranger = self
+            .stranger
+            .run(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap());
+        let until = Instant::now() + wait;
+        // Again and again: a router that renews a mapping takes the old rule out before it puts the new one in.
+        while Instant::now() < until {
             stranger.send_to(word, external).unwrap();
-        });
-        socket.set_read_timeout(Some(wait)).unwrap();
-        let mut heard = [0; 16];
-        socket.recv(&mut heard).is_ok_and(|length| heard[..length] == *word)
+            socket.set_read_timeout(Some(KNOCK_EVERY)).unwrap();
+            let mut heard = [0; 16];
+            if socket.recv(&mut heard).is_ok_and(|length| heard[..length] == *word) {
+                return true;
+            }
+        }
+        false
     }
 
     /// The port opens, lets a stranger in, and is closed when the agent ends.
