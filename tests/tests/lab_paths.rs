@@ -162,8 +162,12 @@ fn a_direct_path_cut_one_way_is_left_within_three_seconds() -> Result<()> {
 /// A host behind a symmetric NAT whom one guest reaches directly, one through the relay, and one through the relay over TCP.
 /// Something happens to them, `rounds` times, after which packets may stay away for two seconds; in the end the ways are what
 /// they were. There is another home of the same kind for every guest.
-fn disturb(rounds: usize, disturb: impl Fn(&Scene, &[Home], usize) -> Result<()>) -> Result<()> {
-    const LIMIT: Duration = Duration::from_secs(2);
+fn disturb(rounds: usize, what: impl Fn(&Scene, &[Home], usize) -> Result<()>) -> Result<()> {
+    disturb_for(Duration::from_secs(2), rounds, what)
+}
+
+/// The same with another limit.
+fn disturb_for(limit: Duration, rounds: usize, disturb: impl Fn(&Scene, &[Home], usize) -> Result<()>) -> Result<()> {
     const GUESTS: [Nat; 3] = [Nat::AddressRestricted, Nat::Symmetric, Nat::UdpBlocked];
     let Some(mut scene) = Scene::for_test(Nat::Symmetric, &GUESTS, HOP_MS)? else {
         return Ok(());
@@ -200,7 +204,7 @@ fn disturb(rounds: usize, disturb: impl Fn(&Scene, &[Home], usize) -> Result<()>
         let since = Instant::now();
         wait::until("packets to flow again", SETTLE, || {
             let all = flows.0.iter().all(Stream::is_flowing);
-            (all && since.elapsed() > LIMIT).then_some(())
+            (all && since.elapsed() > limit).then_some(())
         })
         .with_context(logs)?;
         all.extend(flows.silences(since));
@@ -210,7 +214,7 @@ fn disturb(rounds: usize, disturb: impl Fn(&Scene, &[Home], usize) -> Result<()>
     flows.0[0].run_on(200 * 4, SETTLE)?;
     as_it_should()?;
     ensure!(
-        worst(&all) <= LIMIT,
+        worst(&all) <= limit,
         "{:?} without packets: {all:?}; {}",
         worst(&all),
         logs()
@@ -264,9 +268,11 @@ fn a_pc_behind_another_router_with_the_same_address_is_back_within_two_seconds()
 }
 
 #[test]
-fn after_twenty_seconds_without_internet_packets_are_back_within_two() -> Result<()> {
+fn after_twenty_seconds_without_internet_packets_are_back_within_three() -> Result<()> {
     const OUTAGE: Duration = Duration::from_secs(20);
-    disturb(1, |scene, _, _| {
+    // Over TCP it takes a PC two seconds to find out that there is a network again, and to have a session through it.
+    const LIMIT: Duration = Duration::from_secs(3);
+    disturb_for(LIMIT, 1, |scene, _, _| {
         let homes = || scene.guests.iter().map(|guest| &guest.home);
         homes().try_for_each(fault::cut_off)?;
         go_by("the outage to be long enough", OUTAGE)?;

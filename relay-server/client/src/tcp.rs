@@ -1,8 +1,10 @@
 //! Connecting over TLS on TCP, where UDP is blocked.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use lanrage_shared::wire::relay::{ALPN, EXPORTER_LABEL, Frame, FrameKind, FromRelay};
@@ -20,6 +22,9 @@ use crate::frames::{FrameReader, put};
 use crate::sender::{Link, RelaySender};
 use crate::{ConnectError, Connected, Credentials, Target, control, transport};
 
+/// The kernel of a relay's host accepts a connection as soon as it is asked, however busy the relay is.
+const SHORT_TRY: Duration = Duration::from_millis(400);
+const SHORT_TRIES: u32 = 5;
 /// Frames that wait for the connection: a burst passes, a stuck connection is noticed.
 const QUEUE: usize = 128;
 /// Written at once, in bytes.
@@ -36,6 +41,18 @@ pub async fn connect_tcp(target: Target, credentials: &Credentials) -> Result<Co
         .unwrap_or_else(|_| Err(late()))
 }
 
+/// Asks for a connection again and again: the system repeats a request that was lost after one second and then ever more rarely,
+/// and a network that comes back should not have to wait for that. A relay that is farther than a try takes is waited for in the
+/// end.
+async fn dial(relay: SocketAddr) -> io::Result<TcpStream> {
+    for _ in 0..SHORT_TRIES {
+        if let Ok(dialled) = timeout(SHORT_TRY, TcpStream::connect(relay)).await {
+            return dialled;
+        }
+    }
+    TcpStream::connect(relay).await
+}
+
 async fn open(target: Target, credentials: &Credentials) -> Result<Connected, ConnectError> {
     let relay = target.address;
     let unreachable = |error: io::Error| ConnectError::Unreachable {
@@ -43,7 +60,7 @@ async fn open(target: Target, credentials: &Credentials) -> Result<Connected, Co
         why: error.to_string(),
     };
     let protocol = |why: String| ConnectError::Protocol { relay, why };
-    let tcp = TcpStream::connect(relay).await.map_err(unreachable)?;
+    let tcp = dial(relay).await.map_err(unreachable)?;
     transport::tune_tcp(&tcp).map_err(unreachable)?;
     let name = ServerName::try_from(server_name(target.pin)).map_err(|error| protocol(error.to_string()))?;
     let connector = TlsConnector::from(Arc::new(client_config(target.pin, &[ALPN])));

@@ -1,9 +1,15 @@
 //! Another connection to a relay, tried beside the one that stands.
 
+use std::time::Duration;
+
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use tokio::time::timeout;
 
 use super::dialer::{Broken, Line};
+
+/// A relay ends a connection when it has the next one, which stands here a round trip later.
+const OVERTAKING: Duration = Duration::from_millis(300);
 
 /// Another connection on its way.
 pub(super) struct Attempt {
@@ -51,7 +57,13 @@ pub(super) async fn last_chance(attempt: Option<Attempt>, why: impl ToString) ->
     let Some(Attempt { connecting, because }) = attempt else {
         return Err(Broken::new(why));
     };
-    let connected = connecting.await;
+    let connected = match because {
+        // Where UDP may not get through at all, that would take its time to show.
+        Because::OverTcp => timeout(OVERTAKING, connecting)
+            .await
+            .unwrap_or_else(|_| Err(String::new())),
+        Because::Silent | Because::Moved => connecting.await,
+    };
     connected
         .map(|line| Next { line, because })
         .map_err(|_| Broken::new(why))

@@ -26,6 +26,8 @@ const ATTEMPT_ROUND_TRIPS: u32 = 8;
 const MAX_DOUBLINGS: u32 = 1;
 /// TCP that fails at once is tried again after this: between two networks there is no way out for a moment.
 const TCP_AGAIN: Duration = Duration::from_millis(200);
+/// As long as QUIC is given to connect.
+const TCP_TRIED_FOR: Duration = Duration::from_secs(5);
 
 /// Connects to one relay, for one membership.
 pub(super) struct Dialer {
@@ -126,7 +128,9 @@ impl Dialer {
             let began = Instant::now();
             loop {
                 match timed(target, connect_tcp(target, credentials).boxed(), 4).await {
-                    Err(error) if !is_final(&error) && began.elapsed() < ATTEMPT => tokio::time::sleep(TCP_AGAIN).await,
+                    Err(error) if !is_final(&error) && began.elapsed() < TCP_TRIED_FOR => {
+                        tokio::time::sleep(TCP_AGAIN).await;
+                    }
                     decided => return decided,
                 }
             }
