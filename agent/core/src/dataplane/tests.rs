@@ -181,6 +181,16 @@ fn introduce(a: &mut Member, b: &mut Member, numbers: (u16, u16), now: Instant) 
     assert_eq!(carry(a, b, send.direct, now).len(), 1);
 }
 
+/// Members 1 to 3, of whom the first has sessions with the others.
+fn three(now: Instant) -> [Member; 3] {
+    let mut a = member(1, &[2, 3], now);
+    let mut b = member(2, &[1, 3], now);
+    let mut c = member(3, &[1, 2], now);
+    introduce(&mut a, &mut b, (1, 2), now);
+    introduce(&mut a, &mut c, (1, 3), now);
+    [a, b, c]
+}
+
 fn discovery(from: [u8; 4], to: [u8; 4], port: u16) -> BytesMut {
     udp((from.into(), 5000), (to.into(), port), b"getinfo")
 }
@@ -188,13 +198,7 @@ fn discovery(from: [u8; 4], to: [u8; 4], port: u16) -> BytesMut {
 #[test]
 fn what_is_for_all_reaches_every_member_once_and_comes_back_to_nobody() {
     let now = Instant::now();
-    let (mut a, mut b, mut c) = (
-        member(1, &[2, 3], now),
-        member(2, &[1, 3], now),
-        member(3, &[1, 2], now),
-    );
-    introduce(&mut a, &mut b, (1, 2), now);
-    introduce(&mut a, &mut c, (1, 3), now);
+    let [mut a, mut b, mut c] = three(now);
     for to in [[255; 4], [10, 64, 0, 255], [224, 0, 2, 60]] {
         let now = now + AT_ONCE * 40;
         let sent = a.send(discovery([10, 64, 0, 1], to, PORT), now);
@@ -216,13 +220,7 @@ fn what_is_for_all_reaches_every_member_once_and_comes_back_to_nobody() {
 #[test]
 fn a_game_on_another_adapter_is_heard_answered_and_spared_where_the_lan_carries_it() {
     let now = Instant::now();
-    let (mut a, mut b, mut c) = (
-        member(1, &[2, 3], now),
-        member(2, &[1, 3], now),
-        member(3, &[1, 2], now),
-    );
-    introduce(&mut a, &mut b, (1, 2), now);
-    introduce(&mut a, &mut c, (1, 3), now);
+    let [mut a, mut b, _] = three(now);
     a.lan.masquerade.set_own([[192, 168, 1, 7].into()].into());
     a.link(3)
         .set_path(Some(Route::from(SocketAddr::from(([192, 168, 1, 8], 1000))).into()));
