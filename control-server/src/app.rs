@@ -12,8 +12,9 @@ use crate::auth::Authority;
 use crate::clock::Clock;
 use crate::feed::{Feed, FeedMessage};
 use crate::limits::Limits;
+use crate::operator_token::OperatorToken;
 use crate::presence::Roster;
-use crate::relays::{RegisterToken, Relays};
+use crate::relays::Relays;
 
 /// The server's parts, shared by all its tasks.
 pub struct App {
@@ -25,7 +26,7 @@ pub struct App {
     pub roster: Roster,
     pub relays: Relays,
     /// What relays show.
-    pub register_token: RegisterToken,
+    pub register_token: OperatorToken,
     /// Ends everything.
     pub shutdown: CancellationToken,
     /// Open streams and links; shutting down waits for them.

@@ -24,6 +24,8 @@ pub enum Command {
     Link(CommonArgs),
     /// Print the token that relays register with.
     RelayToken(RelayTokenArgs),
+    /// Print the API as an OpenAPI document.
+    Openapi,
 }
 
 #[derive(Debug, Args)]

@@ -11,7 +11,9 @@ use lanrage_control::cli::{Cli, Command};
 use lanrage_control::clock::SystemClock;
 use lanrage_control::config::{Config, DatabaseKind};
 use lanrage_control::data_dir::DataDir;
-use lanrage_control::relays::{self, OwnRelay, RegisterToken};
+use lanrage_control::openapi;
+use lanrage_control::operator_token::{OperatorToken, Purpose};
+use lanrage_control::relays::{self, OwnRelay};
 use lanrage_control::server::{Parts, Server};
 use lanrage_control::tls::ServerIdentity;
 use lanrage_relay::cli::mistake;
@@ -72,11 +74,15 @@ fn run(cli: Cli) -> Result<()> {
         Command::RelayToken(args) => {
             let renew = args.renew;
             let data_dir = DataDir::of_server(&args.config()?.server.data_dir)?;
-            let token = RegisterToken::of_server(data_dir.path());
+            let token = OperatorToken::of_server(data_dir.path(), Purpose::Relays);
             if renew {
                 token.renew()?;
             }
             print(&token.read()?).context("the token cannot be written to standard output")
+        }
+        Command::Openapi => {
+            let text = openapi::to_text(&openapi::document());
+            print(text.trim_end()).context("the document cannot be written to standard output")
         }
         Command::Serve(args) => {
             let config = args.config()?;
@@ -137,7 +143,7 @@ async fn serve(config: &Config) -> Result<()> {
         store,
         clock: Arc::new(SystemClock),
         stun: stun_servers(config, stun.as_ref()),
-        register_token: RegisterToken::open(data_dir.path())?,
+        register_token: OperatorToken::open(data_dir.path(), Purpose::Relays)?,
         limits: config.limits.clone(),
     };
     let server = Server::bind(parts).await?;

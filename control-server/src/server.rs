@@ -21,8 +21,9 @@ use crate::clock::Clock;
 use crate::config::LimitsConfig;
 use crate::feed::{Feed, MemoryFeed};
 use crate::limits::Limits;
+use crate::operator_token::OperatorToken;
 use crate::presence::Roster;
-use crate::relays::{RegisterToken, Relays};
+use crate::relays::Relays;
 use crate::router::{overload_router, router};
 use crate::tls::{Listening, Places, ServerIdentity, serve};
 use crate::upkeep;
@@ -52,7 +53,7 @@ pub struct Parts {
     /// What agents are told about STUN servers.
     pub stun: Vec<StunServer>,
     /// What relays show.
-    pub register_token: RegisterToken,
+    pub register_token: OperatorToken,
     pub limits: LimitsConfig,
 }
 

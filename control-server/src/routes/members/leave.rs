@@ -6,6 +6,15 @@ use crate::error::Failure;
 use crate::extract::{Device, PartyAt};
 
 /// `DELETE /v1/parties/{id}/members/me`: the caller leaves.
+#[utoipa::path(
+    delete, path = "/v1/parties/{id}/members/me", tag = "members",
+    params(PartyAt),
+    responses(
+        (status = 204, description = "The caller is no longer a member"),
+        (status = 403, description = "The caller is not a member any more"),
+        (status = 404, description = "There is no such party, or the caller is not in it"),
+    ),
+)]
 pub async fn leave(
     State(app): State<AppState>,
     Device(claims): Device,

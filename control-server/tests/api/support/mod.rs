@@ -13,7 +13,7 @@ use std::time::Duration;
 use lanrage_control::app::App;
 use lanrage_control::clock::Clock;
 use lanrage_control::config::LimitsConfig;
-use lanrage_control::relays::RegisterToken;
+use lanrage_control::operator_token::{OperatorToken, Purpose};
 use lanrage_control::server::{Parts, Server};
 use lanrage_control::tls::ServerIdentity;
 use lanrage_shared::api::party::StunServer;
@@ -86,7 +86,7 @@ impl TestServer {
             port: 3478,
             second_port: 3479,
         };
-        let register_token = RegisterToken::open(dir.path()).unwrap();
+        let register_token = OperatorToken::open(dir.path(), Purpose::Relays).unwrap();
         let server = Server::bind(Parts {
             listen: Some("127.0.0.1:0".parse().unwrap()),
             identity,
