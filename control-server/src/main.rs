@@ -4,12 +4,14 @@ use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
+use lanrage_control::admin;
 use lanrage_control::cli::{Cli, Command};
 use lanrage_control::clock::SystemClock;
-use lanrage_control::config::{Config, DatabaseKind};
+use lanrage_control::config::{Config, DatabaseKind, LogFormat};
 use lanrage_control::data_dir::DataDir;
 use lanrage_control::openapi;
 use lanrage_control::operator_token::{OperatorToken, Purpose};
@@ -80,19 +82,35 @@ fn run(cli: Cli) -> Result<()> {
             }
             print(&token.read()?).context("the token cannot be written to standard output")
         }
-        Command::Openapi => {
-            let text = openapi::to_text(&openapi::document());
+        Command::Admin(args) => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let text = runtime.context("cannot start the runtime")?.block_on(args.run())?;
+            if text.is_empty() {
+                return Ok(());
+            }
+            print(&text).context("the answer cannot be written to standard output")
+        }
+        Command::Openapi(args) => {
+            let document = if args.admin {
+                admin::document()
+            } else {
+                openapi::document()
+            };
+            let text = openapi::to_text(&document);
             print(text.trim_end()).context("the document cannot be written to standard output")
         }
         Command::Serve(args) => {
             let config = args.config()?;
             let filter = EnvFilter::try_from_env("LANRAGE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-            tracing_subscriber::fmt()
+            let lines = tracing_subscriber::fmt()
                 .with_env_filter(filter)
                 .with_writer(std::io::stderr)
                 .with_ansi(std::io::stderr().is_terminal())
-                .with_target(false)
-                .init();
+                .with_target(false);
+            match config.log.format {
+                LogFormat::Text => lines.init(),
+                LogFormat::Json => lines.json().flatten_event(true).init(),
+            }
             let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
             runtime.block_on(serve(&config))
         }
@@ -145,6 +163,12 @@ async fn serve(config: &Config) -> Result<()> {
         stun: stun_servers(config, stun.as_ref()),
         register_token: OperatorToken::open(data_dir.path(), Purpose::Relays)?,
         limits: config.limits.clone(),
+        admin: Some(admin::Parts {
+            listen: config.server.admin_listen,
+            token: OperatorToken::open(data_dir.path(), Purpose::Admin)?,
+            data_dir: data_dir.path().to_owned(),
+        }),
+        slow_operation: Duration::from_millis(config.log.slow_operation_ms.into()),
     };
     let server = Server::bind(parts).await?;
     let shutdown = CancellationToken::new();
@@ -162,6 +186,10 @@ async fn serve(config: &Config) -> Result<()> {
         }
         None => None,
     };
+    if let Some(address) = server.admin_address() {
+        data_dir.remember_admin_address(address)?;
+        tracing::info!("metrics and the admin API are at http://{address}");
+    }
     if let Some(link) = &link {
         data_dir.remember_public_address(&link.authority())?;
     }

@@ -9,6 +9,9 @@ use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use tempfile::NamedTempFile;
 
+/// The file of the relays' token.
+pub(crate) const RELAY_TOKEN_FILE: &str = "relay-token";
+
 /// What a token is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
@@ -21,7 +24,7 @@ pub enum Purpose {
 impl Purpose {
     fn file(self) -> &'static str {
         match self {
-            Self::Relays => "relay-token",
+            Self::Relays => RELAY_TOKEN_FILE,
             Self::Admin => "admin-token",
         }
     }

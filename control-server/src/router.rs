@@ -14,6 +14,7 @@ use utoipa_axum::routes;
 use crate::app::AppState;
 use crate::error::Failure;
 use crate::extract::Stranger;
+use crate::metrics;
 use crate::openapi;
 use crate::request_id;
 use crate::routes::{auth, bans, health, invites, members, parties, relay_link, relays, stream};
@@ -56,6 +57,7 @@ pub fn router(app: AppState) -> Router {
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(middleware::from_fn(give_up_late))
+        .layer(middleware::from_fn_with_state(app.metrics.clone(), metrics::count))
         .layer(middleware::from_fn(request_id::name))
         .with_state(app)
 }

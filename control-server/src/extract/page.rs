@@ -78,15 +78,28 @@ impl IntoParams for Page {
 }
 
 impl Page {
+    /// Most items of the answer.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// The key of the last item that was given before, for a list too long to have at hand as a whole.
+    pub fn after<K: DeserializeOwned>(&self) -> Result<Option<K>, Failure> {
+        let read = |cursor: &String| {
+            let json = BASE64URL_NOPAD.decode(cursor.as_bytes()).ok();
+            json.and_then(|json| serde_json::from_slice(&json).ok())
+                .ok_or_else(|| Failure::bad_request("the cursor is not one of this list: begin anew without one"))
+        };
+        self.cursor.as_ref().map(read).transpose()
+    }
+
     /// The wanted part of `items`, in the order of their keys, which are unique; 304 when the caller has it.
     pub fn answer<T, K>(&self, mut items: Vec<T>, key: impl Fn(&T) -> K) -> Result<Response, Failure>
     where
         T: Serialize,
         K: Ord + Serialize + DeserializeOwned,
     {
-        if let Some(cursor) = &self.cursor {
-            let last: K = read_cursor(cursor)
-                .ok_or_else(|| Failure::bad_request("the cursor is not one of this list: begin anew without one"))?;
+        if let Some(last) = self.after::<K>()? {
             items.retain(|item| key(item) > last);
         }
         items.sort_by_cached_key(&key);
@@ -109,11 +122,6 @@ impl Page {
         let cursor = BASE64URL_NOPAD.encode(&serde_json::to_vec(last).unwrap_or_default());
         format!("<{}?limit={}&cursor={cursor}>; rel=\"next\"", self.path, self.limit)
     }
-}
-
-fn read_cursor<K: DeserializeOwned>(text: &str) -> Option<K> {
-    let json = BASE64URL_NOPAD.decode(text.as_bytes()).ok()?;
-    serde_json::from_slice(&json).ok()
 }
 
 /// An entity tag (RFC 9110 §8.8.3) that follows from the content.

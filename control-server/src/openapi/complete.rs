@@ -123,7 +123,13 @@ fn without_links(text: &str) -> String {
     let mut plain = pieces.next().unwrap_or_default().to_owned();
     for piece in pieces {
         let (link, rest) = piece.split_once("`]").unwrap_or((piece, ""));
-        let name = link.rsplit("::").next().unwrap_or(link);
+        let is_module = |part: &&str| part.starts_with(char::is_lowercase);
+        let named: Vec<&str> = link.split("::").skip_while(is_module).collect();
+        let name = if named.is_empty() {
+            link.to_owned()
+        } else {
+            named.join("::")
+        };
         plain += &format!("`{name}`{rest}");
     }
     plain
@@ -136,8 +142,8 @@ mod tests {
     #[test]
     fn links_of_the_source_are_plain_names_in_the_document() {
         assert_eq!(
-            without_links("Base64url of [`crate::invite::InviteAuth`]. Answer: [`super::party::Party`]"),
-            "Base64url of `InviteAuth`. Answer: `Party`"
+            without_links("Base64url of [`crate::invite::InviteAuth::hash`]. Answer: [`super::party::Party`]"),
+            "Base64url of `InviteAuth::hash`. Answer: `Party`"
         );
     }
 }

@@ -34,7 +34,7 @@ pub fn to_text(document: &Value) -> String {
     format!("{document:#}\n")
 }
 
-fn described<S>(router: OpenApiRouter<S>, title: &str, description: &str) -> Value
+pub(crate) fn described<S>(router: OpenApiRouter<S>, title: &str, description: &str) -> Value
 where
     S: Clone + Send + Sync + 'static,
 {
@@ -54,10 +54,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_document_that_is_checked_in_is_the_one_that_is_served() {
+    fn the_documents_that_are_checked_in_are_those_that_are_served() {
         assert!(
             include_str!("../../openapi.json") == to_text(&document()),
             "renew it: cargo run -p lanrage-control -- openapi > control-server/openapi.json"
+        );
+        assert!(
+            include_str!("../../openapi-admin.json") == to_text(&crate::admin::document()),
+            "renew it: cargo run -p lanrage-control -- openapi --admin > control-server/openapi-admin.json"
         );
     }
 }

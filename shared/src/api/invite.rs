@@ -20,7 +20,7 @@ pub struct NewInvite {
     #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$"))]
     pub auth_hash: String,
     /// Base64url of the party secret sealed under the code ([`crate::invite::InviteCode::seal`]).
-    #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9_-]{80}$"))]
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9_-]{96}$"))]
     pub sealed_secret: String,
     #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 7776000))]
     pub expires_in_s: u64,

@@ -28,7 +28,7 @@ pub struct SealedSecret {
 pub struct SecretFor {
     pub to: MemberId,
     /// Base64url.
-    #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9_-]{80}$"))]
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9_-]{96}$"))]
     pub sealed: String,
 }
 
@@ -53,6 +53,6 @@ pub struct ResealedInvite {
     #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$"))]
     pub auth_hash: String,
     /// Base64url of the new party secret sealed under the code.
-    #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9_-]{80}$"))]
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9_-]{96}$"))]
     pub sealed_secret: String,
 }

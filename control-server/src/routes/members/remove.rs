@@ -35,7 +35,7 @@ pub async fn remove(
         .store
         .remove_member(id, claims.sub, expected, removal, now_ms)
         .await?;
-    tracing::debug!(party = %id, device = %claims.sub, %member, ban = request.ban, "a member was removed");
+    tracing::debug!(%member, ban = request.ban, "a member was removed");
     app.announce(&changed);
     Ok(Json(app.party(&state)))
 }

@@ -21,7 +21,7 @@ pub async fn delete(
     PartyAt(id): PartyAt,
 ) -> Result<StatusCode, Failure> {
     let changed = app.store.delete_party(id, claims.sub, app.clock.now_ms()).await?;
-    tracing::debug!(party = %id, device = %claims.sub, "a party was deleted");
+    tracing::debug!("a party was deleted");
     app.announce(&changed);
     Ok(StatusCode::NO_CONTENT)
 }

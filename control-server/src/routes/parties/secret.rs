@@ -30,7 +30,7 @@ pub async fn renew_secret(
     let new = checked(request)?;
     let now_ms = app.clock.now_ms();
     let (state, changed) = app.store.renew_secret(id, claims.sub, expected, &new, now_ms).await?;
-    tracing::debug!(party = %id, device = %claims.sub, epoch = new.epoch, "the party has a new secret");
+    tracing::debug!(epoch = new.epoch, "the party has a new secret");
     app.announce(&changed);
     Ok(Json(app.party(&state)))
 }
