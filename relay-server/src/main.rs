@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, anyhow};
 use clap::Parser;
 use lanrage_relay::cli::{Cli, Command, ServeArgs, mistake};
+use lanrage_relay::config::LogFormat;
 use lanrage_relay::serve::serve;
 use tracing_subscriber::EnvFilter;
 
@@ -29,11 +30,14 @@ fn run(args: ServeArgs) -> Result<()> {
             config.log
         )
     })?;
-    tracing_subscriber::fmt()
+    let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
+        .with_ansi(std::io::stderr().is_terminal());
+    match config.log_format {
+        LogFormat::Text => lines.init(),
+        LogFormat::Json => lines.json().flatten_event(true).init(),
+    }
     let runtime = tokio::runtime::Runtime::new().context("the server cannot start its threads")?;
     runtime.block_on(async { serve(config, shutdown()?).await })
 }

@@ -89,6 +89,14 @@ schema!(
     name(MAX_GAME_NAME_CHARS)
 );
 
+/// An [`ipnet::Ipv4Net`] in requests and answers.
+pub(crate) struct Ipv4Network;
+
+/// Any address with any prefix length.
+const IPV4_NETWORK: &str = "^((25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])\\.){3}(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])/(3[0-2]|[12]?[0-9])$";
+
+schema!(Ipv4Network, "An IPv4 network: `192.168.1.0/24`", text(IPV4_NETWORK));
+
 fn string() -> ObjectBuilder {
     ObjectBuilder::new().schema_type(Type::String)
 }

@@ -1,3 +1,4 @@
+use lanrage_relay::config::LogFormat;
 use serde::Deserialize;
 
 /// `[log]`
@@ -8,17 +9,6 @@ pub struct LogConfig {
     pub format: LogFormat,
     /// A database operation that takes longer, in ms, is logged. Default: 500.
     pub slow_operation_ms: u32,
-}
-
-/// How lines look.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// For people.
-    #[default]
-    Text,
-    /// One JSON object a line.
-    Json,
 }
 
 impl Default for LogConfig {

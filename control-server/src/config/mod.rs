@@ -8,12 +8,12 @@ mod services;
 
 use std::path::{Path, PathBuf};
 
-pub use lanrage_relay::config::LimitsSection as RelayLimits;
+pub use lanrage_relay::config::{LimitsSection as RelayLimits, LogFormat};
 use serde::Deserialize;
 
 pub use self::database::{DatabaseConfig, DatabaseKind, DatabaseUrl};
 pub use self::limits::LimitsConfig;
-pub use self::log::{LogConfig, LogFormat};
+pub use self::log::LogConfig;
 pub use self::server::ServerConfig;
 pub use self::services::ServicesConfig;
 

@@ -7,6 +7,7 @@ use axum::http::request::Parts;
 use lanrage_shared::api::error::ErrorCode;
 use utoipa::IntoParams;
 use utoipa::openapi::path::{Parameter, ParameterIn};
+use utoipa::openapi::schema::{ObjectBuilder, Type};
 
 use super::parameter;
 use crate::error::Failure;
@@ -38,10 +39,15 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
 
 impl IntoParams for IfMatch {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        vec![parameter::<String>(
+        let mut parameter = parameter::<String>(
             ParameterIn::Header,
             "If-Match",
             "The party's version that is to be changed, in quotes: `\"7\"`",
-        )]
+        );
+        let quoted = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .pattern(Some("^\"[0-9]{1,18}\"$"));
+        parameter.schema = Some(quoted.into());
+        vec![parameter]
     }
 }

@@ -17,6 +17,7 @@ mod postgres;
 mod relayed;
 mod relays;
 mod removal;
+mod schemathesis;
 mod stream;
 mod support;
 mod tokens;

@@ -46,6 +46,6 @@ pub struct RedeemInvite {
     pub member_name: MemberName,
     /// The joiner's own IPv4 networks, which the party's subnet must not overlap. At most [`super::party::MAX_LANS`] are read.
     #[serde(default)]
-    #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>, example = json!(["192.168.1.0/24"])))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<crate::openapi::Ipv4Network>))]
     pub lans: Vec<Ipv4Net>,
 }

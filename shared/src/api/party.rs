@@ -78,7 +78,7 @@ pub struct Member {
 pub struct MoveParty {
     /// Networks that the new subnet avoids, [`MAX_LANS`] at most, besides the one the party has.
     #[serde(default)]
-    #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>, example = json!(["192.168.1.0/24"])))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<crate::openapi::Ipv4Network>))]
     pub avoid: Vec<Ipv4Net>,
 }
 
@@ -94,7 +94,7 @@ pub struct CreateParty {
     pub max_members: Option<u16>,
     /// The creator's own IPv4 networks; the party's subnet avoids them.
     #[serde(default)]
-    #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>, example = json!(["192.168.1.0/24"])))]
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<crate::openapi::Ipv4Network>))]
     pub lans: Vec<Ipv4Net>,
     /// The first invite.
     pub invite: NewInvite,
