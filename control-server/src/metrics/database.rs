@@ -30,3 +30,21 @@ impl Observer for SlowLog {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_takes_longer_than_it_may_is_slow() {
+        let log = SlowLog {
+            metrics: Metrics::new(),
+            threshold: Duration::from_millis(500),
+        };
+        for ms in [1, 500, 501] {
+            log.ended("party", Duration::from_millis(ms), Ending::Committed);
+        }
+        let slow = log.metrics.slow.get_or_create(&OperationLabel { operation: "party" });
+        assert_eq!(slow.get(), 1);
+    }
+}
