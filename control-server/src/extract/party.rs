@@ -5,6 +5,7 @@ use std::str::FromStr;
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
 use lanrage_shared::ids::{DeviceId, MemberId, PartyId};
+use uuid::Uuid;
 
 use crate::error::Failure;
 
@@ -19,6 +20,10 @@ pub struct MemberAt(pub MemberId);
 /// The `{device}` of a path.
 #[derive(Debug)]
 pub struct DeviceAt(pub DeviceId);
+
+/// The `{invite}` of a path.
+#[derive(Debug)]
+pub struct InviteAt(pub Uuid);
 
 impl<S: Send + Sync> FromRequestParts<S> for PartyAt {
     type Rejection = Failure;
@@ -45,6 +50,15 @@ impl<S: Send + Sync> FromRequestParts<S> for DeviceAt {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
         let sentence = "the path does not name a device: its id has 32 hexadecimal digits";
         named(parts, state, "device", sentence).await.map(Self)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for InviteAt {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let sentence = "the path does not name an invite: its id is a UUID";
+        named(parts, state, "invite", sentence).await.map(Self)
     }
 }
 

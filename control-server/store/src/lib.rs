@@ -17,6 +17,6 @@ pub use database::{Database, Removals, Transaction};
 pub use error::{Refusal, Result, StoreError};
 pub use rows::{BanRow, InviteRow, PartyRow, PartyState, SeatRow};
 pub use store::{
-    Admit, Changed, Created, EVENTS_KEPT, Founding, MAX_BANS, MAX_INVITES, MAX_PARTIES, Missed, NewInviteRow,
+    Absence, Admit, Changed, Created, EVENTS_KEPT, Founding, MAX_BANS, MAX_INVITES, MAX_PARTIES, Missed, NewInviteRow,
     NewSecretRow, Patch, Redeemed, Redemption, Removal, Replay, Store,
 };

@@ -7,6 +7,7 @@
 )]
 
 mod auth;
+mod host;
 mod logs;
 mod observer;
 mod parties;

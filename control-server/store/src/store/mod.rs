@@ -1,11 +1,13 @@
 //! The operations, each one transaction.
 
 mod create;
+mod invites;
 mod leave;
 mod read;
 mod redeem;
 mod revoke;
 mod secret;
+mod succession;
 mod update;
 mod upkeep;
 
@@ -20,6 +22,7 @@ pub use self::leave::{MAX_BANS, Removal};
 pub use self::read::{Missed, Replay};
 pub use self::redeem::{Admit, Redeemed, Redemption};
 pub use self::secret::NewSecretRow;
+pub use self::succession::Absence;
 pub use self::update::Patch;
 use crate::database::{Database, Transaction};
 use crate::error::{Refusal, Result, StoreError};
