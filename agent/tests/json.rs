@@ -10,9 +10,9 @@
 use std::collections::BTreeSet;
 
 use lanrage::api::{
-    BansReport, BridgeReport, DoctorReport, DownReport, GamesReport, InviteReport, JoinedReport, KnownGamesReport,
-    LatenciesReport, LeftReport, PeersReport, PingReport, RefreshReport, RelaysReport, RemovedReport, StatusReport,
-    TestLanReport,
+    BansReport, BridgeReport, DoctorReport, DownReport, EndedReport, GamesReport, InviteReport, InvitesReport,
+    JoinedReport, KnownGamesReport, LatenciesReport, LeftReport, PeersReport, PingReport, RefreshReport, RelaysReport,
+    RemovedReport, SettingsReport, StatusReport, TestLanReport,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -133,6 +133,22 @@ fn bridge() -> Value {
     })
 }
 
+fn invites() -> Value {
+    let id = "00000000-0000-4000-8000-000000000001";
+    json!({"revoked": id, "invites": [{"id": id, "expires_in_s": 60, "max_uses": 3, "uses": 1}]})
+}
+
+fn settings() -> Value {
+    json!({
+        "party": "Friday", "host": "Anna", "is_host": false, "locked": true, "persistent": true, "members": 2,
+        "max_members": 64, "network": "10.64.3.0/24",
+    })
+}
+
+fn ended() -> Value {
+    json!({"party": "Friday"})
+}
+
 fn doctor() -> Value {
     json!({"checks": [{
         "id": "mtu", "verdict": "ok", "what": "its MTU was changed", "fix": "set it again", "fixed": true,
@@ -170,6 +186,9 @@ fn reports_have_the_names_of_the_contract_and_no_others() {
     check::<TestLanReport>(&test_lan());
     check::<LatenciesReport>(&latencies());
     check::<DoctorReport>(&doctor());
+    check::<InvitesReport>(&invites());
+    check::<SettingsReport>(&settings());
+    check::<EndedReport>(&ended());
     let [invite, left, removed, bans, refreshed, down] = small();
     check::<InviteReport>(&invite);
     check::<LeftReport>(&left);
@@ -195,9 +214,9 @@ fn names(value: &Value, into: &mut BTreeSet<String>) {
 
 #[test]
 fn the_readme_tells_of_every_name_and_of_no_other() {
-    const NO_NAMES: [&str; 15] = [
-        "ban", "doctor", "down", "host", "invite", "join", "kick", "latency", "leave", "null", "peers", "ping",
-        "refresh", "status", "unban",
+    const NO_NAMES: [&str; 19] = [
+        "ban", "doctor", "down", "end", "host", "invite", "join", "kick", "latency", "leave", "lock", "null", "peers",
+        "ping", "refresh", "status", "transfer", "unban", "unlock",
     ];
     let readme = include_str!("../../README.md");
     let (_, section) = readme.split_once("### JSON for scripts").unwrap();
@@ -219,6 +238,9 @@ fn the_readme_tells_of_every_name_and_of_no_other() {
         test_lan(),
         latencies(),
         doctor(),
+        invites(),
+        settings(),
+        ended(),
     ];
     for example in large.iter().chain(&small()) {
         names(example, &mut all);

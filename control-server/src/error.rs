@@ -145,7 +145,10 @@ impl From<Refusal> for Failure {
             }
             Refusal::KeyTaken => (Status::CONFLICT, ErrorCode::KeyTaken),
             Refusal::Banned { .. } => (Status::FORBIDDEN, ErrorCode::Banned),
-            Refusal::NotBanned | Refusal::NoSuchMember(_) => (Status::NOT_FOUND, ErrorCode::NotFound),
+            Refusal::Locked { .. } => (Status::FORBIDDEN, ErrorCode::PartyLocked),
+            Refusal::NotBanned | Refusal::NoSuchMember(_) | Refusal::NoSuchInvite => {
+                (Status::NOT_FOUND, ErrorCode::NotFound)
+            }
             Refusal::RemovingHost
             | Refusal::OtherEpoch { .. }
             | Refusal::SecretNotDue { .. }

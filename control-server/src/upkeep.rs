@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lanrage_shared::api::relay::RELAY_TOKEN_LIFETIME_S;
-use lanrage_store::{Result, StoreError};
+use lanrage_store::{Absence, Result, StoreError};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::app::App;
@@ -13,6 +13,10 @@ const EVERY: Duration = Duration::from_secs(60);
 /// How often silent relays are looked for.
 const WATCH_RELAYS_EVERY: Duration = Duration::from_secs(1);
 const DAY_MS: u64 = 24 * 3600 * 1000;
+/// A host that has not been connected for this long is succeeded, if anybody is there.
+pub const HOST_GONE_MS: u64 = 10 * 60 * 1000;
+/// Whoever was seen this lately is there: connected members are noted every minute.
+const PRESENT_MS: u64 = 150 * 1000;
 /// A member who has not connected for this long is no longer one.
 pub const UNSEEN_MS: u64 = 30 * DAY_MS;
 /// A party nobody was in for this long is forgotten, also a persistent one: its host would be its only member by then.
@@ -71,6 +75,7 @@ pub async fn once(app: &App) -> Result<()> {
             app.announce(&changed);
         }
     }
+    succeed_hosts(app, now_ms).await?;
     app.store.delete_empty_parties().await?;
     let forgotten = app
         .store
@@ -78,6 +83,24 @@ pub async fn once(app: &App) -> Result<()> {
         .await?;
     if forgotten > 0 {
         tracing::info!(parties = forgotten, "parties nobody was in for 180 days are forgotten");
+    }
+    Ok(())
+}
+
+/// Gives parties whose host is gone another one. While the server was away nobody was seen: that says nothing of hosts.
+async fn succeed_hosts(app: &App, now_ms: u64) -> Result<()> {
+    if app.clock.uptime_ms() < HOST_GONE_MS {
+        return Ok(());
+    }
+    let absence = Absence {
+        gone_ms: now_ms.saturating_sub(HOST_GONE_MS),
+        present_ms: now_ms.saturating_sub(PRESENT_MS),
+    };
+    for party in app.store.without_host(absence).await? {
+        if let Some(changed) = app.store.succeed_host(party, absence, now_ms).await? {
+            tracing::debug!(%party, "a host was gone for ten minutes and has a successor");
+            app.announce(&changed);
+        }
     }
     Ok(())
 }

@@ -110,6 +110,8 @@ pub struct PartySettings {
     pub host: MemberId,
     pub persistent: bool,
     pub max_members: u16,
+    #[serde(default)]
+    pub locked: bool,
     pub epoch: u32,
     #[serde(default)]
     pub secret_epoch: u32,

@@ -11,6 +11,7 @@ mod doctor;
 mod games;
 mod lan;
 mod latency;
+mod party;
 pub mod server;
 mod status;
 
@@ -28,6 +29,7 @@ pub use self::games::{
 };
 pub use self::lan::{BridgeChange, BridgeMode, BridgeReport, HeardReport, TestLanReport, TestWayReport};
 pub use self::latency::{LatenciesReport, LatencyReport, NotAServer, ServerAddress};
+pub use self::party::{EndedReport, InviteLine, InvitesReport, PartyChange, SettingsReport};
 pub use self::status::{
     AgentState, DeviceReport, KeepaliveReport, LanReport, NatKeepaliveReport, NatReport, PartyReport, RepairReport,
     ServerReport, StatusReport,
@@ -64,6 +66,17 @@ pub enum Request {
     },
     /// Who is banned, and with `target` no longer; host only. Answer: [`BansReport`].
     Bans { lift: Option<String> },
+    /// The party's settings, after the change; only the host changes them. Answer: [`SettingsReport`].
+    Party {
+        #[serde(default)]
+        change: PartyChange,
+    },
+    /// Makes another member the host; host only. Answer: [`SettingsReport`].
+    Transfer { target: String },
+    /// The invites, without the one whose id begins like `revoke`; host only. Answer: [`InvitesReport`].
+    Invites { revoke: Option<String> },
+    /// Ends the party for everybody, if it has this name; host only. Answer: [`EndedReport`].
+    End { name: String },
     /// Answer: [`RelaysReport`].
     Relays,
     /// Changes what is passed on to everybody, or nothing. Answer: [`BridgeReport`].

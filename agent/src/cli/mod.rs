@@ -10,6 +10,7 @@ mod down;
 mod games;
 mod host;
 mod invite;
+mod invites;
 mod join;
 mod lan;
 mod latency;
@@ -18,6 +19,7 @@ mod links;
 mod names;
 mod numbers;
 mod output;
+mod party;
 mod peers;
 mod ping;
 mod refresh;
@@ -72,6 +74,12 @@ enum Command {
     Kick(remove::Kick),
     Ban(remove::Ban),
     Unban(remove::Unban),
+    Invites(invites::Invites),
+    Party(party::Party),
+    Lock(party::Lock),
+    Unlock(party::Unlock),
+    Transfer(party::Transfer),
+    End(party::End),
 }
 
 /// What every command needs to know.
@@ -139,6 +147,12 @@ async fn ask(command: Command, context: &Context) -> Result<ExitCode, Failure> {
         Command::Kick(command) => command.run(context).await,
         Command::Ban(command) => command.run(context).await,
         Command::Unban(command) => command.run(context).await,
+        Command::Invites(command) => command.run(context).await,
+        Command::Party(command) => command.run(context).await,
+        Command::Lock(command) => command.run(context).await,
+        Command::Unlock(command) => command.run(context).await,
+        Command::Transfer(command) => command.run(context).await,
+        Command::End(command) => command.run(context).await,
     };
     done.map(|()| ExitCode::SUCCESS)
 }
@@ -179,6 +193,14 @@ mod tests {
             "lanrage ban 10.64.0.2",
             "lanrage unban",
             "lanrage unban Ben",
+            "lanrage invites",
+            "lanrage invites --revoke 3f2a",
+            "lanrage party",
+            "lanrage party --rename Saturday --max-members 12 --persistent on",
+            "lanrage lock",
+            "lanrage unlock",
+            "lanrage transfer Ben",
+            "lanrage end Friday",
             "lanrage relays --json",
             "lanrage games --watch",
             "lanrage games --all --json",

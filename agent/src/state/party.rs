@@ -241,6 +241,7 @@ pub(crate) mod tests {
                 version: 2,
                 persistent: false,
                 max_members: 64,
+                locked: false,
                 net: PartyNet::at(7, id),
                 created_at_ms: 1,
                 members: Vec::new(),

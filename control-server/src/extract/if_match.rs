@@ -1,6 +1,6 @@
 //! The version a change is meant for.
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum::http::StatusCode;
 use axum::http::header::IF_MATCH;
 use axum::http::request::Parts;
@@ -20,20 +20,13 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
-        let header = parts.headers.get(IF_MATCH).ok_or_else(|| {
+        expected(parts)?.ok_or_else(|| {
             Failure::new(
                 StatusCode::PRECONDITION_REQUIRED,
                 ErrorCode::BadRequest,
                 "say which version you change, with If-Match: \"<version>\"",
             )
-        })?;
-        let version = header
-            .to_str()
-            .ok()
-            .and_then(|text| text.trim().trim_matches('"').parse().ok());
-        version
-            .map(Self)
-            .ok_or_else(|| Failure::bad_request("If-Match must hold the party's version, a number in quotes"))
+        })
     }
 }
 
@@ -50,4 +43,24 @@ impl IntoParams for IfMatch {
         parameter.schema = Some(quoted.into());
         vec![parameter]
     }
+}
+
+/// Where any version will do unless one is named.
+impl<S: Send + Sync> OptionalFromRequestParts<S> for IfMatch {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Failure> {
+        expected(parts)
+    }
+}
+
+fn expected(parts: &Parts) -> Result<Option<IfMatch>, Failure> {
+    let Some(header) = parts.headers.get(IF_MATCH) else {
+        return Ok(None);
+    };
+    let text = header.to_str().ok();
+    let version = text.and_then(|text| text.trim().trim_matches('"').parse().ok());
+    version
+        .map(|version| Some(IfMatch(version)))
+        .ok_or_else(|| Failure::bad_request("If-Match must hold the party's version, a number in quotes"))
 }

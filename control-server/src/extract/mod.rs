@@ -16,7 +16,7 @@ pub use self::body::Body;
 pub use self::device::{Device, bearer};
 pub use self::if_match::IfMatch;
 pub use self::page::Page;
-pub use self::party::{DeviceAt, MemberAt, PartyAt};
+pub use self::party::{DeviceAt, InviteAt, MemberAt, PartyAt};
 pub use self::peer::{Peer, Stranger};
 pub use self::upgrade::Upgrade;
 

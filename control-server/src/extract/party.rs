@@ -5,8 +5,11 @@ use std::str::FromStr;
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
 use lanrage_shared::ids::{DeviceId, MemberId, PartyId};
-use utoipa::IntoParams;
 use utoipa::openapi::path::{Parameter, ParameterIn};
+use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaFormat, Type};
+use utoipa::openapi::{KnownFormat, RefOr};
+use utoipa::{IntoParams, PartialSchema};
+use uuid::Uuid;
 
 use super::parameter;
 use crate::error::Failure;
@@ -22,6 +25,10 @@ pub struct MemberAt(pub MemberId);
 /// The `{device}` of a path.
 #[derive(Debug)]
 pub struct DeviceAt(pub DeviceId);
+
+/// The `{invite}` of a path.
+#[derive(Debug)]
+pub struct InviteAt(pub Uuid);
 
 impl<S: Send + Sync> FromRequestParts<S> for PartyAt {
     type Rejection = Failure;
@@ -53,6 +60,28 @@ impl<S: Send + Sync> FromRequestParts<S> for DeviceAt {
     }
 }
 
+impl<S: Send + Sync> FromRequestParts<S> for InviteAt {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let sentence = "the path does not name an invite: its id is a UUID";
+        named(parts, state, "invite", sentence).await.map(Self)
+    }
+}
+
+/// A UUID, in the OpenAPI document.
+struct InviteId;
+
+impl PartialSchema for InviteId {
+    fn schema() -> RefOr<Schema> {
+        let format = SchemaFormat::KnownFormat(KnownFormat::Uuid);
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .format(Some(format))
+            .into()
+    }
+}
+
 /// As a parameter of the OpenAPI document.
 macro_rules! in_path {
     ($extractor:ty, $type:ty, $name:literal, $description:literal) => {
@@ -66,6 +95,7 @@ macro_rules! in_path {
 
 in_path!(PartyAt, PartyId, "id", "The party");
 in_path!(MemberAt, MemberId, "number", "The member's number in the party");
+in_path!(InviteAt, InviteId, "invite", "The invite");
 in_path!(DeviceAt, DeviceId, "device", "The device");
 
 async fn named<T: FromStr>(

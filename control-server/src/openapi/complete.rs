@@ -67,7 +67,10 @@ fn complete_operation(path: &str, operation: &mut Fields) {
 fn refusals(path: &str, operation: &Fields) -> Vec<(&'static str, &'static str)> {
     let mut refusals = OF_ALL.to_vec();
     let parameters = operation.get("parameters").and_then(Value::as_array);
-    let changes_a_version = parameters.is_some_and(|list| list.iter().any(|one| one["name"] == "If-Match"));
+    // And whether it must be said which.
+    let changes_a_version = parameters
+        .and_then(|list| list.iter().find(|one| one["name"] == "If-Match"))
+        .map(|one| one["required"] == true);
     let has_query = parameters.is_some_and(|list| list.iter().any(|one| one["in"] == "query"));
     let has_body = operation.contains_key("requestBody");
     if operation.get("security") != Some(&json!([])) {
@@ -80,8 +83,10 @@ fn refusals(path: &str, operation: &Fields) -> Vec<(&'static str, &'static str)>
         refusals.push(("413", "The request is too large"));
         refusals.push(("415", "The request is not JSON, or does not say so"));
     }
-    if changes_a_version {
+    if changes_a_version.is_some() {
         refusals.push(("409", "The party has another version by now (`version_conflict`)"));
+    }
+    if changes_a_version == Some(true) {
         refusals.push(("428", "If-Match is missing"));
     }
     refusals

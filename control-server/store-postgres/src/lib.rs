@@ -70,6 +70,11 @@ fn migrator() -> Migrator {
             "removal",
             include_str!("../../../migrations/postgres/0002_removal.sql"),
         ),
+        migration(
+            4,
+            "locked",
+            include_str!("../../../migrations/postgres/0004_locked.sql"),
+        ),
     ])
 }
 

@@ -93,8 +93,8 @@ impl Transaction for PostgresTransaction {
 
     async fn insert_party(&mut self, party: &PartyRow) -> Result<()> {
         let statement = sqlx::query(
-            "INSERT INTO parties (id, name, host, epoch, version, seq, persistent, max_members, net_index, created_at_ms, secret_epoch) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+            "INSERT INTO parties (id, name, host, epoch, version, seq, persistent, max_members, net_index, created_at_ms, secret_epoch, locked) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
         )
         .bind(party.id.0)
         .bind(party.name.as_str())
@@ -106,14 +106,15 @@ impl Transaction for PostgresTransaction {
         .bind(i64::from(party.max_members))
         .bind(i64::from(party.net_index))
         .bind(signed(party.created_at_ms))
-        .bind(i64::from(party.secret_epoch));
+        .bind(i64::from(party.secret_epoch))
+        .bind(party.locked);
         self.run(statement).await.map(drop)
     }
 
     async fn save_party(&mut self, party: &PartyRow) -> Result<()> {
         let statement = sqlx::query(
             "UPDATE parties SET name = $2, host = $3, epoch = $4, version = $5, seq = $6, persistent = $7, max_members = $8, \
-             secret_epoch = $9, net_index = $10 WHERE id = $1",
+             secret_epoch = $9, net_index = $10, locked = $11 WHERE id = $1",
         )
         .bind(party.id.0)
         .bind(party.name.as_str())
@@ -124,7 +125,8 @@ impl Transaction for PostgresTransaction {
         .bind(party.persistent)
         .bind(i64::from(party.max_members))
         .bind(i64::from(party.secret_epoch))
-        .bind(i64::from(party.net_index));
+        .bind(i64::from(party.net_index))
+        .bind(party.locked);
         self.run(statement).await.map(drop)
     }
 
@@ -202,6 +204,19 @@ impl Transaction for PostgresTransaction {
         rows.iter().map(unseen).collect()
     }
 
+    async fn without_host(&mut self, gone_ms: u64, present_ms: u64) -> Result<Vec<PartyId>> {
+        let statement = sqlx::query(
+            "SELECT parties.id FROM parties JOIN seats AS host ON host.party = parties.id AND host.number = parties.host \
+             WHERE host.left_at_ms IS NULL AND host.last_seen_ms < $1 AND EXISTS \
+             (SELECT 1 FROM seats WHERE seats.party = parties.id AND seats.left_at_ms IS NULL \
+             AND seats.last_seen_ms >= $2) ORDER BY parties.id",
+        )
+        .bind(signed(gone_ms))
+        .bind(signed(present_ms));
+        let rows = self.all(statement).await?;
+        rows.iter().map(|row| row.uuid("id").map(PartyId)).collect()
+    }
+
     async fn append_event(&mut self, party: PartyId, seq: u64, json: &str, at_ms: u64) -> Result<()> {
         let statement = sqlx::query("INSERT INTO events (party, seq, json, at_ms) VALUES ($1, $2, $3, $4)")
             .bind(party.0)
@@ -248,6 +263,18 @@ impl Transaction for PostgresTransaction {
     async fn invite(&mut self, auth_hash: &[u8; 32]) -> Result<Option<InviteRow>> {
         let statement = sqlx::query("SELECT * FROM invites WHERE auth_hash = $1").bind(auth_hash.to_vec());
         self.one(statement).await?.map(|row| InviteRow::read(&row)).transpose()
+    }
+
+    async fn invites(&mut self, party: PartyId) -> Result<Vec<InviteRow>> {
+        let statement = sqlx::query("SELECT * FROM invites WHERE party = $1 ORDER BY created_at_ms, id").bind(party.0);
+        self.all(statement).await?.iter().map(InviteRow::read).collect()
+    }
+
+    async fn delete_invite(&mut self, party: PartyId, id: Uuid) -> Result<bool> {
+        let statement = sqlx::query("DELETE FROM invites WHERE party = $1 AND id = $2")
+            .bind(party.0)
+            .bind(id);
+        Ok(self.run(statement).await? == 1)
     }
 
     async fn use_invite(&mut self, id: Uuid, now_ms: u64) -> Result<bool> {

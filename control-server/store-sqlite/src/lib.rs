@@ -75,6 +75,7 @@ fn migrator() -> Migrator {
             "removal",
             include_str!("../../../migrations/sqlite/0002_removal.sql"),
         ),
+        migration(4, "locked", include_str!("../../../migrations/sqlite/0004_locked.sql")),
     ])
 }
 

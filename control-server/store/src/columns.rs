@@ -32,6 +32,7 @@ impl PartyRow {
             seq: number(row, "seq")?,
             persistent: row.boolean("persistent")?,
             max_members: number(row, "max_members")?,
+            locked: row.boolean("locked")?,
             net_index: number(row, "net_index")?,
             created_at_ms: number(row, "created_at_ms")?,
         })

@@ -78,10 +78,16 @@ pub trait Transaction: Overview + Removals + Send {
     /// A party's events after number `seq`, in order.
     async fn events_after(&mut self, party: PartyId, seq: u64) -> Result<Vec<(u64, String)>>;
 
+    /// Parties whose host was last seen before `gone_ms`, while another member was since `present_ms`.
+    async fn without_host(&mut self, gone_ms: u64, present_ms: u64) -> Result<Vec<PartyId>>;
     /// A new invite; false when one with this hash exists.
     async fn insert_invite(&mut self, invite: &InviteRow) -> Result<bool>;
     /// The invite whose code hashes to this.
     async fn invite(&mut self, auth_hash: &[u8; 32]) -> Result<Option<InviteRow>>;
+    /// A party's invites, oldest first.
+    async fn invites(&mut self, party: PartyId) -> Result<Vec<InviteRow>>;
+    /// Ends an invite; false when the party has none of this id.
+    async fn delete_invite(&mut self, party: PartyId, id: Uuid) -> Result<bool>;
     /// Uses an invite once, in one conditional statement; false when it has expired or is used up.
     async fn use_invite(&mut self, id: Uuid, now_ms: u64) -> Result<bool>;
     /// How many invites a party has that have not expired.

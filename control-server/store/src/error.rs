@@ -73,6 +73,10 @@ pub enum Refusal {
     KeyTaken,
     #[error("{party} does not admit this device, because its host has banned it: ask the host to lift the ban")]
     Banned { party: PartyName },
+    #[error("{party} is locked: ask its host to unlock it")]
+    Locked { party: PartyName },
+    #[error("this party has no such invite: look at its invites again")]
+    NoSuchInvite,
     #[error("this device is not banned from the party: look at its bans again")]
     NotBanned,
     #[error("this party has too many bans: lift some first")]

@@ -17,6 +17,6 @@ pub use database::{Database, Overview, Removals, Transaction};
 pub use error::{Refusal, Result, StoreError};
 pub use rows::{BanRow, InviteRow, PartyRow, PartyState, SeatRow};
 pub use store::{
-    Admit, Changed, Created, EVENTS_KEPT, Ending, Founding, MAX_BANS, MAX_INVITES, MAX_PARTIES, Missed, NewInviteRow,
-    NewSecretRow, Observer, Patch, Redeemed, Redemption, Removal, Replay, Store, Totals,
+    Absence, Admit, Changed, Created, EVENTS_KEPT, Ending, Founding, MAX_BANS, MAX_INVITES, MAX_PARTIES, Missed,
+    NewInviteRow, NewSecretRow, Observer, Patch, Redeemed, Redemption, Removal, Replay, Store, Totals,
 };

@@ -23,6 +23,8 @@ pub struct PartyRow {
     pub seq: u64,
     pub persistent: bool,
     pub max_members: u16,
+    /// Admits nobody who is not a member.
+    pub locked: bool,
     /// Which of the party subnets it has ([`PartyNet::at`]).
     pub net_index: u32,
     pub created_at_ms: u64,
@@ -90,6 +92,7 @@ impl PartyRow {
             host: self.host,
             persistent: self.persistent,
             max_members: self.max_members,
+            locked: self.locked,
             epoch: self.epoch,
             secret_epoch: self.secret_epoch,
             version: self.version,
@@ -157,6 +160,7 @@ impl PartyState {
             version: self.row.version,
             persistent: self.row.persistent,
             max_members: self.row.max_members,
+            locked: self.row.locked,
             net,
             created_at_ms: self.row.created_at_ms,
             members: self.members().map(|seat| seat.member(&net)).collect(),

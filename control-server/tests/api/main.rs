@@ -9,6 +9,7 @@
 mod admin;
 mod answers;
 mod auth;
+mod host;
 mod logs;
 mod observer;
 mod openapi;

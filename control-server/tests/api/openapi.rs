@@ -54,7 +54,7 @@ impl Endpoint {
     /// A request that is right in all but who sends it.
     fn request(&self, party: &str, device: &str) -> Request<'_> {
         let path = self.path.replace("{id}", party).replace("{number}", "1");
-        let path = path.replace("{device}", device);
+        let path = path.replace("{device}", device).replace("{invite}", party);
         assert!(!path.contains('{'), "{path}: say what to put in here");
         let request = Request::new(&self.method, path).header("if-match", "\"1\"");
         let schema = &self.description["requestBody"]["content"]["application/json"]["schema"];

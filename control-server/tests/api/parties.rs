@@ -213,7 +213,7 @@ async fn only_the_host_changes_the_party_and_only_the_version_it_saw() {
     for body in [r#"{"max_members": 0}"#, r#"{"max_members": 255}"#] {
         patch(&anna, id, "3", body).await.refused(400, ErrorCode::BadRequest);
     }
-    for body in [r#"{"host": 3}"#, r#"{"name": ""}"#] {
+    for body in [r#"{"epoch": 3}"#, r#"{"name": ""}"#] {
         patch(&anna, id, "3", body).await.refused(400, ErrorCode::BadRequest);
     }
 

@@ -96,6 +96,7 @@ mod tests {
             version: 1,
             persistent: false,
             max_members: 64,
+            locked: false,
             net,
             created_at_ms: 0,
             members: vec![member(1), member(2)],

@@ -119,6 +119,8 @@ pub enum ErrorCode {
     KeyTaken,
     /// The party's host has banned this device.
     Banned,
+    /// The party admits nobody for now.
+    PartyLocked,
     VersionConflict,
     TooLarge,
     RateLimited,

@@ -37,6 +37,20 @@ pub struct InviteCreated {
     pub expires_at_ms: u64,
 }
 
+/// An invite that still admits somebody: one of the answers to `GET /v1/parties/{id}/invites`, host only. `DELETE
+/// /v1/parties/{id}/invites/{invite}` ends it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ListedInvite {
+    pub id: Uuid,
+    pub created_at_ms: u64,
+    pub expires_at_ms: u64,
+    /// How many devices it admits; none = any number.
+    pub max_uses: Option<u32>,
+    /// How many it has admitted.
+    pub uses: u32,
+}
+
 /// `POST /v1/invites/redeem`. Answer: [`crate::api::party::Joined`]. A device that already is a member gets its membership
 /// again without using the invite up.
 #[derive(Debug, Clone, Serialize, Deserialize)]

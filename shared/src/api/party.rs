@@ -34,6 +34,9 @@ pub struct Party {
     /// Stays when its last member leaves.
     pub persistent: bool,
     pub max_members: u16,
+    /// Admits nobody who is not a member.
+    #[serde(default)]
+    pub locked: bool,
     pub net: PartyNet,
     pub created_at_ms: u64,
     pub members: Vec<Member>,
@@ -109,6 +112,12 @@ pub struct UpdateParty {
     pub persistent: Option<bool>,
     #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 254))]
     pub max_members: Option<u16>,
+    /// Admits nobody who is not a member.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locked: Option<bool>,
+    /// The member that is the host from now on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<MemberId>,
 }
 
 /// `POST /v1/parties/{id}/members/{number}/remove` with `If-Match: "<version>"`, host only. Answer: [`Party`], one epoch on.

@@ -87,6 +87,7 @@ impl Control {
                 version: 1,
                 persistent: true,
                 max_members: 64,
+                locked: false,
                 net: PartyNet::at(1, id),
                 created_at_ms: 0,
                 members: Vec::new(),

@@ -158,9 +158,13 @@ impl PartySession {
                 }
                 let cached = &mut self.cache.party;
                 cached.name = party.name;
+                if cached.host != party.host {
+                    tracing::info!(host = %party.host, me = party.host == self.cache.me, "the party has another host");
+                }
                 cached.host = party.host;
                 cached.persistent = party.persistent;
                 cached.max_members = party.max_members;
+                cached.locked = party.locked;
                 cached.epoch = party.epoch;
                 cached.secret_epoch = party.secret_epoch;
                 cached.version = party.version;

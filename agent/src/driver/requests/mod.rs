@@ -1,12 +1,11 @@
 //! Answers the local API: talks to control servers itself, and to the agent's loop for everything else.
 
+mod host;
 mod membership;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lanrage_shared::api::error::ErrorCode;
-use lanrage_shared::api::party::{Ban, RemoveMember};
 use lanrage_shared::keys::{DeviceSecret, IdentitySecret};
 use serde::Serialize;
 use tokio::sync::{Mutex, mpsc, watch};
@@ -14,12 +13,9 @@ use tokio::sync::{Mutex, mpsc, watch};
 use super::command::{Command, Commands, CurrentParty};
 use super::farewells::Farewells;
 use super::games::{GamesNow, report};
-use super::{test_lan, whom};
+use super::test_lan;
 use crate::api::server::Handler;
-use crate::api::{
-    BansReport, DownReport, Failure, LatenciesReport, RefreshReport, RemovedReport, Request, ServerAddress,
-};
-use crate::io::control::ControlError;
+use crate::api::{DownReport, Failure, LatenciesReport, RefreshReport, Request, ServerAddress};
 use crate::state::PartyCache;
 
 /// Longest wait a ping may ask for.
@@ -59,6 +55,10 @@ impl Handler for Requests {
             Request::Leave => json(&self.leave().await?),
             Request::Remove { target, ban } => json(&self.remove(&target, ban).await?),
             Request::Bans { lift } => json(&self.bans(lift).await?),
+            Request::Party { change } => json(&self.party(change).await?),
+            Request::Transfer { target } => json(&self.transfer(&target).await?),
+            Request::Invites { revoke } => json(&self.invites(revoke).await?),
+            Request::End { name } => json(&self.end(&name).await?),
             Request::Relays => json(&self.commands.ask(Command::Relays).await?),
             Request::Bridge { change } => json(&self.commands.ask(|reply| Command::Bridge { change, reply }).await??),
             Request::Latency { add, remove } => json(&*self.watch_servers(add, remove).await?),
@@ -127,53 +127,6 @@ impl Requests {
         let party = self.commands.ask(Command::Refresh).await?;
         Ok(RefreshReport {
             party: party.ok_or_else(in_no_party)?,
-        })
-    }
-
-    async fn remove(&self, target: &str, ban: bool) -> Result<RemovedReport, Failure> {
-        let CurrentParty { cache, client } = self.current().await?;
-        must_be_host(&cache, "remove members")?;
-        let others = cache.party.members.iter().filter(|member| member.id != cache.me);
-        let member = whom::choose(target, &others.collect::<Vec<_>>())?;
-        let mut party = cache.party.clone();
-        for _ in 0..ATTEMPTS {
-            match client.remove_member(&party, member.id, &RemoveMember { ban }).await {
-                // Somebody came or went meanwhile, which does not change who is meant.
-                Err(ControlError::Refused(refusal)) if refusal.code == ErrorCode::VersionConflict => {
-                    party = client.party(party.id).await?;
-                }
-                outcome => {
-                    outcome?;
-                    return Ok(RemovedReport {
-                        name: member.name.clone(),
-                        banned: ban,
-                    });
-                }
-            }
-        }
-        Err(busy())
-    }
-
-    async fn bans(&self, lift: Option<String>) -> Result<BansReport, Failure> {
-        let CurrentParty { cache, client } = self.current().await?;
-        must_be_host(&cache, "lift bans")?;
-        let mut bans = client.bans(cache.party.id).await?;
-        let mut lifted = None;
-        if let Some(name) = lift {
-            let is_called = |ban: &Ban| ban.name.as_str().to_lowercase() == name.trim().to_lowercase();
-            let Some(at) = bans.iter().position(is_called) else {
-                return Err(Failure::new(
-                    "not_banned",
-                    format!("nobody called {name:?} is banned; `lanrage unban` lists who is"),
-                ));
-            };
-            let ban = bans.swap_remove(at);
-            client.lift_ban(cache.party.id, ban.device).await?;
-            lifted = Some(ban.name);
-        }
-        Ok(BansReport {
-            lifted,
-            banned: bans.into_iter().map(|ban| ban.name).collect(),
         })
     }
 

@@ -25,6 +25,11 @@ impl ClockOffset {
             measured: Instant::now(),
         }
     }
+
+    /// What the server's clock shows now, in milliseconds since the Unix epoch.
+    pub fn server_now_ms(self) -> u64 {
+        u64::try_from(wall_ms().saturating_add(self.offset_ms)).unwrap_or_default()
+    }
 }
 
 /// Refuses a clock that is more than 5 minutes off, and says by how much.

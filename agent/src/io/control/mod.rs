@@ -24,8 +24,8 @@ use http::{Call, Connection, Failed};
 use hyper::Method;
 use lanrage_shared::api::auth::{Challenge, ChallengeRequest, TokenRequest, TokenResponse};
 use lanrage_shared::api::error::ErrorCode;
-use lanrage_shared::api::invite::{InviteCreated, NewInvite, RedeemInvite};
-use lanrage_shared::api::party::{Ban, CreateParty, Joined, MoveParty, Party, RemoveMember};
+use lanrage_shared::api::invite::{InviteCreated, ListedInvite, NewInvite, RedeemInvite};
+use lanrage_shared::api::party::{Ban, CreateParty, Joined, MoveParty, Party, RemoveMember, UpdateParty};
 use lanrage_shared::api::relay::RelayTokens;
 use lanrage_shared::api::secret::NewSecret;
 pub use lanrage_shared::backoff::Backoff;
@@ -38,6 +38,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 pub use stream::{ControlSink, ControlSource, ControlStream};
 use tokio::sync::Mutex;
 use tokio_rustls::TlsConnector;
+use uuid::Uuid;
 
 /// For one request, its answer included.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -118,6 +119,32 @@ impl ControlClient {
     pub async fn create_invite(&self, party: PartyId, invite: &NewInvite) -> Result<InviteCreated, ControlError> {
         let path = format!("/v1/parties/{party}/invites");
         self.ask(Call::post(path, invite)?.once()).await
+    }
+
+    /// `GET /v1/parties/{id}/invites`.
+    pub async fn invites(&self, party: PartyId) -> Result<Vec<ListedInvite>, ControlError> {
+        self.ask(Call::new(Method::GET, format!("/v1/parties/{party}/invites")))
+            .await
+    }
+
+    /// `DELETE /v1/parties/{id}/invites/{invite}`.
+    pub async fn revoke_invite(&self, party: PartyId, invite: Uuid) -> Result<(), ControlError> {
+        let path = format!("/v1/parties/{party}/invites/{invite}");
+        let _: IgnoredAny = self.ask(Call::new(Method::DELETE, path)).await?;
+        Ok(())
+    }
+
+    /// `PATCH /v1/parties/{id}`, if the party is as known.
+    pub async fn update_party(&self, party: &Party, update: &UpdateParty) -> Result<Party, ControlError> {
+        let call = Call::with_body(Method::PATCH, format!("/v1/parties/{}", party.id), update)?;
+        self.ask(call.if_version(party.version)).await
+    }
+
+    /// `DELETE /v1/parties/{id}`, if the party is as known.
+    pub async fn delete_party(&self, party: &Party) -> Result<(), ControlError> {
+        let call = Call::new(Method::DELETE, format!("/v1/parties/{}", party.id));
+        let _: IgnoredAny = self.ask(call.if_version(party.version)).await?;
+        Ok(())
     }
 
     /// `POST /v1/invites/redeem`.

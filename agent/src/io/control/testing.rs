@@ -72,6 +72,7 @@ pub(super) fn party() -> Party {
         version: 1,
         persistent: false,
         max_members: 64,
+        locked: false,
         net: PartyNet::at(0, party_id()),
         created_at_ms: 0,
         members: Vec::new(),

@@ -1,14 +1,18 @@
 //! `/v1/parties/{id}/invites`, `/v1/invites`.
 
 mod create;
+mod list;
 mod redeem;
+mod revoke;
 
 use lanrage_shared::api::invite::{MAX_LIFETIME_S, NewInvite};
 use lanrage_store::NewInviteRow;
 use uuid::Uuid;
 
 pub use self::create::*;
+pub use self::list::*;
 pub use self::redeem::*;
+pub use self::revoke::*;
 use super::sealed::{auth_hash, sealed_secret};
 use crate::error::Failure;
 

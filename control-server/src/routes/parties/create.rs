@@ -65,6 +65,7 @@ fn founding(request: &CreateParty, claims: &AccessClaims, now_ms: u64) -> Result
         seq: 0,
         persistent: request.persistent,
         max_members: check_max_members(request.max_members.unwrap_or(DEFAULT_MAX_MEMBERS))?,
+        locked: false,
         net_index: ipam::choose_subnet(id, &request.lans),
         created_at_ms: now_ms,
     };

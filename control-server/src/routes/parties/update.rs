@@ -30,6 +30,8 @@ pub async fn update(
         name: request.name,
         persistent: request.persistent,
         max_members: request.max_members.map(check_max_members).transpose()?,
+        locked: request.locked,
+        host: request.host,
     };
     let now_ms = app.clock.now_ms();
     let (state, changed) = app.store.update_party(id, claims.sub, expected, &patch, now_ms).await?;

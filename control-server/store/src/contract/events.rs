@@ -54,12 +54,17 @@ pub(super) async fn only_the_host_changes_settings_and_ends_the_party(store: Sto
         .update_party(party_id(1), device(2), 2, &rename("Mine"), NOW)
         .await;
     assert!(matches!(outcome, Err(StoreError::NotHost { .. })));
-    let outcome = store.delete_party(party_id(1), device(2), NOW).await;
+    let outcome = store.delete_party(party_id(1), device(2), None, NOW).await;
     assert!(matches!(outcome, Err(StoreError::NotHost { .. })));
-    let outcome = store.delete_party(party_id(1), device(9), NOW).await;
+    let outcome = store.delete_party(party_id(1), device(9), None, NOW).await;
     assert!(matches!(outcome, Err(StoreError::NotFound)));
     let last = seen_by(&store, 1, 1).await.row.seq;
-    let changed = store.delete_party(party_id(1), device(1), NOW).await.unwrap();
+    let outcome = store.delete_party(party_id(1), device(1), Some(7), NOW).await;
+    assert!(
+        matches!(outcome, Err(StoreError::Conflict { current_version: 2 })),
+        "{outcome:?}"
+    );
+    let changed = store.delete_party(party_id(1), device(1), Some(2), NOW).await.unwrap();
     assert_eq!(changed.events, [(last + 1, PartyEvent::Deleted)]);
     assert!(store.parties_of(device(2)).await.unwrap().is_empty());
 }

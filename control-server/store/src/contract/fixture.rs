@@ -55,6 +55,7 @@ pub(super) fn founding(n: u32, max_uses: Option<u32>) -> Founding {
             seq: 0,
             persistent: false,
             max_members: 254,
+            locked: false,
             net_index: 5,
             created_at_ms: NOW,
         },

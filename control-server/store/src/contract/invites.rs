@@ -1,7 +1,9 @@
 //! Who gets in.
 
+use uuid::Uuid;
+
 use super::fixture::{NOW, at_once, device, founding, invite, party_id, redeem, redemption, seen_by};
-use crate::{Refusal, Result, Store, StoreError};
+use crate::{Patch, Refusal, Result, Store, StoreError};
 
 pub(super) fn refusal<T>(outcome: Result<T>) -> Refusal {
     match outcome {
@@ -104,4 +106,60 @@ pub(super) async fn an_invite_cannot_be_registered_twice(store: Store) {
     twin.auth_hash = invite(1, None).auth_hash;
     let outcome = store.create_invite(party_id(1), device(1), &twin, NOW).await;
     assert_eq!(refusal(outcome), Refusal::InviteExists);
+}
+
+pub(super) async fn the_host_sees_and_ends_the_invites_that_still_admit(store: Store) {
+    let (party, host) = (party_id(1), device(1));
+    store.create_party(&founding(1, Some(1))).await.unwrap();
+    store.create_party(&founding(2, None)).await.unwrap();
+    for n in [7, 8] {
+        store.create_invite(party, host, &invite(n, None), NOW).await.unwrap();
+    }
+    redeem(&store, 3, 1).await.unwrap();
+    let listed = async |now_ms| -> Vec<u128> {
+        let invites = store.invites(party, host, now_ms).await.unwrap();
+        invites.iter().map(|invite| invite.id.as_u128()).collect()
+    };
+    assert_eq!(listed(NOW).await, [7, 8], "not the one that is used up");
+    assert!(listed(NOW + 1000).await.is_empty(), "they have expired");
+
+    let guest = store.invites(party, device(3), NOW).await;
+    assert!(matches!(guest, Err(StoreError::NotHost { .. })), "{guest:?}");
+    let id = Uuid::from_u128(7);
+    let guest = store.revoke_invite(party, device(3), id).await;
+    assert!(matches!(guest, Err(StoreError::NotHost { .. })), "{guest:?}");
+    let elsewhere = store.revoke_invite(party_id(2), device(2), id).await;
+    assert_eq!(refusal(elsewhere), Refusal::NoSuchInvite);
+    store.revoke_invite(party, host, id).await.unwrap();
+    assert_eq!(listed(NOW).await, [8]);
+    assert_eq!(
+        refusal(store.revoke_invite(party, host, id).await),
+        Refusal::NoSuchInvite
+    );
+    assert_eq!(refusal(redeem(&store, 4, 7).await), Refusal::InviteUnknown);
+    redeem(&store, 4, 8).await.unwrap();
+}
+
+pub(super) async fn a_locked_party_admits_members_only(store: Store) {
+    let (party, host) = (party_id(1), device(1));
+    store.create_party(&founding(1, Some(2))).await.unwrap();
+    let ben = redeem(&store, 2, 1).await.unwrap();
+    let lock = async |version, locked| {
+        let patch = Patch {
+            locked: Some(locked),
+            ..Patch::default()
+        };
+        store.update_party(party, host, version, &patch, NOW).await.unwrap().0
+    };
+    let locked = lock(ben.state.row.version, true).await;
+    assert!(seen_by(&store, 2, 1).await.row.locked);
+    let name = locked.row.name.clone();
+    assert_eq!(refusal(redeem(&store, 3, 1).await), Refusal::Locked { party: name });
+    assert_eq!(
+        redeem(&store, 2, 1).await.unwrap().me,
+        ben.me,
+        "who is a member is let in"
+    );
+    lock(locked.row.version, false).await;
+    redeem(&store, 3, 1).await.unwrap();
 }

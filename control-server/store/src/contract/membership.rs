@@ -8,7 +8,7 @@ use lanrage_shared::stream::PartyEvent;
 use super::fixture::{
     NOW, at_once, device, device_key, founding, lowest_free, party_id, redeem, redemption, replay, seen_by,
 };
-use crate::{MAX_PARTIES, Refusal, Store, StoreError};
+use crate::{Absence, MAX_PARTIES, Patch, Refusal, Store, StoreError};
 
 pub(super) async fn no_two_members_share_a_number_when_all_join_at_once(store: Store) {
     store.create_party(&founding(1, None)).await.unwrap();
@@ -198,4 +198,58 @@ pub(super) async fn all_who_ask_for_one_name_at_once_get_names_of_their_own(stor
     let state = seen_by(&store, 1, 1).await;
     let names: BTreeSet<_> = state.members().map(|seat| seat.name.as_str().to_lowercase()).collect();
     assert_eq!(names.len(), 41);
+}
+
+pub(super) async fn a_host_hands_the_party_to_another_member(store: Store) {
+    store.create_party(&founding(1, None)).await.unwrap();
+    let ben = redeem(&store, 2, 1).await.unwrap();
+    let version = ben.state.row.version;
+    let hand_to = async |who, version, host| {
+        let patch = Patch {
+            host: Some(host),
+            ..Patch::default()
+        };
+        store.update_party(party_id(1), device(who), version, &patch, NOW).await
+    };
+    let outcome = hand_to(2, version, ben.me).await;
+    assert!(matches!(outcome, Err(StoreError::NotHost { .. })), "{outcome:?}");
+    let nobody = hand_to(1, version, MemberId(254)).await;
+    let is_refused = matches!(&nobody, Err(StoreError::Refused(Refusal::NoSuchMember(MemberId(254)))));
+    assert!(is_refused, "{nobody:?}");
+    let (state, changed) = hand_to(1, version, ben.me).await.unwrap();
+    assert_eq!((state.row.host, state.row.version), (ben.me, version + 1));
+    let [(_, PartyEvent::Updated { party })] = changed.events.as_slice() else {
+        panic!("something else happened: {changed:?}");
+    };
+    assert_eq!((party.host, party.version), (ben.me, version + 1));
+    let outcome = hand_to(1, version + 1, MemberId(100)).await;
+    assert!(matches!(outcome, Err(StoreError::NotHost { .. })), "{outcome:?}");
+}
+
+pub(super) async fn a_host_that_is_gone_is_succeeded_by_the_longest_present_who_is_there(store: Store) {
+    let party = party_id(1);
+    store.create_party(&founding(1, None)).await.unwrap();
+    let mut members = Vec::new();
+    for who in [2, 3, 4] {
+        members.push(redeem(&store, who, 1).await.unwrap().me);
+    }
+    let absence = Absence {
+        gone_ms: NOW + 10_000,
+        present_ms: NOW + 20_000,
+    };
+    assert!(store.without_host(absence).await.unwrap().is_empty(), "nobody is there");
+    let there: Vec<_> = members[1..].iter().map(|member| (party, *member)).collect();
+    store.mark_seen(&there, NOW + 20_000).await.unwrap();
+    assert_eq!(store.without_host(absence).await.unwrap(), [party]);
+    let changed = store.succeed_host(party, absence, NOW + 20_000).await.unwrap().unwrap();
+    let [(_, PartyEvent::Updated { party: settings })] = changed.events.as_slice() else {
+        panic!("something else happened: {changed:?}");
+    };
+    assert_eq!(settings.host, members[1], "not who is away, though it came first");
+    let state = seen_by(&store, 3, 1).await;
+    assert_eq!((state.row.host, state.row.version), (members[1], settings.version));
+    assert_eq!(state.members().count(), 4, "the former host is a member as before");
+    assert!(store.without_host(absence).await.unwrap().is_empty());
+    assert_eq!(store.succeed_host(party, absence, NOW).await.unwrap(), None);
+    assert_eq!(store.succeed_host(party_id(9), absence, NOW).await.unwrap(), None);
 }

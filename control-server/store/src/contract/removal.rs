@@ -102,7 +102,7 @@ pub(super) async fn the_end_of_a_party_is_revoked_for_everybody(store: Store) {
     store.create_party(&founding(1, None)).await.unwrap();
     store.create_party(&founding(2, None)).await.unwrap();
     redeem(&store, 5, 1).await.unwrap();
-    store.delete_party(party_id(1), device(1), NOW).await.unwrap();
+    store.delete_party(party_id(1), device(1), None, NOW).await.unwrap();
     store.leave_party(party_id(2), device(2), NOW).await.unwrap();
     let mut told = revoked(&store).await;
     told[0].1.sort();

@@ -1,6 +1,7 @@
 //! The operations, each one transaction.
 
 mod create;
+mod invites;
 mod leave;
 mod operation;
 mod overview;
@@ -8,6 +9,7 @@ mod read;
 mod redeem;
 mod revoke;
 mod secret;
+mod succession;
 mod update;
 mod upkeep;
 
@@ -26,6 +28,7 @@ pub use self::overview::Totals;
 pub use self::read::{Missed, Replay};
 pub use self::redeem::{Admit, Redeemed, Redemption};
 pub use self::secret::NewSecretRow;
+pub use self::succession::Absence;
 pub use self::update::Patch;
 use crate::database::{Database, Transaction};
 use crate::error::{Refusal, Result, StoreError};

@@ -111,6 +111,10 @@ async fn join(
         let party = state.row.name.clone();
         return Err(Refusal::Banned { party }.into());
     }
+    if state.row.locked {
+        let party = state.row.name.clone();
+        return Err(Refusal::Locked { party }.into());
+    }
     if !tx.use_invite(invite.id, redemption.now_ms).await? {
         let expired = invite.expires_at_ms <= redemption.now_ms;
         return Err(if expired {
