@@ -139,6 +139,7 @@ async fn serve(config: &Config) -> Result<()> {
         stun: stun_servers(config, stun.as_ref()),
         register_token: RegisterToken::open(data_dir.path())?,
         limits: config.limits.clone(),
+        replica_name: config.server.replica_name(),
     };
     let server = Server::bind(parts).await?;
     let shutdown = CancellationToken::new();

@@ -14,5 +14,6 @@ mod postgres;
 mod relayed;
 mod relays;
 mod removal;
+mod replicas;
 mod stream;
 mod support;
