@@ -57,11 +57,13 @@ impl App {
     /// Takes in what other replicas wrote.
     pub fn take_in(&self, writes: &[SoftWrite]) {
         self.roster.merge(writes);
+        self.relays.merge(writes);
     }
 
     /// Learns which other replicas are there.
     pub fn set_there(&self, there: BTreeSet<ReplicaId>) {
-        self.roster.set_there(there);
+        self.roster.set_there(there.clone());
+        self.relays.set_there(there);
     }
 
     /// The party as its members see it, with who is connected.

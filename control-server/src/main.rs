@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use clap::Parser;
 use lanrage_control::cli::{Cli, Command};
 use lanrage_control::clock::SystemClock;
-use lanrage_control::config::{Config, DatabaseKind};
+use lanrage_control::config::{Config, DatabaseKind, RedisUrl};
 use lanrage_control::data_dir::DataDir;
 use lanrage_control::relays::{self, OwnRelay, RegisterToken};
 use lanrage_control::server::{Parts, Server};
@@ -140,6 +140,8 @@ async fn serve(config: &Config) -> Result<()> {
         register_token: RegisterToken::open(data_dir.path())?,
         limits: config.limits.clone(),
         replica_name: config.server.replica_name(),
+        redis: config.redis.url.as_ref().map(RedisUrl::client).transpose()?,
+        public_host: link.as_ref().map(|link| link.host.clone()),
     };
     let server = Server::bind(parts).await?;
     let shutdown = CancellationToken::new();

@@ -61,6 +61,10 @@ pub struct Parts {
     pub limits: LimitsConfig,
     /// What other replicas on the same database know this one by. Each has its own.
     pub replica_name: String,
+    /// The name or address at which agents reach this server, for relays at the same one.
+    pub public_host: Option<String>,
+    /// Carries to replicas at once what they hear by the database a moment later.
+    pub redis: Option<redis::Client>,
 }
 
 /// A server that listens. Nobody is answered before [`Server::run`].
@@ -100,11 +104,17 @@ impl Server {
                 Arc::clone(&parts.clock),
                 Arc::clone(&write_behind),
             ),
+            relays: Relays::new(
+                parts.stun,
+                me.id,
+                Arc::clone(&parts.clock),
+                Arc::clone(&write_behind),
+                parts.public_host,
+            ),
             write_behind,
-            replicas: Replicas::new(me),
+            replicas: Replicas::new(me, parts.redis),
             clock: parts.clock,
             feed,
-            relays: Relays::new(parts.stun),
             register_token: parts.register_token,
             shutdown: CancellationToken::new(),
             streams: TaskTracker::new(),

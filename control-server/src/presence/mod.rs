@@ -15,7 +15,8 @@ use lanrage_shared::api::presence::Presence;
 use lanrage_shared::hlc::{ReplicaId, time_at};
 use lanrage_shared::ids::{MemberId, PartyId};
 use lanrage_shared::lww::Write;
-use lanrage_store::{SoftKey, SoftWrite};
+use lanrage_store::{News, SoftKey, SoftWrite};
+use tokio::sync::mpsc;
 
 use self::conflicts::Conflicts;
 pub use self::state::Sitting;
@@ -37,7 +38,7 @@ struct State {
     members: Members,
     conflicts: Conflicts,
     /// Hears every write of this replica, on its way to others.
-    outgoing: Option<tokio::sync::mpsc::Sender<SoftWrite>>,
+    outgoing: Option<mpsc::Sender<News>>,
 }
 
 impl Roster {
@@ -56,7 +57,7 @@ impl Roster {
     }
 
     /// Every write of this replica goes there, too. What does not fit is left out.
-    pub fn tell(&self, outgoing: tokio::sync::mpsc::Sender<SoftWrite>) {
+    pub fn tell(&self, outgoing: mpsc::Sender<News>) {
         self.lock().outgoing = Some(outgoing);
     }
 
@@ -157,7 +158,8 @@ impl Roster {
         let write = kept(seat, write);
         if let Some(outgoing) = &state.outgoing {
             // Others find it in the database.
-            let _ = outgoing.try_send(write.clone());
+            let writes = vec![write.clone()];
+            let _ = outgoing.try_send(News::Wrote { writes });
         }
         self.write_behind.queue(write);
     }

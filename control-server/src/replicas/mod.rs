@@ -6,6 +6,7 @@
 //! that says nothing for [`LEASE_MS`] of the database's clock is gone; while the database is away nobody is.
 
 mod hearing;
+mod redis;
 mod ticking;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,7 +17,7 @@ use std::time::Duration;
 use lanrage_shared::hlc::ReplicaId;
 use lanrage_shared::ids::MemberId;
 pub use lanrage_store::LEASE_MS;
-use lanrage_store::{News, ReplicaRow, Result};
+use lanrage_store::{News, ReplicaRow, Result, SoftKey};
 use tokio::sync::mpsc;
 
 use crate::app::App;
@@ -34,10 +35,18 @@ pub struct Replicas {
     me: ReplicaRow,
     signals: mpsc::Sender<News>,
     outgoing: Mutex<Option<mpsc::Receiver<News>>>,
+    shortcut: Option<Shortcut>,
     last_signal: AtomicU64,
     /// This replica has heard itself since its last beat.
     heard_itself: AtomicBool,
     state: Mutex<Known>,
+}
+
+/// The way by Redis.
+struct Shortcut {
+    client: ::redis::Client,
+    news: mpsc::Sender<News>,
+    outgoing: Mutex<Option<mpsc::Receiver<News>>>,
 }
 
 #[derive(Default)]
@@ -52,12 +61,21 @@ struct Known {
 
 impl Replicas {
     /// Knows of nobody yet.
-    pub fn new(me: ReplicaRow) -> Self {
+    pub fn new(me: ReplicaRow, redis: Option<::redis::Client>) -> Self {
         let (signals, outgoing) = mpsc::channel(QUEUE);
+        let shortcut = redis.map(|client| {
+            let (news, outgoing) = mpsc::channel(QUEUE);
+            Shortcut {
+                client,
+                news,
+                outgoing: Mutex::new(Some(outgoing)),
+            }
+        });
         Self {
             me,
             signals,
             outgoing: Mutex::new(Some(outgoing)),
+            shortcut,
             last_signal: AtomicU64::new(0),
             heard_itself: AtomicBool::new(false),
             state: Mutex::default(),
@@ -80,14 +98,18 @@ impl Replicas {
         if there {
             let number = self.last_signal.fetch_add(1, Ordering::Relaxed) + 1;
             let Seat { party, member } = to;
-            // Full: its sender repeats it.
-            let _ = self.signals.try_send(News::Signal {
+            let signal = News::Signal {
                 number,
                 party,
                 from,
                 to: member,
                 sealed,
-            });
+            };
+            // Full: its sender repeats it.
+            if let Some(shortcut) = &self.shortcut {
+                let _ = shortcut.news.try_send(signal.clone());
+            }
+            let _ = self.signals.try_send(signal);
         }
     }
 
@@ -127,7 +149,7 @@ pub async fn run(app: &App) {
         .unwrap_or_else(PoisonError::into_inner)
         .take();
     let work = async {
-        tokio::join!(ticking::run(app), hearing::run(app), async {
+        tokio::join!(ticking::run(app), hearing::run(app), take_shortcut(app), async {
             if let Some(outgoing) = outgoing {
                 speak(app, outgoing).await;
             }
@@ -136,6 +158,18 @@ pub async fn run(app: &App) {
     tokio::select! {
         () = app.shutdown.cancelled() => {}
         _ = work => {}
+    }
+}
+
+/// Uses the way by Redis, if there is one.
+async fn take_shortcut(app: &App) {
+    let Some(shortcut) = &app.replicas.shortcut else {
+        return;
+    };
+    let outgoing = shortcut.outgoing.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(outgoing) = outgoing {
+        app.roster.tell(shortcut.news.clone());
+        redis::run(app, &shortcut.client, outgoing).await;
     }
 }
 
@@ -162,7 +196,9 @@ async fn read_soft(app: &App, of: impl IntoIterator<Item = ReplicaId>) -> Result
     let writes = app.store.soft_writes_after(&marks).await?;
     app.take_in(&writes);
     let mut state = app.replicas.lock();
-    for write in &writes {
+    // Relays are stamped by a clock of their own, so they are read whole.
+    let of_members = writes.iter().filter(|write| matches!(write.key, SoftKey::Member(..)));
+    for write in of_members {
         let mark = state.marks.entry(write.stamp.replica).or_default();
         *mark = write.stamp.time.max(*mark);
     }

@@ -59,6 +59,7 @@ pub(super) async fn tick(app: &App, judges: bool) -> Result<()> {
     read_soft(app, there.iter().copied()).await?;
     app.replicas.lock().there.clone_from(&there);
     app.set_there(there);
+    app.relays.merge(&app.store.soft_writes_of_relays().await?);
     Ok(())
 }
 

@@ -6,11 +6,12 @@ use lanrage_shared::api::conflict::SoftConflict;
 use lanrage_shared::api::error::ErrorCode;
 use lanrage_shared::api::party::Party;
 use lanrage_shared::api::presence::Presence;
+use lanrage_shared::api::relay::{ListedRelay, RelayMessage, RelayTokens};
 use lanrage_shared::ids::{MemberId, PartyId};
 use lanrage_shared::stream::{ClientMessage, Departure, PartyEvent, ServerMessage};
 
 use crate::support::postgres::PostgresServer;
-use crate::support::{Code, Device, PATIENCE, Replicas, Stream, TestServer};
+use crate::support::{Code, Device, PATIENCE, RedisServer, Relay, Replicas, Stream, TestServer, until};
 
 /// Longest anything may take to get from one replica to the other while all is well.
 const QUICK: Duration = Duration::from_secs(1);
@@ -224,8 +225,8 @@ async fn replicas_that_do_not_hear_the_database_look_everything_up() {
 async fn a_server_with_another_key_is_refused() {
     let postgres = PostgresServer::start();
     let url = postgres.fresh_database("keys");
-    let one = TestServer::replica(&url, "one", None).await.unwrap();
-    let refused = TestServer::replica(&url, "two", None).await.map(drop);
+    let one = TestServer::replica(&url, "one", None, None).await.unwrap();
+    let refused = TestServer::replica(&url, "two", None, None).await.map(drop);
     let sentence = refused.unwrap_err().to_string();
     assert!(
         sentence.contains("\"one\"") && sentence.contains("identity.pem"),
@@ -255,5 +256,69 @@ async fn heartbeats_take_few_writes() {
     // The second's flush may be on its way.
     let written = count(&counters.written) - before;
     assert!(written <= 3, "{written} statements for {heard} heartbeats");
+    replicas.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn relays_are_offered_at_every_replica_and_told_of_every_removal() {
+    let postgres = PostgresServer::start();
+    let replicas = Replicas::start(&postgres, "relays").await;
+    let (one, two) = (&replicas.one, &replicas.two);
+    let pair = pair(one, two).await;
+    let (mut at_two, _) = begun(&pair.ben, pair.party).await;
+    let (mut relay, ..) = Relay::start(one, "fra-1", 0).await;
+    let offered = within(SLOW, "offer", at_two.relays()).await;
+    assert_eq!(offered[0].id, relay.id);
+    relay.report(40).await;
+    assert_eq!(within(SLOW, "load", at_two.relays()).await[0].load, 40);
+    let tokens: RelayTokens = pair.ben.relay_tokens(pair.party).await.ok();
+    assert_eq!(tokens.tokens[0].relay, relay.id);
+    let listed: Vec<ListedRelay> = pair.ben.get("/v1/relays").await.ok();
+    assert_eq!((listed.len(), listed[0].health.load), (1, 40));
+
+    // Ben leaves at the other replica than the relay's.
+    assert_eq!(pair.ben.leave(pair.party).await.status, 204);
+    assert_eq!(within(QUICK, "revocation", relay.revoked()).await.party, pair.party);
+
+    // It comes back to the other replica: still one relay everywhere, and the first link is over.
+    let (mut again, ..) = Relay::start(two, "fra-1", 0).await;
+    assert_eq!(within(SLOW, "superseded", relay.bye()).await, ErrorCode::Superseded);
+    again.report(70).await;
+    let known = || {
+        let relays = one.app.relays.services().relays;
+        relays.len() == 1 && relays[0].load == 70
+    };
+    until("its new link speaks for it", known).await;
+    again.say(&RelayMessage::Draining).await;
+    until("nobody is sent there", || one.app.relays.services().relays.is_empty()).await;
+    replicas.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_freezes_and_dies_costs_nothing_but_a_moment() {
+    let (postgres, redis) = (PostgresServer::start(), RedisServer::start());
+    let replicas = Replicas::start_with(&postgres, "redis", Some(&redis)).await;
+    let pair = pair(&replicas.one, &replicas.two).await;
+    let (mut at_one, _) = begun(&pair.anna, pair.party).await;
+    let (mut at_two, _) = begun(&pair.ben, pair.party).await;
+    let mut exchange = async |what: &str| {
+        for n in 0..20 {
+            at_one.signal(pair.guest, &format!("{what} {n}")).await;
+        }
+        let presence = said(what);
+        at_two.say(&ClientMessage::Presence { presence }).await;
+        within(SLOW, what, hear(&mut at_one, pair.guest, what)).await;
+        for n in 0..20 {
+            let (_, signal) = within(SLOW, what, at_two.incoming_signal()).await;
+            assert_eq!(signal, format!("{what} {n}"), "in order, and once");
+        }
+    };
+    exchange("with Redis").await;
+    redis.freeze();
+    exchange("while it is frozen").await;
+    redis.thaw();
+    exchange("after it thawed").await;
+    drop(redis);
+    exchange("without Redis").await;
     replicas.stop().await;
 }

@@ -4,6 +4,7 @@ mod device;
 mod http;
 #[path = "../../../store-postgres/tests/server/mod.rs"]
 pub mod postgres;
+mod redis;
 mod relay;
 mod stream;
 
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use lanrage_control::app::App;
 use lanrage_control::clock::Clock;
-use lanrage_control::config::LimitsConfig;
+use lanrage_control::config::{LimitsConfig, RedisUrl};
 use lanrage_control::relays::RegisterToken;
 use lanrage_control::server::{Parts, Server, StartError};
 use lanrage_control::tls::ServerIdentity;
@@ -29,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::device::{Code, Device, party};
 pub use self::http::{Answer, Request, Target, connect};
+pub use self::redis::RedisServer;
 pub use self::relay::Relay;
 pub use self::stream::Stream;
 
@@ -72,9 +74,13 @@ pub struct Replicas {
 
 impl Replicas {
     pub async fn start(postgres: &postgres::PostgresServer, name: &str) -> Self {
+        Self::start_with(postgres, name, None).await
+    }
+
+    pub async fn start_with(postgres: &postgres::PostgresServer, name: &str, redis: Option<&RedisServer>) -> Self {
         let url = postgres.fresh_database(name);
-        let one = TestServer::replica(&url, "one", None).await.unwrap();
-        let two = TestServer::replica(&url, "two", Some(&one)).await.unwrap();
+        let one = TestServer::replica(&url, "one", None, redis).await.unwrap();
+        let two = TestServer::replica(&url, "two", Some(&one), redis).await.unwrap();
         let both = || one.app.replicas.there().len() == 1 && two.app.replicas.there().len() == 1;
         until("they know one another", both).await;
         Self { one, two, url }
@@ -104,20 +110,33 @@ impl TestServer {
     pub async fn start_with(limits: LimitsConfig) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let database = SqliteDatabase::open(&dir.path().join("store.sqlite3")).await.unwrap();
-        Self::run(dir, Store::new(database), "test", limits).await.unwrap()
+        Self::run(dir, Store::new(database), "test", limits, None)
+            .await
+            .unwrap()
     }
 
     /// A server of this name on a PostgreSQL that others may be on, with the identity of another one.
-    pub async fn replica(url: &str, name: &str, like: Option<&Self>) -> Result<Self, StartError> {
+    pub async fn replica(
+        url: &str,
+        name: &str,
+        like: Option<&Self>,
+        redis: Option<&RedisServer>,
+    ) -> Result<Self, StartError> {
         let dir = tempfile::tempdir().unwrap();
         if let Some(like) = like {
             std::fs::copy(like.dir.path().join("identity.pem"), dir.path().join("identity.pem")).unwrap();
         }
         let store = Store::new(PostgresDatabase::connect(url).await?);
-        Self::run(dir, store, name, unlimited()).await
+        Self::run(dir, store, name, unlimited(), redis).await
     }
 
-    async fn run(dir: TempDir, store: Store, name: &str, limits: LimitsConfig) -> Result<Self, StartError> {
+    async fn run(
+        dir: TempDir,
+        store: Store,
+        name: &str,
+        limits: LimitsConfig,
+        redis: Option<&RedisServer>,
+    ) -> Result<Self, StartError> {
         // Another test of this process may have installed it.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let identity = ServerIdentity::open(dir.path()).unwrap();
@@ -138,6 +157,8 @@ impl TestServer {
             register_token,
             limits,
             replica_name: name.into(),
+            redis: redis.map(|redis| redis.url.parse::<RedisUrl>().unwrap().client().unwrap()),
+            public_host: Some(format!("{name}.example")),
         })
         .await?;
         let stop = CancellationToken::new();
