@@ -1,7 +1,8 @@
 //! Relays that are there, and what both sides are told of each other: members which relays to use, relays whom to part with.
 //!
 //! A relay keeps a link open (`routes::relay_link`) and reports over it; what it says is soft state, told anew after every
-//! reconnect. [`registry`] decides who is offered to members, with those [`elsewhere`], at other replicas. Every change of that goes to every stream of the server. What
+//! reconnect. [`registry`] decides who is offered to members, with those [`elsewhere`], at other replicas. Every change of that
+//! goes to every stream of the server. What
 //! was revoked is in the store; here it is only announced that there is more of it.
 
 mod elsewhere;

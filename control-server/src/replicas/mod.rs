@@ -131,7 +131,7 @@ impl Replicas {
 /// Learns who is there and what they said, before anybody is answered.
 pub async fn begin(app: &App) -> Result<()> {
     if app.store.is_shared() {
-        ticking::tick(app, true).await
+        ticking::tick(app, true).await.map(drop)
     } else {
         app.store.beat(app.replicas.me()).await.map(drop)
     }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use lanrage_shared::hlc::ReplicaId;
 use lanrage_shared::ids::PartyId;
@@ -15,6 +16,9 @@ use crate::feed::FeedMessage;
 /// After the database was away, replicas have this many beats to say that they are there before they count as gone.
 const GRACE_BEATS: u32 = 10;
 
+/// A database that takes longer to answer a beat was away.
+const TOO_LONG: Duration = Duration::from_secs(2);
+
 pub(super) async fn run(app: &App) {
     let mut ticks = interval(BEAT);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -22,11 +26,13 @@ pub(super) async fn run(app: &App) {
     loop {
         ticks.tick().await;
         match tick(app, grace == 0).await {
-            Ok(()) if grace == GRACE_BEATS => {
+            // It was frozen, and so was everybody's word.
+            Ok(took) if took > TOO_LONG => grace = GRACE_BEATS,
+            Ok(_) if grace == GRACE_BEATS => {
                 grace -= 1;
                 app.roster.say_again();
             }
-            Ok(()) => grace = grace.saturating_sub(1),
+            Ok(_) => grace = grace.saturating_sub(1),
             Err(error) => {
                 if grace < GRACE_BEATS {
                     tracing::warn!(%error, "other replicas cannot be heard of");
@@ -37,17 +43,20 @@ pub(super) async fn run(app: &App) {
     }
 }
 
-/// Says that this replica is there, and looks who else is and what they wrote. `judges`: who does not say so is gone.
-pub(super) async fn tick(app: &App, judges: bool) -> Result<()> {
+/// Says that this replica is there, and looks who else is and what they wrote. `judges`: who does not say so is gone. Gives how
+/// long the database took to say who is there.
+pub(super) async fn tick(app: &App, judges: bool) -> Result<Duration> {
+    let began = Instant::now();
     let me = app.replicas.me();
     if !app.replicas.heard_itself.swap(false, Ordering::Relaxed) {
         look_up(app).await?;
     }
     let replicas = app.store.beat(me).await?;
+    let took = began.elapsed();
     let mut there: BTreeSet<ReplicaId> = replicas.iter().map(|replica| replica.id).collect();
     there.remove(&me.id);
     let before = app.replicas.there();
-    if !judges {
+    if !judges || took > TOO_LONG {
         there.extend(&before);
     }
     for id in there.difference(&before) {
@@ -60,7 +69,7 @@ pub(super) async fn tick(app: &App, judges: bool) -> Result<()> {
     app.replicas.lock().there.clone_from(&there);
     app.set_there(there);
     app.relays.merge(&app.store.soft_writes_of_relays().await?);
-    Ok(())
+    Ok(took)
 }
 
 /// Looks up what would have been heard.

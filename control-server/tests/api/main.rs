@@ -7,6 +7,7 @@
 )]
 
 mod auth;
+mod convergence;
 mod logs;
 mod observer;
 mod parties;

@@ -9,6 +9,7 @@ mod relay;
 mod stream;
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -127,7 +128,14 @@ impl TestServer {
             std::fs::copy(like.dir.path().join("identity.pem"), dir.path().join("identity.pem")).unwrap();
         }
         let store = Store::new(PostgresDatabase::connect(url).await?);
-        Self::run(dir, store, name, unlimited(), redis).await
+        // A bench asks for a thousand parties.
+        let limits = LimitsConfig {
+            requests_per_second: NonZeroU32::MAX,
+            request_burst: NonZeroU32::MAX,
+            parties_per_hour: NonZeroU32::MAX,
+            ..unlimited()
+        };
+        Self::run(dir, store, name, limits, redis).await
     }
 
     async fn run(
