@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use lanrage_relay::config::udp_port;
 
-use crate::config::{Config, ConfigError, DatabaseUrl};
+use crate::config::{Config, ConfigError, DatabaseUrl, RedisUrl};
 
 /// The LANrage control server: parties, invites, presence and signalling for virtual LANs.
 #[derive(Debug, Parser)]
@@ -55,6 +55,9 @@ pub struct ServeArgs {
         value_name = "URL"
     )]
     database_url: Option<DatabaseUrl>,
+    /// redis://… that speeds up servers sharing a PostgreSQL [default: none]. With a password in it, use the environment.
+    #[arg(long, env = "LANRAGE_REDIS_URL", hide_env_values = true, value_name = "URL")]
+    redis_url: Option<RedisUrl>,
     /// Run a relay, with STUN, in the same process.
     #[arg(long, env = "LANRAGE_CONTROL_WITH_RELAY")]
     with_relay: bool,
@@ -114,6 +117,7 @@ impl ServeArgs {
         let mut config = self.common.config()?;
         config.server.listen = self.listen.or(config.server.listen);
         config.database.url = self.database_url.or(config.database.url);
+        config.redis.url = self.redis_url.or(config.redis.url);
         let services = &mut config.services;
         services.with_relay |= self.with_relay;
         services.relay_port = self.relay_port.unwrap_or(services.relay_port);

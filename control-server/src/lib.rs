@@ -18,6 +18,7 @@ pub mod feed;
 pub mod limits;
 pub mod presence;
 pub mod relays;
+pub mod replicas;
 pub mod router;
 pub mod routes;
 pub mod server;

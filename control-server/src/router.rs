@@ -13,7 +13,7 @@ use lanrage_shared::api::error::ErrorCode;
 use crate::app::AppState;
 use crate::error::Failure;
 use crate::extract::Stranger;
-use crate::routes::{auth, bans, health, invites, members, parties, relay_link, relays, stream};
+use crate::routes::{auth, bans, conflicts, health, invites, members, parties, relay_link, relays, stream};
 
 /// Largest request body, in bytes: sixteen times what the largest request of ours takes.
 pub const MAX_BODY: usize = 64 * 1024;
@@ -35,6 +35,7 @@ pub fn router(app: AppState) -> Router {
         .route("/v1/parties/{id}/members/{number}/remove", post(members::remove))
         .route("/v1/parties/{id}/bans", get(bans::list))
         .route("/v1/parties/{id}/bans/{device}", delete(bans::lift))
+        .route("/v1/parties/{id}/conflicts", get(conflicts::list))
         .route("/v1/parties/{id}/network", post(parties::move_party))
         .route("/v1/parties/{id}/secret", put(parties::renew_secret))
         .route("/v1/parties/{id}/relay-tokens", post(relays::tokens))

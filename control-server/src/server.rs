@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use lanrage_shared::api::party::StunServer;
 use lanrage_shared::invite::DEFAULT_PORT;
-use lanrage_store::{Store, StoreError};
+use lanrage_store::{ReplicaRow, Store, StoreError};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
@@ -21,8 +21,9 @@ use crate::clock::Clock;
 use crate::config::LimitsConfig;
 use crate::feed::{Feed, MemoryFeed};
 use crate::limits::Limits;
-use crate::presence::Roster;
+use crate::presence::{Roster, WriteBehind};
 use crate::relays::{RegisterToken, Relays};
+use crate::replicas::{self, Replicas};
 use crate::router::{overload_router, router};
 use crate::tls::{Listening, Places, ServerIdentity, serve};
 use crate::upkeep;
@@ -39,6 +40,10 @@ pub enum StartError {
     AddressInUse { address: SocketAddr },
     #[error("cannot listen on {address} ({why}): choose an address of this machine with --listen")]
     Listen { address: SocketAddr, why: io::Error },
+    #[error(
+        "the server {name:?} on the same database shows another key, and agents would take the two for different servers: copy identity.pem from its data directory to this one's, or give this one a database of its own"
+    )]
+    OtherKey { name: String },
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -54,6 +59,12 @@ pub struct Parts {
     /// What relays show.
     pub register_token: RegisterToken,
     pub limits: LimitsConfig,
+    /// What other replicas on the same database know this one by. Each has its own.
+    pub replica_name: String,
+    /// The name or address at which agents reach this server, for relays at the same one.
+    pub public_host: Option<String>,
+    /// Carries to replicas at once what they hear by the database a moment later.
+    pub redis: Option<redis::Client>,
 }
 
 /// A server that listens. Nobody is answered before [`Server::run`].
@@ -72,18 +83,43 @@ impl Server {
             why,
         })?;
         let feed: Arc<dyn Feed> = Arc::new(MemoryFeed::default());
+        let me = ReplicaRow {
+            id: parts.store.replica(),
+            name: parts.replica_name,
+            pin: parts.identity.pin,
+        };
+        if parts.store.is_shared()
+            && let Some(other) = parts.store.join(&me).await?
+        {
+            return Err(StartError::OtherKey { name: other.name });
+        }
+        let write_behind = Arc::new(WriteBehind::default());
         let app = Arc::new(App {
             authority: Authority::open(&parts.store, parts.identity.pin).await?,
             store: parts.store,
-            clock: parts.clock,
             limits: Limits::new(&parts.limits),
-            roster: Roster::new(Arc::clone(&feed)),
+            roster: Roster::new(
+                me.id,
+                Arc::clone(&feed),
+                Arc::clone(&parts.clock),
+                Arc::clone(&write_behind),
+            ),
+            relays: Relays::new(
+                parts.stun,
+                me.id,
+                Arc::clone(&parts.clock),
+                Arc::clone(&write_behind),
+                parts.public_host,
+            ),
+            write_behind,
+            replicas: Replicas::new(me, parts.redis),
+            clock: parts.clock,
             feed,
-            relays: Relays::new(parts.stun),
             register_token: parts.register_token,
             shutdown: CancellationToken::new(),
             streams: TaskTracker::new(),
         });
+        replicas::begin(&app).await?;
         let listening = Listening {
             tcp,
             tls: TlsAcceptor::from(Arc::new(parts.identity.tls(&[b"http/1.1"]))),
@@ -117,7 +153,14 @@ impl Server {
         let accepting = tokio::spawn(serve(listening, app.shutdown.clone()));
         let upkeep = tokio::spawn({
             let app = Arc::clone(&app);
-            async move { tokio::join!(upkeep::run(&app), upkeep::watch_relays(&app)) }
+            async move {
+                tokio::join!(
+                    upkeep::run(&app),
+                    upkeep::watch_relays(&app),
+                    replicas::run(&app),
+                    app.write_behind.run(&app.store, &app.shutdown),
+                )
+            }
         });
         shutdown.cancelled().await;
         app.shutdown.cancel();
@@ -127,6 +170,13 @@ impl Server {
             let _ = accepting.await;
             app.streams.wait().await;
             let _ = upkeep.await;
+            let saved = async {
+                app.write_behind.flush(&app.store).await?;
+                app.store.part(app.replicas.me()).await
+            };
+            if let Err(error) = saved.await {
+                tracing::debug!(%error, "what members last said is not saved");
+            }
             app.store.close().await;
         };
         if timeout(SHUTDOWN_PATIENCE, ending).await.is_err() {

@@ -7,6 +7,7 @@
 )]
 
 mod auth;
+mod convergence;
 mod host;
 mod logs;
 mod observer;
@@ -15,5 +16,6 @@ mod postgres;
 mod relayed;
 mod relays;
 mod removal;
+mod replicas;
 mod stream;
 mod support;
