@@ -1,10 +1,12 @@
 //! What every endpoint has at hand.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use lanrage_shared::api::party::Party;
+use lanrage_shared::hlc::ReplicaId;
 use lanrage_shared::stream::PartyEvent;
-use lanrage_store::{Changed, PartyState, Store};
+use lanrage_store::{Changed, PartyState, SoftWrite, Store};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -14,8 +16,9 @@ use crate::feed::{Feed, FeedMessage};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::operator_token::OperatorToken;
-use crate::presence::Roster;
+use crate::presence::{Roster, WriteBehind};
 use crate::relays::Relays;
+use crate::replicas::Replicas;
 use crate::tls::Places;
 
 /// The server's parts, shared by all its tasks.
@@ -26,6 +29,8 @@ pub struct App {
     pub limits: Limits,
     pub feed: Arc<dyn Feed>,
     pub roster: Roster,
+    pub write_behind: Arc<WriteBehind>,
+    pub replicas: Replicas,
     pub relays: Relays,
     /// What relays show.
     pub register_token: OperatorToken,
@@ -54,6 +59,18 @@ impl App {
             self.feed
                 .publish(changed.party, &FeedMessage::Event { seq: *seq, event });
         }
+    }
+
+    /// Takes in what other replicas wrote.
+    pub fn take_in(&self, writes: &[SoftWrite]) {
+        self.roster.merge(writes);
+        self.relays.merge(writes);
+    }
+
+    /// Learns which other replicas are there.
+    pub fn set_there(&self, there: BTreeSet<ReplicaId>) {
+        self.roster.set_there(there.clone());
+        self.relays.set_there(there);
     }
 
     /// The party as its members see it, with who is connected.

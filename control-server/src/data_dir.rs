@@ -30,6 +30,24 @@ pub struct DataDirLock {
     _file: File,
 }
 
+/// Keeps other servers away from an SQLite file wherever it is, for as long as the lock lives.
+pub fn lock_database(file: &Path) -> Result<DataDirLock, DataDirError> {
+    let mut lock = file.as_os_str().to_owned();
+    lock.push(".lock");
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o600);
+    let file = file.to_owned();
+    let opened = match options.open(Path::new(&lock)) {
+        Ok(opened) => opened,
+        Err(why) => return Err(DataDirError::DatabaseUnwritable { file, why }),
+    };
+    match opened.try_lock() {
+        Ok(()) => Ok(DataDirLock { _file: opened }),
+        Err(TryLockError::WouldBlock) => Err(DataDirError::DatabaseInUse { file }),
+        Err(TryLockError::Error(why)) => Err(DataDirError::DatabaseUnwritable { file, why }),
+    }
+}
+
 /// Why the directory does not serve.
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
@@ -45,6 +63,12 @@ pub enum DataDirError {
         "another lanrage-control serves from the data directory {dir}: stop it, or name another directory with --data-dir"
     )]
     InUse { dir: PathBuf },
+    #[error(
+        "another lanrage-control serves from the SQLite database {file}, which takes one at a time: stop it, or let both use a PostgreSQL"
+    )]
+    DatabaseInUse { file: PathBuf },
+    #[error("cannot write beside the SQLite database {file} ({why}): make its directory writable")]
+    DatabaseUnwritable { file: PathBuf, why: io::Error },
     #[error("{file} does not hold an address host:port: remove it, or pass --public-address HOST:PORT")]
     BadAddress { file: PathBuf },
 }
@@ -178,6 +202,16 @@ mod tests {
         assert!(matches!(dir.lock(), Err(DataDirError::InUse { .. })));
         drop(lock);
         assert!(dir.lock().is_ok());
+    }
+
+    #[test]
+    fn one_server_at_a_time_serves_from_an_sqlite_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("store.sqlite3");
+        let lock = lock_database(&file).unwrap();
+        assert!(matches!(lock_database(&file), Err(DataDirError::DatabaseInUse { .. })));
+        drop(lock);
+        assert!(lock_database(&file).is_ok());
     }
 
     #[test]

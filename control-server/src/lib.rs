@@ -22,6 +22,7 @@ pub mod openapi;
 pub mod operator_token;
 pub mod presence;
 pub mod relays;
+pub mod replicas;
 mod request_id;
 pub mod router;
 pub mod routes;

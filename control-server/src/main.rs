@@ -11,8 +11,8 @@ use clap::Parser;
 use lanrage_control::admin;
 use lanrage_control::cli::{Cli, Command};
 use lanrage_control::clock::SystemClock;
-use lanrage_control::config::{Config, DatabaseKind, LogFormat};
-use lanrage_control::data_dir::DataDir;
+use lanrage_control::config::{Config, DatabaseKind, LogFormat, RedisUrl};
+use lanrage_control::data_dir::{DataDir, DataDirLock, lock_database};
 use lanrage_control::openapi;
 use lanrage_control::operator_token::{OperatorToken, Purpose};
 use lanrage_control::relays::{self, OwnRelay};
@@ -130,6 +130,7 @@ async fn serve(config: &Config) -> Result<()> {
     let _lock = data_dir.lock()?;
     let identity = ServerIdentity::open(data_dir.path())?;
     let link = server_link(config, &data_dir, &identity)?;
+    let _database_lock = lock_database_of(config)?;
     let store = open_store(config, &data_dir).await?;
     let kind = store.kind();
     let stun = if config.services.with_relay {
@@ -169,6 +170,9 @@ async fn serve(config: &Config) -> Result<()> {
             data_dir: data_dir.path().to_owned(),
         }),
         slow_operation: Duration::from_millis(config.log.slow_operation_ms.into()),
+        replica_name: config.server.replica_name(),
+        redis: config.redis.url.as_ref().map(RedisUrl::client).transpose()?,
+        public_host: link.as_ref().map(|link| link.host.clone()),
     };
     let server = Server::bind(parts).await?;
     let shutdown = CancellationToken::new();
@@ -205,6 +209,9 @@ async fn serve(config: &Config) -> Result<()> {
     );
     let (address, dir) = (server.address(), data_dir.path().display());
     tracing::info!("listening on {address}, data in {dir}, {kind}, server link: {link}");
+    if config.redis.url.is_some() && !server.app().store.is_shared() {
+        tracing::warn!("Redis is not used: it speeds up several servers on one PostgreSQL, and this one has SQLite");
+    }
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let stop = shutdown.clone();
@@ -226,6 +233,14 @@ async fn serve(config: &Config) -> Result<()> {
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// A database in the data directory is kept by the directory's lock, PostgreSQL takes several servers.
+fn lock_database_of(config: &Config) -> Result<Option<DataDirLock>> {
+    match config.database.url.as_ref().map(|url| url.kind()).transpose()? {
+        Some(DatabaseKind::Sqlite(file)) => Ok(Some(lock_database(Path::new(file))?)),
+        _ => Ok(None),
+    }
 }
 
 async fn open_store(config: &Config, data_dir: &DataDir) -> Result<Store> {

@@ -17,7 +17,7 @@ use crate::extract::Stranger;
 use crate::metrics;
 use crate::openapi;
 use crate::request_id;
-use crate::routes::{auth, bans, health, invites, members, parties, relay_link, relays, stream};
+use crate::routes::{auth, bans, conflicts, health, invites, members, parties, relay_link, relays, stream};
 
 /// Largest request body, in bytes: sixteen times what the largest request of ours takes.
 pub const MAX_BODY: usize = 64 * 1024;
@@ -36,6 +36,7 @@ pub(crate) fn endpoints() -> OpenApiRouter<AppState> {
         .routes(routes!(members::remove))
         .routes(routes!(bans::list))
         .routes(routes!(bans::lift))
+        .routes(routes!(conflicts::list))
         .routes(routes!(parties::move_party))
         .routes(routes!(parties::renew_secret))
         .routes(routes!(relays::tokens))

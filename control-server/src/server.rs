@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use lanrage_shared::api::party::StunServer;
 use lanrage_shared::invite::DEFAULT_PORT;
-use lanrage_store::{Store, StoreError};
+use lanrage_store::{ReplicaRow, Store, StoreError};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
@@ -24,8 +24,9 @@ use crate::feed::{Feed, MemoryFeed};
 use crate::limits::Limits;
 use crate::metrics::{Metrics, SlowLog};
 use crate::operator_token::OperatorToken;
-use crate::presence::Roster;
+use crate::presence::{Roster, WriteBehind};
 use crate::relays::Relays;
+use crate::replicas::{self, Replicas};
 use crate::router::{overload_router, router};
 use crate::tls::{Listening, Places, ServerIdentity, serve};
 use crate::upkeep;
@@ -42,6 +43,10 @@ pub enum StartError {
     AddressInUse { address: SocketAddr },
     #[error("cannot listen on {address} ({why}): choose an address of this machine with --listen")]
     Listen { address: SocketAddr, why: io::Error },
+    #[error(
+        "the server {name:?} on the same database shows another key, and agents would take the two for different servers: copy identity.pem from its data directory to this one's, or give this one a database of its own"
+    )]
+    OtherKey { name: String },
     #[error(transparent)]
     Admin(#[from] AdminError),
     #[error(transparent)]
@@ -63,6 +68,12 @@ pub struct Parts {
     /// A database operation that takes longer is logged.
     pub slow_operation: Duration,
     pub limits: LimitsConfig,
+    /// What other replicas on the same database know this one by. Each has its own.
+    pub replica_name: String,
+    /// The name or address at which agents reach this server, for relays at the same one.
+    pub public_host: Option<String>,
+    /// Carries to replicas at once what they hear by the database a moment later.
+    pub redis: Option<redis::Client>,
 }
 
 /// A server that listens. Nobody is answered before [`Server::run`].
@@ -91,20 +102,45 @@ impl Server {
             parts.limits.connections.get(),
             parts.limits.connections_per_address.get(),
         );
+        let me = ReplicaRow {
+            id: store.replica(),
+            name: parts.replica_name,
+            pin: parts.identity.pin,
+        };
+        if store.is_shared()
+            && let Some(other) = store.join(&me).await?
+        {
+            return Err(StartError::OtherKey { name: other.name });
+        }
+        let write_behind = Arc::new(WriteBehind::default());
         let app = Arc::new(App {
             authority: Authority::open(&store, parts.identity.pin).await?,
             store,
-            clock: parts.clock,
             limits: Limits::new(&parts.limits),
-            roster: Roster::new(Arc::clone(&feed)),
+            roster: Roster::new(
+                me.id,
+                Arc::clone(&feed),
+                Arc::clone(&parts.clock),
+                Arc::clone(&write_behind),
+            ),
+            relays: Relays::new(
+                parts.stun,
+                me.id,
+                Arc::clone(&parts.clock),
+                Arc::clone(&write_behind),
+                parts.public_host,
+            ),
+            write_behind,
+            replicas: Replicas::new(me, parts.redis),
+            clock: parts.clock,
             feed,
-            relays: Relays::new(parts.stun),
             register_token: parts.register_token,
             metrics,
             places: places.clone(),
             shutdown: CancellationToken::new(),
             streams: TaskTracker::new(),
         });
+        replicas::begin(&app).await?;
         let listening = Listening {
             tcp,
             tls: TlsAcceptor::from(Arc::new(parts.identity.tls(&[b"http/1.1"]))),
@@ -148,7 +184,14 @@ impl Server {
         let accepting = tokio::spawn(serve(listening, app.shutdown.clone()));
         let upkeep = tokio::spawn({
             let app = Arc::clone(&app);
-            async move { tokio::join!(upkeep::run(&app), upkeep::watch_relays(&app)) }
+            async move {
+                tokio::join!(
+                    upkeep::run(&app),
+                    upkeep::watch_relays(&app),
+                    replicas::run(&app),
+                    app.write_behind.run(&app.store, &app.shutdown),
+                )
+            }
         });
         shutdown.cancelled().await;
         app.shutdown.cancel();
@@ -160,6 +203,13 @@ impl Server {
             let _ = upkeep.await;
             if let Some(admin) = admin {
                 let _ = admin.await;
+            }
+            let saved = async {
+                app.write_behind.flush(&app.store).await?;
+                app.store.part(app.replicas.me()).await
+            };
+            if let Err(error) = saved.await {
+                tracing::debug!(%error, "what members last said is not saved");
             }
             app.store.close().await;
         };

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use lanrage_shared::api::relay::RELAY_TOKEN_LIFETIME_S;
+use lanrage_shared::hlc::time_at;
 use lanrage_store::{Absence, Result, StoreError};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -25,6 +26,9 @@ pub const FORGOTTEN_MS: u64 = 180 * DAY_MS;
 pub const EXPIRED_KEPT_MS: u64 = 7 * DAY_MS;
 /// A revocation is kept this long: twice as long as the tokens last that it revokes.
 pub const REVOCATION_KEPT_MS: u64 = 2 * RELAY_TOKEN_LIFETIME_S * 1000;
+
+/// That a member went is kept this long, for replicas that have not heard of it: many times as long as their clocks differ.
+const GONE_KEPT_MS: u64 = 3_600_000;
 
 /// Does the upkeep until the server shuts down.
 pub async fn run(app: &App) {
@@ -61,7 +65,16 @@ pub async fn watch_relays(app: &App) {
 /// Does it once.
 pub async fn once(app: &App) -> Result<()> {
     let now_ms = app.clock.now_ms();
-    app.store.mark_seen(&app.roster.everybody(), now_ms).await?;
+    if !app.store.is_shared() {
+        app.store.beat(app.replicas.me()).await?;
+    }
+    for seat in app.roster.here() {
+        app.write_behind.queue_seen(seat, now_ms);
+    }
+    app.write_behind.flush(&app.store).await?;
+    let gone_before_ms = now_ms.saturating_sub(GONE_KEPT_MS);
+    app.roster.forget_gone(gone_before_ms);
+    app.store.forget_soft_writes(time_at(gone_before_ms)).await?;
     app.store
         .delete_invites_expired(now_ms.saturating_sub(EXPIRED_KEPT_MS))
         .await?;
@@ -96,7 +109,11 @@ async fn succeed_hosts(app: &App, now_ms: u64) -> Result<()> {
         gone_ms: now_ms.saturating_sub(HOST_GONE_MS),
         present_ms: now_ms.saturating_sub(PRESENT_MS),
     };
-    for party in app.store.without_host(absence).await? {
+    for (party, host) in app.store.without_host(absence).await? {
+        // When it was last seen goes by the clock of the replica that saw it.
+        if app.roster.online(party).contains_key(&host) {
+            continue;
+        }
         if let Some(changed) = app.store.succeed_host(party, absence, now_ms).await? {
             tracing::debug!(%party, "a host was gone for ten minutes and has a successor");
             app.announce(&changed);

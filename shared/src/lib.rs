@@ -12,9 +12,11 @@
 pub mod addr;
 pub mod api;
 pub mod backoff;
+pub mod hlc;
 pub mod ids;
 pub mod invite;
 pub mod keys;
+pub mod lww;
 pub mod names;
 #[cfg(feature = "openapi")]
 mod openapi;

@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use lanrage_relay::config::udp_port;
 
 pub use self::admin::AdminArgs;
-use crate::config::{Config, ConfigError, DatabaseUrl, LogFormat};
+use crate::config::{Config, ConfigError, DatabaseUrl, LogFormat, RedisUrl};
 
 /// The LANrage control server: parties, invites, presence and signalling for virtual LANs.
 #[derive(Debug, Parser)]
@@ -68,6 +68,9 @@ pub struct ServeArgs {
         value_name = "URL"
     )]
     database_url: Option<DatabaseUrl>,
+    /// redis://… that speeds up servers sharing a PostgreSQL [default: none]. With a password in it, use the environment.
+    #[arg(long, env = "LANRAGE_REDIS_URL", hide_env_values = true, value_name = "URL")]
+    redis_url: Option<RedisUrl>,
     /// Run a relay, with STUN, in the same process.
     #[arg(long, env = "LANRAGE_CONTROL_WITH_RELAY")]
     with_relay: bool,
@@ -136,6 +139,7 @@ impl ServeArgs {
         config.server.admin_listen = self.admin_listen.unwrap_or(config.server.admin_listen);
         config.log.format = self.log_format.unwrap_or(config.log.format);
         config.database.url = self.database_url.or(config.database.url);
+        config.redis.url = self.redis_url.or(config.redis.url);
         let services = &mut config.services;
         services.with_relay |= self.with_relay;
         services.relay_port = self.relay_port.unwrap_or(services.relay_port);

@@ -3,6 +3,7 @@
 mod database;
 mod limits;
 mod log;
+mod redis;
 mod server;
 mod services;
 
@@ -14,6 +15,7 @@ use serde::Deserialize;
 pub use self::database::{DatabaseConfig, DatabaseKind, DatabaseUrl};
 pub use self::limits::LimitsConfig;
 pub use self::log::LogConfig;
+pub use self::redis::{NotRedis, RedisConfig, RedisUrl};
 pub use self::server::ServerConfig;
 pub use self::services::ServicesConfig;
 
@@ -26,6 +28,7 @@ pub const EXAMPLE: &str = include_str!("../../../deploy/control.example.toml");
 pub struct Config {
     pub server: ServerConfig,
     pub database: DatabaseConfig,
+    pub redis: RedisConfig,
     pub services: ServicesConfig,
     pub limits: LimitsConfig,
     pub log: LogConfig,
@@ -85,6 +88,7 @@ mod tests {
         let config = toml::from_str::<Config>(&shown).unwrap();
         assert_eq!(config.services.stun.len(), 1);
         assert!(config.server.listen.is_some() && config.server.public_address.is_some());
+        assert!(config.redis.url.is_some() && config.server.replica_name.is_some());
         assert!(config.database.url.is_some() && config.services.relay_metrics_listen.is_some());
     }
 

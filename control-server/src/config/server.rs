@@ -1,6 +1,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use lanrage_shared::invite::DEFAULT_PORT;
 use serde::Deserialize;
 
 /// Of the admin API: free of what else is common on a server.
@@ -18,6 +19,19 @@ pub struct ServerConfig {
     pub data_dir: PathBuf,
     /// `host:port` under which agents reach this server. Default: what it was last started with.
     pub public_address: Option<String>,
+    /// What other servers on the same PostgreSQL know this one by. Default: the machine's name and the port.
+    pub replica_name: Option<String>,
+}
+
+impl ServerConfig {
+    /// The name among servers on one database.
+    pub fn replica_name(&self) -> String {
+        self.replica_name.clone().unwrap_or_else(|| {
+            let host = gethostname::gethostname();
+            let port = self.listen.map_or(DEFAULT_PORT, |address| address.port());
+            format!("{}:{port}", host.to_string_lossy())
+        })
+    }
 }
 
 impl Default for ServerConfig {
@@ -27,6 +41,7 @@ impl Default for ServerConfig {
             admin_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, ADMIN_PORT)),
             data_dir: PathBuf::from("/var/lib/lanrage-control"),
             public_address: None,
+            replica_name: None,
         }
     }
 }

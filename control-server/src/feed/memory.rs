@@ -69,13 +69,34 @@ impl Feed for MemoryFeed {
         }
     }
 
-    fn send(&self, to: Seat, message: FeedMessage) {
-        if let Some(members) = self.lock().parties.get_mut(&to.party)
-            && let Some(subscriber) = members.get(&to.member)
-            && !subscriber.deliver(message)
-        {
+    fn send(&self, to: Seat, message: FeedMessage) -> bool {
+        let mut subscribers = self.lock();
+        let Some(members) = subscribers.parties.get_mut(&to.party) else {
+            return false;
+        };
+        let delivered = members.get(&to.member).map(|subscriber| subscriber.deliver(message));
+        if delivered == Some(false) {
             members.remove(&to.member);
         }
+        delivered.is_some()
+    }
+
+    fn supersede(&self, seat: Seat, id: u64) {
+        let mut subscribers = self.lock();
+        if let Some(members) = subscribers.parties.get_mut(&seat.party)
+            && members.get(&seat.member).is_some_and(|current| current.id == id)
+            && let Some(former) = members.remove(&seat.member)
+        {
+            former.ended.send_replace(Some(Ended::Superseded));
+        }
+    }
+
+    fn has(&self, party: PartyId) -> bool {
+        self.lock().parties.contains_key(&party)
+    }
+
+    fn parties(&self) -> Vec<PartyId> {
+        self.lock().parties.keys().copied().collect()
     }
 }
 

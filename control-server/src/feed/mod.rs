@@ -30,6 +30,8 @@ pub struct Seat {
 pub enum FeedMessage {
     /// The party changed.
     Event { seq: u64, event: Arc<PartyEvent> },
+    /// The party has changed up to this number; the store knows how.
+    Changed { seq: u64 },
     /// A member came, went, or said something about itself.
     Presence {
         member: MemberId,
@@ -57,8 +59,14 @@ pub trait Feed: Send + Sync + 'static {
     fn unsubscribe(&self, seat: Seat, id: u64);
     /// To every stream of a party.
     fn publish(&self, party: PartyId, message: &FeedMessage);
-    /// To one member. Nobody there: dropped.
-    fn send(&self, to: Seat, message: FeedMessage);
+    /// To one member. Says whether it has a stream here.
+    fn send(&self, to: Seat, message: FeedMessage) -> bool;
+    /// Ends a subscription because the member has a later one elsewhere.
+    fn supersede(&self, seat: Seat, id: u64);
+    /// Whether a party has streams here.
+    fn has(&self, party: PartyId) -> bool;
+    /// Parties that have streams here.
+    fn parties(&self) -> Vec<PartyId>;
 }
 
 /// One stream's end of the feed.

@@ -36,8 +36,9 @@ impl Snapshot {
     /// As of now.
     pub async fn take(app: &App) -> Self {
         let totals: Option<Totals> = app.store.totals().await.ok();
-        let online = app.roster.everybody();
-        let mut parties: Vec<_> = online.iter().map(|(party, _)| *party).collect();
+        // Of this replica: whoever adds them up counts nobody twice.
+        let online = app.roster.here();
+        let mut parties: Vec<_> = online.iter().map(|seat| seat.party).collect();
         parties.sort_unstable();
         parties.dedup();
         let relays = app.relays.list(app.clock.uptime_ms());

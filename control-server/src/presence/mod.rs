@@ -1,88 +1,167 @@
-//! Who is connected and what they say about themselves. Soft state: kept in memory, told anew after every reconnect.
+//! Who is connected and what they say about themselves. Soft state: it holds in memory, is told to the party's streams, written
+//! behind to the database, and merged with what other replicas write there ([`state`] says what holds). After a reconnect a
+//! member tells it anew.
 
-use std::collections::{BTreeMap, HashMap};
+mod conflicts;
+mod state;
+mod write_behind;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use lanrage_shared::api::conflict::SoftConflict;
 use lanrage_shared::api::presence::Presence;
+use lanrage_shared::hlc::{ReplicaId, time_at};
 use lanrage_shared::ids::{MemberId, PartyId};
+use lanrage_shared::lww::Write;
+use lanrage_store::{News, SoftKey, SoftWrite};
+use tokio::sync::mpsc;
 
+use self::conflicts::Conflicts;
+pub use self::state::Sitting;
+use self::state::{Effects, Members, Told};
+pub use self::write_behind::{WINDOW, WriteBehind, WriteBehindCounters};
+use crate::clock::Clock;
 use crate::feed::{Feed, FeedMessage, Seat};
 
 /// The members that are connected. Publishes under its lock, so that a party hears changes in the order they happened: a
 /// reconnect never looks like a disconnect.
 pub struct Roster {
     feed: Arc<dyn Feed>,
-    parties: Mutex<Parties>,
+    clock: Arc<dyn Clock>,
+    write_behind: Arc<WriteBehind>,
+    state: Mutex<State>,
 }
 
-type Parties = HashMap<PartyId, BTreeMap<MemberId, Connected>>;
-
-struct Connected {
-    /// Of its stream's subscription.
-    id: u64,
-    presence: Option<Presence>,
+struct State {
+    members: Members,
+    conflicts: Conflicts,
+    /// Hears every write of this replica, on its way to others.
+    outgoing: Option<mpsc::Sender<News>>,
 }
 
 impl Roster {
     /// Nobody is connected yet.
-    pub fn new(feed: Arc<dyn Feed>) -> Self {
+    pub fn new(replica: ReplicaId, feed: Arc<dyn Feed>, clock: Arc<dyn Clock>, write_behind: Arc<WriteBehind>) -> Self {
         Self {
             feed,
-            parties: Mutex::default(),
+            clock,
+            write_behind,
+            state: Mutex::new(State {
+                members: Members::new(replica),
+                conflicts: Conflicts::default(),
+                outgoing: None,
+            }),
         }
+    }
+
+    /// Every write of this replica goes there, too. What does not fit is left out.
+    pub fn tell(&self, outgoing: mpsc::Sender<News>) {
+        self.lock().outgoing = Some(outgoing);
     }
 
     /// A stream opened. It takes the place of the member's former one.
     pub fn connect(&self, seat: Seat, id: u64) {
-        let mut parties = self.lock();
-        let connected = Connected { id, presence: None };
-        parties.entry(seat.party).or_default().insert(seat.member, connected);
+        let mut state = self.lock();
+        let write = state.members.connect(seat, id, self.clock.now_ms());
+        self.save(&state, seat, &write);
         self.publish(seat, true, None);
     }
 
     /// A connected member said something about itself.
     pub fn update(&self, seat: Seat, id: u64, presence: Presence) {
-        let mut parties = self.lock();
-        let current = parties
-            .get_mut(&seat.party)
-            .and_then(|party| party.get_mut(&seat.member));
-        if let Some(current) = current.filter(|current| current.id == id) {
-            current.presence = Some(presence.clone());
-            self.publish(seat, true, Some(presence));
+        self.write_behind.counters().heard.fetch_add(1, Ordering::Relaxed);
+        let mut state = self.lock();
+        if let Some(write) = state.members.update(seat, id, presence, self.clock.now_ms()) {
+            self.save(&state, seat, &write);
+            self.publish(seat, true, write.value.presence);
         }
     }
 
     /// A stream closed. Changes nothing when another has taken its place.
     pub fn disconnect(&self, seat: Seat, id: u64) {
-        let mut parties = self.lock();
-        let Some(party) = parties.get_mut(&seat.party) else {
-            return;
-        };
-        if party.get(&seat.member).is_none_or(|current| current.id != id) {
-            return;
+        let mut state = self.lock();
+        if let Some((write, gone)) = state.members.disconnect(seat, id, self.clock.now_ms()) {
+            self.save(&state, seat, &write);
+            self.write_behind.queue_seen(seat, self.clock.now_ms());
+            if gone {
+                self.publish(seat, false, None);
+            }
         }
-        party.remove(&seat.member);
-        if party.is_empty() {
-            parties.remove(&seat.party);
-        }
-        self.publish(seat, false, None);
     }
 
-    /// The connected members of a party, with what they last said.
+    /// The connected members of a party, on whichever replica, with what they last said.
     pub fn online(&self, party: PartyId) -> BTreeMap<MemberId, Option<Presence>> {
-        let parties = self.lock();
-        let members = parties.get(&party).into_iter().flatten();
-        members
-            .map(|(member, connected)| (*member, connected.presence.clone()))
-            .collect()
+        self.lock().members.online(party).collect()
     }
 
-    /// Everybody who is connected.
-    pub fn everybody(&self) -> Vec<(PartyId, MemberId)> {
-        let parties = self.lock();
-        let all = parties.iter();
-        all.flat_map(|(party, members)| members.keys().map(|member| (*party, *member)))
-            .collect()
+    /// Whoever is connected to this replica.
+    pub fn here(&self) -> Vec<Seat> {
+        self.lock().members.here().collect()
+    }
+
+    /// Takes in what other replicas wrote.
+    pub fn merge(&self, writes: &[SoftWrite]) {
+        let read = writes.iter().filter_map(read);
+        let mut state = self.lock();
+        let effects = state.members.merge(read.collect(), self.clock.now_ms());
+        self.follow(&mut state, effects);
+    }
+
+    /// Learns which replicas are there: members of the others are offline.
+    pub fn set_there(&self, there: BTreeSet<ReplicaId>) {
+        let mut state = self.lock();
+        let effects = state.members.set_there(there, self.clock.now_ms());
+        self.follow(&mut state, effects);
+    }
+
+    /// Queues all that this replica says once more: the database may have lost it.
+    pub fn say_again(&self) {
+        let state = self.lock();
+        for (seat, write) in state.members.own() {
+            self.write_behind.queue(kept(seat, &write));
+        }
+    }
+
+    /// Forgets who went before `before_ms`.
+    pub fn forget_gone(&self, before_ms: u64) {
+        self.lock().members.forget_gone(time_at(before_ms));
+    }
+
+    /// Conflicts of a party's members, the newest first.
+    pub fn conflicts(&self, party: PartyId) -> Vec<SoftConflict> {
+        self.lock().conflicts.of(party)
+    }
+
+    /// How many conflicts there were.
+    pub fn conflict_count(&self) -> u64 {
+        self.lock().conflicts.count()
+    }
+
+    fn follow(&self, state: &mut State, effects: Effects) {
+        for (seat, conflict) in &effects.conflicts {
+            state.conflicts.note(*seat, conflict);
+        }
+        for (seat, write) in &effects.writes {
+            self.save(state, *seat, write);
+        }
+        for (seat, id) in effects.superseded {
+            self.feed.supersede(seat, id);
+        }
+        for Told { seat, online, presence } in effects.told {
+            self.publish(seat, online, presence);
+        }
+    }
+
+    fn save(&self, state: &State, seat: Seat, write: &Write<Sitting>) {
+        let write = kept(seat, write);
+        if let Some(outgoing) = &state.outgoing {
+            // Others find it in the database.
+            let writes = vec![write.clone()];
+            let _ = outgoing.try_send(News::Wrote { writes });
+        }
+        self.write_behind.queue(write);
     }
 
     fn publish(&self, seat: Seat, online: bool, presence: Option<Presence>) {
@@ -95,9 +174,32 @@ impl Roster {
         self.feed.publish(seat.party, &message);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Parties> {
-        self.parties.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A write as it is kept.
+fn kept(seat: Seat, write: &Write<Sitting>) -> SoftWrite {
+    #[expect(clippy::expect_used, reason = "plain data with text keys")]
+    let value = serde_json::to_string(&write.value).expect("a sitting is plain data");
+    SoftWrite {
+        key: SoftKey::Member(seat.party, seat.member),
+        stamp: write.stamp,
+        seen: write.seen,
+        gone: !write.value.online,
+        value,
+    }
+}
+
+/// A write as it was kept; none when it is of something else or of a version that says it otherwise.
+fn read(write: &SoftWrite) -> Option<(Seat, Write<Sitting>)> {
+    let SoftKey::Member(party, member) = write.key else {
+        return None;
+    };
+    let value = serde_json::from_str(&write.value).ok()?;
+    let (stamp, seen) = (write.stamp, write.seen);
+    Some((Seat { party, member }, Write { value, stamp, seen }))
 }
 
 #[cfg(test)]
@@ -105,11 +207,13 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::clock::SystemClock;
     use crate::feed::MemoryFeed;
 
     #[test]
     fn the_end_of_a_superseded_stream_does_not_take_the_member_offline() {
-        let roster = Roster::new(Arc::new(MemoryFeed::default()));
+        let feed: Arc<dyn Feed> = Arc::new(MemoryFeed::default());
+        let roster = Roster::new(ReplicaId(1), feed, Arc::new(SystemClock), Arc::default());
         let seat = Seat {
             party: PartyId(Uuid::nil()),
             member: MemberId(1),
@@ -117,8 +221,8 @@ mod tests {
         roster.connect(seat, 1);
         roster.connect(seat, 2);
         roster.disconnect(seat, 1);
-        assert_eq!(roster.everybody(), [(seat.party, seat.member)]);
+        assert_eq!(roster.here(), [seat]);
         roster.disconnect(seat, 2);
-        assert!(roster.everybody().is_empty());
+        assert!(roster.here().is_empty() && roster.online(seat.party).is_empty());
     }
 }

@@ -7,6 +7,8 @@ use lanrage_shared::ids::{Pin, RelayId};
 use lanrage_shared::invite::host_port;
 use tokio_util::sync::CancellationToken;
 
+use super::elsewhere::Word;
+
 /// Relays of one server: a member gets a token for each.
 pub const MAX_RELAYS: usize = 64;
 /// A load is told anew when it differs from the one told by this many points: members choose by tens of percent, and a report
@@ -25,6 +27,10 @@ pub enum RegisterError {
     TooMany,
     #[error("the relay inside the control server has this name: choose another one with --name")]
     NameTaken,
+    #[error(
+        "a relay inside another control server on the same database has this name: choose another one, with relay_name in the configuration file's [services], or --name"
+    )]
+    NameTakenElsewhere,
 }
 
 /// Where a relay runs.
@@ -226,6 +232,24 @@ impl Registry {
             seen_s: now_ms.saturating_sub(entry.heard_ms) / 1000,
         });
         listed.collect()
+    }
+
+    /// The relays here, as other replicas are told of them.
+    pub(super) fn words(&self) -> BTreeMap<RelayId, Word> {
+        let word = |entry: &Entry| {
+            let own = entry.origin == Origin::Own;
+            Word::new(entry.relay.clone(), entry.health, entry.draining, own)
+        };
+        self.0.iter().map(|(id, entry)| (id.clone(), word(entry))).collect()
+    }
+
+    /// Another replica speaks for this relay now: its link here, if open, ends.
+    pub(super) fn handle_elsewhere(&mut self, id: &RelayId) {
+        if self.0.get(id).is_some_and(|entry| entry.origin == Origin::Linked)
+            && let Some(entry) = self.0.remove(id)
+        {
+            entry.superseded.cancel();
+        }
     }
 
     pub(super) fn applied(&self, id: &RelayId) -> Option<u64> {

@@ -2,6 +2,7 @@
 
 pub mod auth;
 pub mod bans;
+pub mod conflicts;
 pub mod health;
 pub mod invites;
 pub mod members;

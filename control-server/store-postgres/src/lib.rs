@@ -4,18 +4,22 @@
 //! for each other. Reads see one moment (`REPEATABLE READ`).
 
 mod error;
+mod listen;
 mod sql;
 
 use std::str::FromStr;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use lanrage_store::{Database, Result, StoreError, Transaction};
+use lanrage_shared::hlc::ReplicaId;
+use lanrage_store::columns::fitting;
+use lanrage_store::{Database, Listener, Result, StoreError, Transaction};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{Connection, PgConnection, Postgres, SqlSafeStr};
 
 use crate::error::store_error;
+use crate::listen::PostgresListener;
 use crate::sql::PostgresTransaction;
 
 /// Connections at once: a small PostgreSQL takes 100, and several replicas share them.
@@ -26,6 +30,7 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A migrated PostgreSQL database.
 pub struct PostgresDatabase {
     pool: PgPool,
+    replica: ReplicaId,
 }
 
 impl PostgresDatabase {
@@ -45,13 +50,14 @@ impl PostgresDatabase {
             .run(&pool)
             .await
             .map_err(|error| StoreError::Internal(error.to_string()))?;
-        Ok(Self { pool })
+        let replica = draw_replica(&pool).await?;
+        Ok(Self { pool, replica })
     }
 
     async fn begin(&self, statement: &'static str) -> Result<Box<dyn Transaction>> {
-        let transaction: sqlx::Transaction<'static, Postgres> =
-            self.pool.begin_with(statement).await.map_err(store_error)?;
-        Ok(Box::new(PostgresTransaction(transaction)))
+        let inner: sqlx::Transaction<'static, Postgres> = self.pool.begin_with(statement).await.map_err(store_error)?;
+        let replica = self.replica;
+        Ok(Box::new(PostgresTransaction { inner, replica }))
     }
 }
 
@@ -59,7 +65,7 @@ fn migrator() -> Migrator {
     let migration = |number, name: &'static str, text: &'static str| {
         Migration::new(number, name.into(), MigrationType::Simple, text.into_sql_str(), false)
     };
-    Migrator::with_migrations(vec![
+    let mut migrator = Migrator::with_migrations(vec![
         migration(
             1,
             "parties",
@@ -71,11 +77,19 @@ fn migrator() -> Migrator {
             include_str!("../../../migrations/postgres/0002_removal.sql"),
         ),
         migration(
+            3,
+            "replicas",
+            include_str!("../../../migrations/postgres/0003_replicas.sql"),
+        ),
+        migration(
             4,
             "locked",
             include_str!("../../../migrations/postgres/0004_locked.sql"),
         ),
-    ])
+    ]);
+    // Migrations only add, so this version works on the tables of a newer one.
+    migrator.set_ignore_missing(true);
+    migrator
 }
 
 #[async_trait]
@@ -92,7 +106,29 @@ impl Database for PostgresDatabase {
         self.begin("BEGIN").await
     }
 
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    fn replica(&self) -> ReplicaId {
+        self.replica
+    }
+
+    async fn listen(&self) -> Result<Option<Box<dyn Listener>>> {
+        Ok(Some(Box::new(PostgresListener::open(&self.pool).await?)))
+    }
+
     async fn close(&self) {
         self.pool.close().await;
     }
+}
+
+/// The next number of a replica.
+async fn draw_replica(pool: &PgPool) -> Result<ReplicaId> {
+    let statement = "UPDATE counters SET value = value + 1 WHERE name = 'replica' RETURNING value";
+    let number: i64 = sqlx::query_scalar(statement)
+        .fetch_one(pool)
+        .await
+        .map_err(store_error)?;
+    fitting(number, "value").map(ReplicaId)
 }

@@ -2,8 +2,10 @@
 
 mod overview;
 mod removal;
+mod replication;
 
 use async_trait::async_trait;
+use lanrage_shared::hlc::ReplicaId;
 use lanrage_shared::ids::{DeviceId, MemberId, PartyId};
 use lanrage_store::columns::{Columns, number, signed};
 use lanrage_store::{InviteRow, PartyRow, Result, SeatRow, Transaction};
@@ -14,24 +16,28 @@ use uuid::Uuid;
 
 use crate::error::store_error;
 
-pub(crate) struct PostgresTransaction(pub(crate) sqlx::Transaction<'static, Postgres>);
+pub(crate) struct PostgresTransaction {
+    pub(crate) inner: sqlx::Transaction<'static, Postgres>,
+    /// Whose transaction it is.
+    pub(crate) replica: ReplicaId,
+}
 
 type Statement<'q> = Query<'q, Postgres, PgArguments>;
 
 impl PostgresTransaction {
     async fn all(&mut self, statement: Statement<'_>) -> Result<Vec<Columned>> {
-        let rows = statement.fetch_all(&mut *self.0).await.map_err(store_error)?;
+        let rows = statement.fetch_all(&mut *self.inner).await.map_err(store_error)?;
         Ok(rows.into_iter().map(Columned).collect())
     }
 
     async fn one(&mut self, statement: Statement<'_>) -> Result<Option<Columned>> {
-        let row = statement.fetch_optional(&mut *self.0).await.map_err(store_error)?;
+        let row = statement.fetch_optional(&mut *self.inner).await.map_err(store_error)?;
         Ok(row.map(Columned))
     }
 
     /// How many rows it changed.
     async fn run(&mut self, statement: Statement<'_>) -> Result<u64> {
-        let done = statement.execute(&mut *self.0).await.map_err(store_error)?;
+        let done = statement.execute(&mut *self.inner).await.map_err(store_error)?;
         Ok(done.rows_affected())
     }
 }
@@ -39,7 +45,7 @@ impl PostgresTransaction {
 #[async_trait]
 impl Transaction for PostgresTransaction {
     async fn commit(self: Box<Self>) -> Result<()> {
-        self.0.commit().await.map_err(store_error)
+        self.inner.commit().await.map_err(store_error)
     }
 
     async fn secret(&mut self, name: &str) -> Result<Option<Vec<u8>>> {
@@ -179,18 +185,19 @@ impl Transaction for PostgresTransaction {
         self.run(statement).await.map(drop)
     }
 
-    async fn mark_seen(&mut self, seen: &[(PartyId, MemberId)], now_ms: u64) -> Result<()> {
-        let parties: Vec<Uuid> = seen.iter().map(|(party, _)| party.0).collect();
-        let numbers: Vec<i64> = seen.iter().map(|(_, member)| i64::from(member.0)).collect();
+    async fn mark_seen(&mut self, seen: &[(PartyId, MemberId, u64)]) -> Result<u64> {
+        let parties: Vec<Uuid> = seen.iter().map(|(party, ..)| party.0).collect();
+        let numbers: Vec<i64> = seen.iter().map(|(_, member, _)| i64::from(member.0)).collect();
+        let times: Vec<i64> = seen.iter().map(|(_, _, at_ms)| signed(*at_ms)).collect();
         let statement = sqlx::query(
-            "UPDATE seats SET last_seen_ms = greatest(last_seen_ms, $3) \
-             FROM unnest($1::uuid[], $2::bigint[]) AS seen (party, number) \
+            "UPDATE seats SET last_seen_ms = greatest(last_seen_ms, seen.at_ms) \
+             FROM unnest($1::uuid[], $2::bigint[], $3::bigint[]) AS seen (party, number, at_ms) \
              WHERE seats.party = seen.party AND seats.number = seen.number AND left_at_ms IS NULL",
         )
         .bind(parties)
         .bind(numbers)
-        .bind(signed(now_ms));
-        self.run(statement).await.map(drop)
+        .bind(times);
+        self.run(statement).await
     }
 
     async fn unseen_since(&mut self, before_ms: u64) -> Result<Vec<(PartyId, DeviceId)>> {
@@ -204,9 +211,9 @@ impl Transaction for PostgresTransaction {
         rows.iter().map(unseen).collect()
     }
 
-    async fn without_host(&mut self, gone_ms: u64, present_ms: u64) -> Result<Vec<PartyId>> {
+    async fn without_host(&mut self, gone_ms: u64, present_ms: u64) -> Result<Vec<(PartyId, MemberId)>> {
         let statement = sqlx::query(
-            "SELECT parties.id FROM parties JOIN seats AS host ON host.party = parties.id AND host.number = parties.host \
+            "SELECT parties.id, parties.host FROM parties JOIN seats AS host ON host.party = parties.id AND host.number = parties.host \
              WHERE host.left_at_ms IS NULL AND host.last_seen_ms < $1 AND EXISTS \
              (SELECT 1 FROM seats WHERE seats.party = parties.id AND seats.left_at_ms IS NULL \
              AND seats.last_seen_ms >= $2) ORDER BY parties.id",
@@ -214,7 +221,9 @@ impl Transaction for PostgresTransaction {
         .bind(signed(gone_ms))
         .bind(signed(present_ms));
         let rows = self.all(statement).await?;
-        rows.iter().map(|row| row.uuid("id").map(PartyId)).collect()
+        rows.iter()
+            .map(|row| Ok((PartyId(row.uuid("id")?), MemberId(number(row, "host")?))))
+            .collect()
     }
 
     async fn append_event(&mut self, party: PartyId, seq: u64, json: &str, at_ms: u64) -> Result<()> {

@@ -12,6 +12,7 @@ mod server;
 use lanrage_store::{Database, Store, StoreError, contract};
 use lanrage_store_postgres::PostgresDatabase;
 use server::PostgresServer;
+use sqlx::Connection;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_promise_of_the_store_holds_on_postgresql() {
@@ -39,4 +40,18 @@ async fn replicas_share_what_they_keep_and_notice_when_the_database_goes() {
     assert!(matches!(one.ready().await, Err(StoreError::Unavailable(_))));
     let outcome = PostgresDatabase::connect(&url).await.map(drop);
     assert!(matches!(outcome, Err(StoreError::Unavailable(_))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_goes_on_with_the_tables_of_a_newer_version() {
+    let server = PostgresServer::start();
+    let url = server.fresh_database("newer");
+    let store = Store::new(PostgresDatabase::connect(&url).await.unwrap());
+    let mut newer = sqlx::PgConnection::connect(&url).await.unwrap();
+    let statement = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+                     VALUES (9999, 'of tomorrow', true, ''::bytea, 0)";
+    sqlx::query(statement).execute(&mut newer).await.unwrap();
+    let again = Store::new(PostgresDatabase::connect(&url).await.unwrap());
+    assert!(again.replica() > store.replica(), "each run has a number of its own");
+    again.ready().await.unwrap();
 }

@@ -11,7 +11,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use lanrage_store::{Database, Result, StoreError, Transaction};
+use lanrage_shared::hlc::ReplicaId;
+use lanrage_store::columns::fitting;
+use lanrage_store::{Database, Listener, Result, StoreError, Transaction};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{SqlSafeStr, Sqlite};
@@ -30,6 +32,7 @@ const TURN_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct SqliteDatabase {
     writer: SqlitePool,
     readers: SqlitePool,
+    replica: ReplicaId,
 }
 
 impl SqliteDatabase {
@@ -48,7 +51,12 @@ impl SqliteDatabase {
             .await
             .map_err(|error| StoreError::Internal(error.to_string()))?;
         let readers = pool(READERS).connect_lazy_with(options);
-        Ok(Self { writer, readers })
+        let replica = draw_replica(&writer).await?;
+        Ok(Self {
+            writer,
+            readers,
+            replica,
+        })
     }
 }
 
@@ -64,7 +72,7 @@ fn migrator() -> Migrator {
     let migration = |number, name: &'static str, text: &'static str| {
         Migration::new(number, name.into(), MigrationType::Simple, text.into_sql_str(), false)
     };
-    Migrator::with_migrations(vec![
+    let mut migrator = Migrator::with_migrations(vec![
         migration(
             1,
             "parties",
@@ -75,8 +83,16 @@ fn migrator() -> Migrator {
             "removal",
             include_str!("../../../migrations/sqlite/0002_removal.sql"),
         ),
+        migration(
+            3,
+            "replicas",
+            include_str!("../../../migrations/sqlite/0003_replicas.sql"),
+        ),
         migration(4, "locked", include_str!("../../../migrations/sqlite/0004_locked.sql")),
-    ])
+    ]);
+    // Migrations only add, so this version works on the tables of a newer one.
+    migrator.set_ignore_missing(true);
+    migrator
 }
 
 #[async_trait]
@@ -101,6 +117,18 @@ impl Database for SqliteDatabase {
         copied.map(|_| true).map_err(store_error)
     }
 
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    fn replica(&self) -> ReplicaId {
+        self.replica
+    }
+
+    async fn listen(&self) -> Result<Option<Box<dyn Listener>>> {
+        Ok(None)
+    }
+
     async fn close(&self) {
         self.readers.close().await;
         self.writer.close().await;
@@ -110,4 +138,14 @@ impl Database for SqliteDatabase {
 async fn begin(pool: &SqlitePool, statement: &'static str) -> Result<Box<dyn Transaction>> {
     let transaction: sqlx::Transaction<'static, Sqlite> = pool.begin_with(statement).await.map_err(store_error)?;
     Ok(Box::new(SqliteTransaction(transaction)))
+}
+
+/// The next number of a replica.
+async fn draw_replica(pool: &SqlitePool) -> Result<ReplicaId> {
+    let statement = "UPDATE counters SET value = value + 1 WHERE name = 'replica' RETURNING value";
+    let number: i64 = sqlx::query_scalar(statement)
+        .fetch_one(pool)
+        .await
+        .map_err(store_error)?;
+    fitting(number, "value").map(ReplicaId)
 }

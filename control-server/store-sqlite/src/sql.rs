@@ -2,11 +2,13 @@
 
 mod overview;
 mod removal;
+mod replication;
 
 use async_trait::async_trait;
 use lanrage_shared::ids::{DeviceId, MemberId, PartyId};
 use lanrage_store::columns::{Columns, number, signed};
 use lanrage_store::{InviteRow, PartyRow, Result, SeatRow, Transaction};
+use serde_json::json;
 use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{Row, Sqlite};
@@ -179,17 +181,17 @@ impl Transaction for SqliteTransaction {
         self.run(statement).await.map(drop)
     }
 
-    async fn mark_seen(&mut self, seen: &[(PartyId, MemberId)], now_ms: u64) -> Result<()> {
-        for (party, member) in seen {
-            let statement = sqlx::query(
-                "UPDATE seats SET last_seen_ms = max(last_seen_ms, ?3) WHERE party = ?1 AND number = ?2 AND left_at_ms IS NULL",
-            )
-            .bind(party.0)
-            .bind(i64::from(member.0))
-            .bind(signed(now_ms));
-            self.run(statement).await?;
-        }
-        Ok(())
+    async fn mark_seen(&mut self, seen: &[(PartyId, MemberId, u64)]) -> Result<u64> {
+        let rows = seen
+            .iter()
+            .map(|(party, member, at_ms)| json!([party.0.simple().to_string(), member.0, signed(*at_ms)]));
+        let rows = serde_json::Value::Array(rows.collect()).to_string();
+        let statement = sqlx::query(
+            "UPDATE seats SET last_seen_ms = max(last_seen_ms, seen.value ->> 2) FROM json_each(?1) AS seen \
+             WHERE seats.party = unhex(seen.value ->> 0) AND seats.number = seen.value ->> 1 AND left_at_ms IS NULL",
+        )
+        .bind(rows);
+        self.run(statement).await
     }
 
     async fn unseen_since(&mut self, before_ms: u64) -> Result<Vec<(PartyId, DeviceId)>> {
@@ -203,9 +205,9 @@ impl Transaction for SqliteTransaction {
         rows.iter().map(unseen).collect()
     }
 
-    async fn without_host(&mut self, gone_ms: u64, present_ms: u64) -> Result<Vec<PartyId>> {
+    async fn without_host(&mut self, gone_ms: u64, present_ms: u64) -> Result<Vec<(PartyId, MemberId)>> {
         let statement = sqlx::query(
-            "SELECT parties.id FROM parties JOIN seats AS host ON host.party = parties.id AND host.number = parties.host \
+            "SELECT parties.id, parties.host FROM parties JOIN seats AS host ON host.party = parties.id AND host.number = parties.host \
              WHERE host.left_at_ms IS NULL AND host.last_seen_ms < ?1 AND EXISTS \
              (SELECT 1 FROM seats WHERE seats.party = parties.id AND seats.left_at_ms IS NULL \
              AND seats.last_seen_ms >= ?2) ORDER BY parties.id",
@@ -213,7 +215,9 @@ impl Transaction for SqliteTransaction {
         .bind(signed(gone_ms))
         .bind(signed(present_ms));
         let rows = self.all(statement).await?;
-        rows.iter().map(|row| row.uuid("id").map(PartyId)).collect()
+        rows.iter()
+            .map(|row| Ok((PartyId(row.uuid("id")?), MemberId(number(row, "host")?))))
+            .collect()
     }
 
     async fn append_event(&mut self, party: PartyId, seq: u64, json: &str, at_ms: u64) -> Result<()> {

@@ -2,6 +2,7 @@
 
 use lanrage_store::{Database, Store, StoreError, contract};
 use lanrage_store_sqlite::SqliteDatabase;
+use sqlx::Connection;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_promise_of_the_store_holds_on_sqlite() {
@@ -36,4 +37,19 @@ async fn a_file_that_is_not_a_database_is_reported_and_left_alone() {
     let outcome = SqliteDatabase::open(&file).await.map(drop);
     assert!(matches!(outcome, Err(StoreError::Internal(_))));
     assert!(std::fs::read_to_string(&file).unwrap().starts_with("not a database"));
+}
+
+#[tokio::test]
+async fn a_server_goes_on_with_the_tables_of_a_newer_version() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("store.sqlite3");
+    let first = SqliteDatabase::open(&file).await.unwrap();
+    first.close().await;
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&file);
+    let mut newer = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+    let statement = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+                     VALUES (9999, 'of tomorrow', true, x'', 0)";
+    sqlx::query(statement).execute(&mut newer).await.unwrap();
+    let again = SqliteDatabase::open(&file).await.unwrap();
+    assert!(again.replica() > first.replica(), "each run has a number of its own");
 }

@@ -2,11 +2,13 @@
 
 use lanrage_shared::api::relay::Revocation;
 use lanrage_shared::api::secret::SealedSecret;
-use lanrage_shared::ids::{DeviceId, DeviceKey, IdentityKey, MemberId, PartyId};
+use lanrage_shared::hlc::{ReplicaId, Stamp};
+use lanrage_shared::ids::{DeviceId, DeviceKey, IdentityKey, MemberId, PartyId, Pin};
 use uuid::Uuid;
 
 use crate::error::{Result, StoreError};
 use crate::rows::{BanRow, InviteRow, PartyRow, SeatRow};
+use crate::soft::{ReplicaRow, SoftKey, SoftWrite};
 
 /// One row of a result, as its driver reads it. A column that is missing or of another type is
 /// [`StoreError::Internal`].
@@ -112,6 +114,43 @@ pub fn revocation(row: &impl Columns) -> Result<Revocation> {
     })
 }
 
+/// Reads a row of `replicas`.
+pub fn replica(row: &impl Columns) -> Result<ReplicaRow> {
+    Ok(ReplicaRow {
+        id: ReplicaId(number(row, "id")?),
+        name: row.text("name")?,
+        pin: Pin(array(row, "pin")?),
+    })
+}
+
+/// Reads a row of `soft_writes`; none when its key is of a newer version.
+pub fn soft_write(row: &impl Columns) -> Result<Option<SoftWrite>> {
+    let Some(key) = SoftKey::read(row.uuid("scope")?, &row.text("field")?) else {
+        return Ok(None);
+    };
+    let seen = match (
+        row.optional_integer("seen_time")?,
+        row.optional_integer("seen_replica")?,
+    ) {
+        (Some(time), Some(replica)) => Some(Stamp {
+            time: fitting(time, "seen_time")?,
+            replica: ReplicaId(fitting(replica, "seen_replica")?),
+        }),
+        _ => None,
+    };
+    let stamp = Stamp {
+        time: number(row, "time")?,
+        replica: ReplicaId(number(row, "replica")?),
+    };
+    Ok(Some(SoftWrite {
+        key,
+        stamp,
+        seen,
+        gone: row.boolean("gone")?,
+        value: row.text("value")?,
+    }))
+}
+
 /// Identity keys as `revocations` has them.
 pub fn joined_keys(keys: &[IdentityKey]) -> Vec<u8> {
     keys.iter().flat_map(|key| key.0).collect()
@@ -138,7 +177,8 @@ fn parsed<T: std::str::FromStr>(row: &impl Columns, column: &str) -> Result<T> {
     row.text(column)?.parse().map_err(|_| unexpected(column))
 }
 
-fn fitting<T: TryFrom<i64>>(value: i64, column: &str) -> Result<T> {
+/// `value`, read of `column`, in the range of its type.
+pub fn fitting<T: TryFrom<i64>>(value: i64, column: &str) -> Result<T> {
     T::try_from(value).map_err(|_| unexpected(column))
 }
 

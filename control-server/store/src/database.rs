@@ -5,11 +5,14 @@ use std::path::Path;
 use async_trait::async_trait;
 use lanrage_shared::api::relay::Revocation;
 use lanrage_shared::api::secret::SealedSecret;
+use lanrage_shared::hlc::ReplicaId;
 use lanrage_shared::ids::{DeviceId, IdentityKey, MemberId, PartyId};
 use uuid::Uuid;
 
 use crate::error::Result;
+use crate::news::{Listener, News};
 use crate::rows::{BanRow, InviteRow, PartyRow, SeatRow};
+use crate::soft::{ReplicaRow, SoftWrite};
 use crate::store::Totals;
 
 /// A database that is migrated and ready.
@@ -26,13 +29,19 @@ pub trait Database: Send + Sync + 'static {
     async fn back_up(&self, _file: &Path) -> Result<bool> {
         Ok(false)
     }
+    /// Whether other servers may work on it, too.
+    fn is_shared(&self) -> bool;
+    /// The number of this run of the server: drawn when the database is opened, and never given out again.
+    fn replica(&self) -> ReplicaId;
+    /// Hears what is announced; none when it is not shared.
+    async fn listen(&self) -> Result<Option<Box<dyn Listener>>>;
     /// Closes every connection.
     async fn close(&self);
 }
 
 /// One transaction. Dropped without [`Transaction::commit`], it has changed nothing.
 #[async_trait]
-pub trait Transaction: Overview + Removals + Send {
+pub trait Transaction: Overview + Removals + Replication + Send {
     /// Makes the changes lasting. An acknowledged change survives a crash of the machine.
     async fn commit(self: Box<Self>) -> Result<()>;
 
@@ -66,8 +75,8 @@ pub trait Transaction: Overview + Removals + Send {
     async fn save_seat(&mut self, party: PartyId, seat: &SeatRow) -> Result<()>;
     /// Frees a number.
     async fn delete_seat(&mut self, party: PartyId, number: MemberId) -> Result<()>;
-    /// Notes that these members are connected now.
-    async fn mark_seen(&mut self, seen: &[(PartyId, MemberId)], now_ms: u64) -> Result<()>;
+    /// Notes when members were connected, in one statement; how many there are.
+    async fn mark_seen(&mut self, seen: &[(PartyId, MemberId, u64)]) -> Result<u64>;
     /// Members last seen before `before_ms`, except the hosts of persistent parties.
     async fn unseen_since(&mut self, before_ms: u64) -> Result<Vec<(PartyId, DeviceId)>>;
 
@@ -78,8 +87,8 @@ pub trait Transaction: Overview + Removals + Send {
     /// A party's events after number `seq`, in order.
     async fn events_after(&mut self, party: PartyId, seq: u64) -> Result<Vec<(u64, String)>>;
 
-    /// Parties whose host was last seen before `gone_ms`, while another member was since `present_ms`.
-    async fn without_host(&mut self, gone_ms: u64, present_ms: u64) -> Result<Vec<PartyId>>;
+    /// Parties, and their hosts, whose host was last seen before `gone_ms`, while another member was since `present_ms`.
+    async fn without_host(&mut self, gone_ms: u64, present_ms: u64) -> Result<Vec<(PartyId, MemberId)>>;
     /// A new invite; false when one with this hash exists.
     async fn insert_invite(&mut self, invite: &InviteRow) -> Result<bool>;
     /// The invite whose code hashes to this.
@@ -151,4 +160,31 @@ pub trait Removals: Send {
     async fn revocations_after(&mut self, seq: u64, limit: u32) -> Result<Vec<Revocation>>;
     /// Drops revocations from before `before_ms`.
     async fn drop_revocations(&mut self, before_ms: u64) -> Result<()>;
+}
+
+/// The part of a [`Transaction`] about several servers on one database, and about soft state.
+#[async_trait]
+pub trait Replication: Send {
+    /// Tells every replica that listens, if and when this transaction commits. A database that is not shared tells nobody.
+    async fn announce(&mut self, news: &News) -> Result<()>;
+
+    /// Notes that a replica is there now, by the database's clock.
+    async fn save_replica(&mut self, replica: &ReplicaRow) -> Result<()>;
+    /// Forgets a name's replicas.
+    async fn drop_replica(&mut self, name: &str) -> Result<()>;
+    /// Replicas that were there within the last `lease_ms`, by number.
+    async fn replicas(&mut self, lease_ms: u64) -> Result<Vec<ReplicaRow>>;
+
+    /// Keeps each write in the place of its replica's former one to the same key, in one statement; how many were written.
+    async fn save_soft_writes(&mut self, writes: &[SoftWrite]) -> Result<u64>;
+    /// Writes of each of these replicas that are later than the time beside it.
+    async fn soft_writes_after(&mut self, marks: &[(ReplicaId, u64)]) -> Result<Vec<SoftWrite>>;
+    /// Every replica's writes in a scope.
+    async fn soft_writes_of(&mut self, scope: Uuid) -> Result<Vec<SoftWrite>>;
+    /// Drops replicas that were not there for `silent_ms`, the writes of replicas there are not, and writes from before the time
+    /// `gone_before` that only say that there is nothing to say.
+    async fn drop_soft_writes(&mut self, silent_ms: u64, gone_before: u64) -> Result<()>;
+
+    /// The number of the last event of each of these parties that is there.
+    async fn last_numbers(&mut self, parties: &[PartyId]) -> Result<Vec<(PartyId, u64)>>;
 }

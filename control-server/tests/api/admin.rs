@@ -86,7 +86,7 @@ async fn the_operator_sees_parties_and_members_and_removes_them() {
     let party = anna.host(&code, None).await.party;
     let member = ben.join(&code, "Ben").await.me;
     let _stream = Stream::open(&ben, party.id, None, 1).await;
-    until("Ben is online", || !server.app.roster.everybody().is_empty()).await;
+    until("Ben is online", || !server.app.roster.here().is_empty()).await;
     let parties = read(&server, "/admin/v1/parties?limit=1").await;
     assert_eq!((&parties[0]["members"], &parties[0]["online"]), (&json!(2), &json!(1)));
     let path = format!("/admin/v1/parties/{}/members", party.id);

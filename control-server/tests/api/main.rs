@@ -9,6 +9,7 @@
 mod admin;
 mod answers;
 mod auth;
+mod convergence;
 mod host;
 mod logs;
 mod observer;
@@ -18,6 +19,7 @@ mod postgres;
 mod relayed;
 mod relays;
 mod removal;
+mod replicas;
 mod schemathesis;
 mod stream;
 mod support;

@@ -3,14 +3,12 @@
 #[path = "../program/mod.rs"]
 #[allow(dead_code, reason = "the program's own tests use all of it")]
 mod program;
-#[path = "../../store-postgres/tests/server/mod.rs"]
-mod server;
 
 use lanrage_shared::api::party::Party;
 use lanrage_shared::invite::ServerLink;
 
 use self::program::{Serving, printed};
-use self::server::PostgresServer;
+use crate::support::postgres::PostgresServer;
 use crate::support::{Code, Device, Request, Target};
 
 #[tokio::test(flavor = "multi_thread")]

@@ -317,3 +317,41 @@ async fn a_server_that_stops_parts_with_everybody_and_keeps_everything() {
     let store = lanrage_store::Store::new(database);
     assert_eq!(store.parties_of(ben.id()).await.unwrap().len(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn presence_that_the_database_does_not_take_waits_and_does_not_pile_up() {
+    let server = TestServer::start().await;
+    let (anna, ben, party, host, _) = pair(&server).await;
+    let mut at_anna = anna.stream(party, None).await;
+    at_anna.welcome().await;
+    let mut at_ben = ben.stream(party, None).await;
+    at_ben.welcome().await;
+    at_ben.snapshot().await;
+    let write_behind = &server.app.write_behind;
+    until("all is saved", || write_behind.waiting() == 0).await;
+    server.app.store.close().await;
+    for n in 0..100 {
+        let presence = Presence {
+            agent_version: n.to_string(),
+            ..Presence::default()
+        };
+        at_anna.say(&ClientMessage::Presence { presence }).await;
+    }
+    at_ben
+        .find(|message| match message {
+            ServerMessage::Presence { member, presence, .. } => {
+                (member == host && presence?.agent_version == "99").then_some(())
+            }
+            _ => None,
+        })
+        .await;
+    let failed = || {
+        write_behind
+            .counters()
+            .failed
+            .load(std::sync::atomic::Ordering::Relaxed)
+            > 0
+    };
+    until("the database does not take it", failed).await;
+    assert_eq!(write_behind.waiting(), 1, "one write a member");
+}

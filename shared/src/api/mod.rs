@@ -3,6 +3,7 @@
 
 pub mod auth;
 pub mod check;
+pub mod conflict;
 pub mod error;
 pub mod game;
 pub mod invite;

@@ -69,6 +69,13 @@ pub(super) async fn run(app: &App, device: DeviceId, mut link: Link, party: Part
         return end(link, not_a_member()).await;
     };
     let seat = Seat { party, member };
+    if app.store.is_shared() {
+        // So that this stream is later than any other of the member's, whatever the replicas' clocks say.
+        match app.store.soft_writes_of(party).await {
+            Ok(writes) => app.take_in(&writes),
+            Err(error) => tracing::debug!(%error, %party, "what other replicas wrote is read later"),
+        }
+    }
     let subscription = app.feed.subscribe(seat);
     let connection = Connection {
         app,
@@ -87,21 +94,12 @@ pub(super) async fn run(app: &App, device: DeviceId, mut link: Link, party: Part
     };
     let Err(reason) = session.run(subscription, known.since).await;
     drop(connection);
-    mark_seen(app, seat).await;
     end(link, reason).await;
 }
 
 async fn end(link: Link, end: End) {
     if let End::Bye(error, retry) = end {
         link.bye(error, retry).await;
-    }
-}
-
-async fn mark_seen(app: &App, seat: Seat) {
-    let seen = [(seat.party, seat.member)];
-    if let Err(error) = app.store.mark_seen(&seen, app.clock.now_ms()).await {
-        // Soft state: the member's next connection repairs it.
-        tracing::debug!(%error, party = %seat.party, "last seen was not saved");
     }
 }
 
@@ -226,7 +224,8 @@ impl Session<'_> {
         let message = match message {
             FeedMessage::Event { seq, .. } if seq <= self.seq => return Ok(()),
             FeedMessage::Event { seq, event } if seq == self.seq + 1 => return self.event(seq, (*event).clone()).await,
-            FeedMessage::Event { .. } => return self.catch_up().await,
+            FeedMessage::Changed { seq } if seq <= self.seq => return Ok(()),
+            FeedMessage::Event { .. } | FeedMessage::Changed { .. } => return self.catch_up().await,
             FeedMessage::Presence { member, .. } if member == self.seat.member => return Ok(()),
             FeedMessage::Presence {
                 member,
@@ -244,7 +243,10 @@ impl Session<'_> {
 
     /// Events overtook each other on their way here: the store knows their order.
     async fn catch_up(&mut self) -> Result<(), End> {
-        let missed = self.missed(Some(self.seq)).await?;
+        let missed = match self.missed(Some(self.seq)).await {
+            Err(StoreError::NotFound) => return self.event(self.seq + 1, PartyEvent::Deleted).await,
+            missed => missed?,
+        };
         let Replay::Events(events) = missed.replay else {
             return match missed.state.member_of(self.device) {
                 Some(_) => self.snapshot(&missed.state, missed.secrets).await,
@@ -297,8 +299,14 @@ impl Session<'_> {
                     ..self.seat
                 };
                 let from = self.seat.member;
-                self.app.feed.send(to, FeedMessage::Signal { from, sealed });
                 self.app.metrics.signals.inc();
+                let signal = FeedMessage::Signal {
+                    from,
+                    sealed: sealed.clone(),
+                };
+                if !self.app.feed.send(to, signal) {
+                    self.app.replicas.signal(from, to, sealed);
+                }
                 Ok(())
             }
             Incoming::Message(ClientMessage::Hello { .. }) => {

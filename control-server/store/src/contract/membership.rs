@@ -238,9 +238,12 @@ pub(super) async fn a_host_that_is_gone_is_succeeded_by_the_longest_present_who_
         present_ms: NOW + 20_000,
     };
     assert!(store.without_host(absence).await.unwrap().is_empty(), "nobody is there");
-    let there: Vec<_> = members[1..].iter().map(|member| (party, *member)).collect();
-    store.mark_seen(&there, NOW + 20_000).await.unwrap();
-    assert_eq!(store.without_host(absence).await.unwrap(), [party]);
+    let there: Vec<_> = members[1..]
+        .iter()
+        .map(|member| (party, *member, NOW + 20_000))
+        .collect();
+    store.save_soft(&[], &there).await.unwrap();
+    assert_eq!(store.without_host(absence).await.unwrap(), [(party, MemberId(100))]);
     let changed = store.succeed_host(party, absence, NOW + 20_000).await.unwrap().unwrap();
     let [(_, PartyEvent::Updated { party: settings })] = changed.events.as_slice() else {
         panic!("something else happened: {changed:?}");

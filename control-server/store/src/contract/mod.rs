@@ -15,6 +15,7 @@ mod membership;
 mod overview;
 mod removal;
 mod secrets;
+mod soft;
 mod upkeep;
 
 use std::future::Future;
@@ -77,6 +78,12 @@ pub fn all() -> Vec<Check> {
         secrets::who_was_away_gets_every_secret_it_missed,
         secrets::a_secret_goes_with_the_membership,
         secrets::of_two_secrets_for_one_epoch_one_wins,
+        soft::each_replica_keeps_its_last_write_to_a_key,
+        soft::marks_say_what_was_read_of_each_replica,
+        soft::the_kept_writes_give_the_same_map_in_any_order,
+        soft::what_nobody_says_any_more_is_dropped,
+        soft::replicas_know_one_another_and_agree_on_the_key,
+        soft::numbers_and_events_are_read_as_others_wrote_them,
         upkeep::secrets_are_drawn_once,
         upkeep::members_not_seen_are_found_and_removed,
         upkeep::parties_nobody_was_in_for_long_are_forgotten,

@@ -20,9 +20,10 @@ pub(super) async fn members_not_seen_are_found_and_removed(store: Store) {
     let seen = redeem(&store, 3, 1).await.unwrap().me;
     redeem(&store, 4, 1).await.unwrap();
     let later = NOW + 10_000;
-    let both = [(party_id(1), seen), (party_id(1), MemberId(100))];
-    store.mark_seen(&both, later).await.unwrap();
-    store.mark_seen(&both, NOW).await.unwrap();
+    for at in [later, NOW] {
+        let both = [(party_id(1), seen, at), (party_id(1), MemberId(100), at)];
+        assert_eq!(store.save_soft(&[], &both).await.unwrap(), 2);
+    }
     assert_eq!(
         seen_by(&store, 3, 1).await.member_of(device(3)).unwrap().last_seen_ms,
         later
@@ -58,7 +59,10 @@ pub(super) async fn parties_nobody_was_in_for_long_are_forgotten(store: Store) {
         store.create_party(&party).await.unwrap();
     }
     let before = NOW + 10_000;
-    store.mark_seen(&[(party_id(2), MemberId(100))], before).await.unwrap();
+    store
+        .save_soft(&[], &[(party_id(2), MemberId(100), before)])
+        .await
+        .unwrap();
     store.leave_party(party_id(3), device(3), before).await.unwrap();
     store.leave_party(party_id(4), device(4), NOW).await.unwrap();
     assert_eq!(store.delete_forgotten_parties(NOW).await.unwrap(), 0);

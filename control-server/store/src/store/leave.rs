@@ -9,6 +9,7 @@ use lanrage_shared::stream::{Departure, PartyEvent};
 use super::{Changed, Store, lock, record, require_host, require_version, retry};
 use crate::database::Transaction;
 use crate::error::{Refusal, Result, StoreError};
+use crate::news::News;
 use crate::rows::{BanRow, PartyState, SeatRow};
 
 /// Bans of one party: far above what a host hands out by hand.
@@ -184,6 +185,7 @@ async fn depart(
     state.row.version += 1;
     tx.append_revocation(party, state.row.epoch, &[seat.identity_key], now_ms)
         .await?;
+    tx.announce(&News::Revoked).await?;
     let events = vec![
         PartyEvent::MemberLeft {
             member: seat.number,
@@ -206,7 +208,15 @@ pub(super) async fn end_party(tx: &mut dyn Transaction, state: &PartyState, now_
     let everybody: Vec<IdentityKey> = state.members().map(|seat| seat.identity_key).collect();
     tx.append_revocation(party, state.row.epoch + 1, &everybody, now_ms)
         .await?;
+    tx.announce(&News::Revoked).await?;
     tx.delete_party(party).await?;
-    let events = vec![(state.row.seq + 1, PartyEvent::Deleted)];
+    let last = state.row.seq + 1;
+    let news = News::Events {
+        party,
+        first: last,
+        last,
+    };
+    tx.announce(&news).await?;
+    let events = vec![(last, PartyEvent::Deleted)];
     Ok(Changed { party, events })
 }

@@ -7,6 +7,7 @@ mod operation;
 mod overview;
 mod read;
 mod redeem;
+mod replicas;
 mod revoke;
 mod secret;
 mod succession;
@@ -27,11 +28,13 @@ pub use self::operation::{Ending, Observer};
 pub use self::overview::Totals;
 pub use self::read::{Missed, Replay};
 pub use self::redeem::{Admit, Redeemed, Redemption};
+pub use self::replicas::LEASE_MS;
 pub use self::secret::NewSecretRow;
 pub use self::succession::Absence;
 pub use self::update::Patch;
 use crate::database::{Database, Transaction};
 use crate::error::{Refusal, Result, StoreError};
+use crate::news::News;
 use crate::rows::{PartyRow, PartyState, SeatRow};
 
 /// Events kept per party. An agent that missed more gets a snapshot: cheaper than the gap from about here on.
@@ -144,6 +147,10 @@ async fn record(
     }
     tx.drop_events(row.id, row.seq.saturating_sub(EVENTS_KEPT)).await?;
     tx.save_party(row).await?;
+    if let (Some((first, _)), Some((last, _))) = (numbered.first(), numbered.last()) {
+        let (party, first, last) = (row.id, *first, *last);
+        tx.announce(&News::Events { party, first, last }).await?;
+    }
     Ok(numbered)
 }
 

@@ -127,18 +127,19 @@ fn with_secrets(replay: Replay, secrets: &[SealedSecret]) -> Replay {
 
 /// The events, or a snapshot where the log does not reach from `since` to `last` in a form this version reads.
 fn parse(logged: Vec<(u64, String)>, since: u64, last: u64) -> Replay {
-    let mut events = Vec::with_capacity(logged.len());
-    let mut expected = since;
-    for (seq, json) in logged {
-        expected += 1;
-        match serde_json::from_str(&json) {
-            Ok(event) if seq == expected => events.push((seq, event)),
-            _ => return Replay::Snapshot,
-        }
+    match parse_all(logged, since) {
+        Some(events) if since + events.len() as u64 == last => Replay::Events(events),
+        _ => Replay::Snapshot,
     }
-    if expected == last {
-        Replay::Events(events)
-    } else {
-        Replay::Snapshot
-    }
+}
+
+/// The events, unless there is a gap after `since` or among them, or one that this version does not read.
+pub(super) fn parse_all(logged: Vec<(u64, String)>, since: u64) -> Option<Vec<(u64, PartyEvent)>> {
+    let numbered = (since + 1..).zip(logged);
+    numbered
+        .map(|(expected, (seq, json))| {
+            let event = serde_json::from_str(&json).ok()?;
+            (seq == expected).then_some((seq, event))
+        })
+        .collect()
 }

@@ -1,6 +1,6 @@
 //! A host that does not come back is succeeded.
 
-use lanrage_shared::ids::PartyId;
+use lanrage_shared::ids::{MemberId, PartyId};
 use lanrage_shared::stream::PartyEvent;
 
 use super::{Changed, Store, lock, record, retry};
@@ -17,8 +17,8 @@ pub struct Absence {
 }
 
 impl Store {
-    /// Parties without their host, where somebody could take its place.
-    pub async fn without_host(&self, absence: Absence) -> Result<Vec<PartyId>> {
+    /// Parties without their host, which is told as well, where somebody could take its place.
+    pub async fn without_host(&self, absence: Absence) -> Result<Vec<(PartyId, MemberId)>> {
         let mut tx = self.read("without_host").await?;
         let parties = tx.without_host(absence.gone_ms, absence.present_ms).await?;
         tx.commit().await?;

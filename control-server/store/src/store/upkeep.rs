@@ -1,28 +1,11 @@
 //! What nobody asks for and has to be done.
 
-use lanrage_shared::ids::{DeviceId, MemberId, PartyId};
+use lanrage_shared::ids::{DeviceId, PartyId};
 
 use super::{Store, retry};
 use crate::error::Result;
 
 impl Store {
-    /// Notes that these members are connected now.
-    pub async fn mark_seen(&self, seen: &[(PartyId, MemberId)], now_ms: u64) -> Result<()> {
-        if seen.is_empty() {
-            return Ok(());
-        }
-        // In one order everywhere, so that two replicas do not wait for each other.
-        let mut seen = seen.to_vec();
-        seen.sort_unstable();
-        retry!(self.try_mark_seen(&seen, now_ms))
-    }
-
-    async fn try_mark_seen(&self, seen: &[(PartyId, MemberId)], now_ms: u64) -> Result<()> {
-        let mut tx = self.write("mark_seen").await?;
-        tx.mark_seen(seen, now_ms).await?;
-        tx.commit().await
-    }
-
     /// Members last seen before `before_ms`, except the hosts of persistent parties.
     pub async fn unseen_since(&self, before_ms: u64) -> Result<Vec<(PartyId, DeviceId)>> {
         let mut tx = self.read("unseen_since").await?;

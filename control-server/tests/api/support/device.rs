@@ -37,6 +37,16 @@ impl Code {
         }
     }
 
+    /// One of many.
+    pub fn numbered(n: u32) -> Self {
+        let mut entropy = [1; CODE_ENTROPY];
+        entropy[..4].copy_from_slice(&n.to_be_bytes());
+        Self {
+            code: InviteCode::from_entropy(entropy),
+            secret: PartySecret::from_bytes([7; 32]),
+        }
+    }
+
     /// What the host registers with the server.
     pub fn invite(&self, max_uses: Option<u32>) -> NewInvite {
         NewInvite {

@@ -2,10 +2,14 @@
 
 mod device;
 mod http;
+#[path = "../../../store-postgres/tests/server/mod.rs"]
+pub mod postgres;
+mod redis;
 mod relay;
 mod stream;
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,13 +17,14 @@ use std::time::Duration;
 
 use lanrage_control::app::App;
 use lanrage_control::clock::Clock;
-use lanrage_control::config::LimitsConfig;
+use lanrage_control::config::{LimitsConfig, RedisUrl};
 use lanrage_control::operator_token::{OperatorToken, Purpose};
-use lanrage_control::server::{Parts, Server};
+use lanrage_control::server::{Parts, Server, StartError};
 use lanrage_control::tls::ServerIdentity;
 use lanrage_shared::api::party::StunServer;
 use lanrage_shared::ids::Pin;
 use lanrage_store::Store;
+use lanrage_store_postgres::PostgresDatabase;
 use lanrage_store_sqlite::SqliteDatabase;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -27,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::device::{Code, Device, party};
 pub use self::http::{Answer, Request, Target, connect};
+pub use self::redis::RedisServer;
 pub use self::relay::Relay;
 pub use self::stream::Stream;
 
@@ -53,6 +59,40 @@ impl TestClock {
     }
 }
 
+fn unlimited() -> LimitsConfig {
+    LimitsConfig {
+        // Every device of a test has the same address.
+        connections_per_address: LimitsConfig::default().connections,
+        ..LimitsConfig::default()
+    }
+}
+
+/// Two servers on one database.
+pub struct Replicas {
+    pub one: TestServer,
+    pub two: TestServer,
+    pub url: String,
+}
+
+impl Replicas {
+    pub async fn start(postgres: &postgres::PostgresServer, name: &str) -> Self {
+        Self::start_with(postgres, name, None).await
+    }
+
+    pub async fn start_with(postgres: &postgres::PostgresServer, name: &str, redis: Option<&RedisServer>) -> Self {
+        let url = postgres.fresh_database(name);
+        let one = TestServer::replica(&url, "one", None, redis).await.unwrap();
+        let two = TestServer::replica(&url, "two", Some(&one), redis).await.unwrap();
+        let both = || one.app.replicas.there().len() == 1 && two.app.replicas.there().len() == 1;
+        until("they know one another", both).await;
+        Self { one, two, url }
+    }
+
+    pub async fn stop(self) {
+        tokio::join!(self.one.stop(), self.two.stop());
+    }
+}
+
 /// A server that runs until the test ends.
 pub struct TestServer {
     pub address: SocketAddr,
@@ -73,12 +113,7 @@ impl TestServer {
 
     /// On a data directory that another server may have used.
     pub async fn start_in(dir: TempDir) -> Self {
-        // Every device of a test has the same address.
-        let limits = LimitsConfig {
-            connections_per_address: LimitsConfig::default().connections,
-            ..LimitsConfig::default()
-        };
-        Self::start_with_in(limits, dir).await
+        Self::start_with_in(unlimited(), dir).await
     }
 
     pub async fn start_with(limits: LimitsConfig) -> Self {
@@ -86,9 +121,43 @@ impl TestServer {
     }
 
     async fn start_with_in(limits: LimitsConfig, dir: TempDir) -> Self {
+        let database = SqliteDatabase::open(&dir.path().join("control.sqlite3")).await.unwrap();
+        Self::run(dir, Store::new(database), "test", limits, None)
+            .await
+            .unwrap()
+    }
+
+    /// A server of this name on a PostgreSQL that others may be on, with the identity of another one.
+    pub async fn replica(
+        url: &str,
+        name: &str,
+        like: Option<&Self>,
+        redis: Option<&RedisServer>,
+    ) -> Result<Self, StartError> {
+        let dir = tempfile::tempdir().unwrap();
+        if let Some(like) = like {
+            std::fs::copy(like.dir.path().join("identity.pem"), dir.path().join("identity.pem")).unwrap();
+        }
+        let store = Store::new(PostgresDatabase::connect(url).await?);
+        // A bench asks for a thousand parties.
+        let limits = LimitsConfig {
+            requests_per_second: NonZeroU32::MAX,
+            request_burst: NonZeroU32::MAX,
+            parties_per_hour: NonZeroU32::MAX,
+            ..unlimited()
+        };
+        Self::run(dir, store, name, limits, redis).await
+    }
+
+    async fn run(
+        dir: TempDir,
+        store: Store,
+        name: &str,
+        limits: LimitsConfig,
+        redis: Option<&RedisServer>,
+    ) -> Result<Self, StartError> {
         // Another test of this process may have installed it.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let database = SqliteDatabase::open(&dir.path().join("control.sqlite3")).await.unwrap();
         let identity = ServerIdentity::open(dir.path()).unwrap();
         let pin = identity.pin;
         let clock = Arc::new(TestClock(AtomicU64::new(1_700_000_000_000)));
@@ -101,7 +170,7 @@ impl TestServer {
         let server = Server::bind(Parts {
             listen: Some("127.0.0.1:0".parse().unwrap()),
             identity,
-            store: Store::new(database),
+            store,
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             stun: vec![stun],
             register_token,
@@ -112,11 +181,13 @@ impl TestServer {
                 data_dir: dir.path().to_owned(),
             }),
             slow_operation: Duration::from_millis(500),
+            replica_name: name.into(),
+            redis: redis.map(|redis| redis.url.parse::<RedisUrl>().unwrap().client().unwrap()),
+            public_host: Some(format!("{name}.example")),
         })
-        .await
-        .unwrap();
+        .await?;
         let stop = CancellationToken::new();
-        Self {
+        Ok(Self {
             address: server.address(),
             admin: server.admin_address().unwrap(),
             pin,
@@ -125,7 +196,14 @@ impl TestServer {
             dir,
             stop: stop.clone(),
             running: tokio::spawn(server.run(stop)),
-        }
+        })
+    }
+
+    /// Ends it as if its machine had lost its power: it says nothing to anybody any more, though its streams stay open.
+    pub fn kill(&self) {
+        self.running.abort();
+        let app = Arc::clone(&self.app);
+        tokio::spawn(async move { app.store.close().await });
     }
 
     /// Where a client finds it, and by which key.

@@ -51,6 +51,11 @@ impl Stream {
         self.say_text(&message.to_text()).await;
     }
 
+    /// As [`Stream::say`], also when the server may have closed.
+    pub async fn try_say(&mut self, message: &ClientMessage) {
+        let _ = self.socket.send(Message::text(message.to_text())).await;
+    }
+
     pub async fn say_text(&mut self, text: &str) {
         self.socket.send(Message::text(text)).await.unwrap();
     }

@@ -1,0 +1,5 @@
+//! `/v1/parties/{id}/conflicts`.
+
+mod list;
+
+pub use self::list::*;
