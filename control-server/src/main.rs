@@ -9,8 +9,9 @@ use anyhow::{Context, Result, bail};
 use clap::Parser;
 use lanrage_control::cli::{Cli, Command};
 use lanrage_control::clock::SystemClock;
-use lanrage_control::config::{Config, DatabaseKind};
+use lanrage_control::config::{Config, DatabaseKind, EXAMPLE};
 use lanrage_control::data_dir::DataDir;
+use lanrage_control::healthcheck::healthcheck;
 use lanrage_control::relays::{self, OwnRelay, RegisterToken};
 use lanrage_control::server::{Parts, Server};
 use lanrage_control::tls::ServerIdentity;
@@ -78,6 +79,14 @@ fn run(cli: Cli) -> Result<()> {
             }
             print(&token.read()?).context("the token cannot be written to standard output")
         }
+        Command::Prepare(args) => prepare(&args.config()?),
+        Command::Healthcheck(args) => {
+            let server = args.config()?.server;
+            let data_dir = DataDir::of_server(&server.data_dir)?;
+            let pin = ServerIdentity::read(data_dir.path())?.pin;
+            Ok(healthcheck(server.listen, pin)?)
+        }
+        Command::ExampleConfig => print(EXAMPLE.trim_end()).context("the example cannot be written to standard output"),
         Command::Serve(args) => {
             let config = args.config()?;
             let filter = EnvFilter::try_from_env("LANRAGE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
@@ -98,6 +107,17 @@ fn print(line: &str) -> std::io::Result<()> {
         // Whoever reads has seen enough.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         written => written,
+    }
+}
+
+/// Makes what others need to know of the server before it runs: relays its key and their token.
+fn prepare(config: &Config) -> Result<()> {
+    let data_dir = DataDir::open(&config.server.data_dir)?;
+    let identity = ServerIdentity::open(data_dir.path())?;
+    RegisterToken::open(data_dir.path())?;
+    match server_link(config, &data_dir, &identity)? {
+        Some(link) => print(&link.to_string()).context("the link cannot be written to standard output"),
+        None => Ok(()),
     }
 }
 
