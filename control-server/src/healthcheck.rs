@@ -16,7 +16,6 @@ use rustls::{ClientConnection, StreamOwned};
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Longest answer read. That of `/readyz` is far shorter.
 const LONGEST: u64 = 4096;
-const REQUEST: &[u8] = b"GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
 
 /// Why the server is not healthy.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +31,7 @@ pub enum Unhealthy {
 /// Asks the server that listens on `listen` and has the key of `pin` whether it is ready.
 pub fn healthcheck(listen: Option<SocketAddr>, pin: Pin) -> Result<(), Unhealthy> {
     let address = reached_at(listen);
-    let answer = ask(address, pin).map_err(|error| {
+    let answer = get(address, pin, "/readyz").map_err(|error| {
         if failed_by_wrong_key(&error) {
             Unhealthy::AnotherServer(address)
         } else {
@@ -47,14 +46,18 @@ pub fn healthcheck(listen: Option<SocketAddr>, pin: Pin) -> Result<(), Unhealthy
     Err(Unhealthy::NotReady(format!("{status}, {}", body.trim())))
 }
 
-fn ask(address: SocketAddr, pin: Pin) -> io::Result<String> {
+/// The answer to a request without a token, status line and all, of the server with this key.
+pub fn get(address: SocketAddr, pin: Pin, path: &str) -> io::Result<String> {
     let tcp = TcpStream::connect_timeout(&address, PATIENCE)?;
     tcp.set_read_timeout(Some(PATIENCE))?;
     tcp.set_write_timeout(Some(PATIENCE))?;
     let name = ServerName::from(address.ip());
     let client = ClientConnection::new(Arc::new(client_config(pin, &[b"http/1.1"])), name).map_err(io::Error::other)?;
     let mut tls = StreamOwned::new(client, tcp);
-    tls.write_all(REQUEST)?;
+    write!(
+        tls,
+        "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
+    )?;
     let mut answer = Vec::new();
     match tls.take(LONGEST).read_to_end(&mut answer) {
         // The server may close the connection without taking leave of TLS.

@@ -4,15 +4,19 @@ use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
+use lanrage_control::admin;
 use lanrage_control::cli::{Cli, Command};
 use lanrage_control::clock::SystemClock;
-use lanrage_control::config::{Config, DatabaseKind, EXAMPLE};
+use lanrage_control::config::{Config, DatabaseKind, EXAMPLE, LogFormat};
 use lanrage_control::data_dir::DataDir;
 use lanrage_control::healthcheck::healthcheck;
-use lanrage_control::relays::{self, OwnRelay, RegisterToken};
+use lanrage_control::openapi;
+use lanrage_control::operator_token::{OperatorToken, Purpose};
+use lanrage_control::relays::{self, OwnRelay};
 use lanrage_control::server::{Parts, Server};
 use lanrage_control::tls::ServerIdentity;
 use lanrage_relay::cli::mistake;
@@ -73,7 +77,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::RelayToken(args) => {
             let renew = args.renew;
             let data_dir = DataDir::of_server(&args.config()?.server.data_dir)?;
-            let token = RegisterToken::of_server(data_dir.path());
+            let token = OperatorToken::of_server(data_dir.path(), Purpose::Relays);
             if renew {
                 token.renew()?;
             }
@@ -87,15 +91,35 @@ fn run(cli: Cli) -> Result<()> {
             Ok(healthcheck(server.listen, pin)?)
         }
         Command::ExampleConfig => print(EXAMPLE.trim_end()).context("the example cannot be written to standard output"),
+        Command::Admin(args) => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let text = runtime.context("cannot start the runtime")?.block_on(args.run())?;
+            if text.is_empty() {
+                return Ok(());
+            }
+            print(&text).context("the answer cannot be written to standard output")
+        }
+        Command::Openapi(args) => {
+            let document = if args.admin {
+                admin::document()
+            } else {
+                openapi::document()
+            };
+            let text = openapi::to_text(&document);
+            print(text.trim_end()).context("the document cannot be written to standard output")
+        }
         Command::Serve(args) => {
             let config = args.config()?;
             let filter = EnvFilter::try_from_env("LANRAGE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-            tracing_subscriber::fmt()
+            let lines = tracing_subscriber::fmt()
                 .with_env_filter(filter)
                 .with_writer(std::io::stderr)
                 .with_ansi(std::io::stderr().is_terminal())
-                .with_target(false)
-                .init();
+                .with_target(false);
+            match config.log.format {
+                LogFormat::Text => lines.init(),
+                LogFormat::Json => lines.json().flatten_event(true).init(),
+            }
             let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
             runtime.block_on(serve(&config))
         }
@@ -114,7 +138,7 @@ fn print(line: &str) -> std::io::Result<()> {
 fn prepare(config: &Config) -> Result<()> {
     let data_dir = DataDir::open(&config.server.data_dir)?;
     let identity = ServerIdentity::open(data_dir.path())?;
-    RegisterToken::open(data_dir.path())?;
+    OperatorToken::open(data_dir.path(), Purpose::Relays)?;
     match server_link(config, &data_dir, &identity)? {
         Some(link) => print(&link.to_string()).context("the link cannot be written to standard output"),
         None => Ok(()),
@@ -157,8 +181,14 @@ async fn serve(config: &Config) -> Result<()> {
         store,
         clock: Arc::new(SystemClock),
         stun: stun_servers(config, stun.as_ref()),
-        register_token: RegisterToken::open(data_dir.path())?,
+        register_token: OperatorToken::open(data_dir.path(), Purpose::Relays)?,
         limits: config.limits.clone(),
+        admin: Some(admin::Parts {
+            listen: config.server.admin_listen,
+            token: OperatorToken::open(data_dir.path(), Purpose::Admin)?,
+            data_dir: data_dir.path().to_owned(),
+        }),
+        slow_operation: Duration::from_millis(config.log.slow_operation_ms.into()),
     };
     let server = Server::bind(parts).await?;
     let shutdown = CancellationToken::new();
@@ -176,6 +206,10 @@ async fn serve(config: &Config) -> Result<()> {
         }
         None => None,
     };
+    if let Some(address) = server.admin_address() {
+        data_dir.remember_admin_address(address)?;
+        tracing::info!("metrics and the admin API are at http://{address}");
+    }
     if let Some(link) = &link {
         data_dir.remember_public_address(&link.authority())?;
     }

@@ -15,14 +15,17 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::admin::{self, AdminError, AdminListener};
 use crate::app::App;
 use crate::auth::Authority;
 use crate::clock::Clock;
 use crate::config::LimitsConfig;
 use crate::feed::{Feed, MemoryFeed};
 use crate::limits::Limits;
+use crate::metrics::{Metrics, SlowLog};
+use crate::operator_token::OperatorToken;
 use crate::presence::Roster;
-use crate::relays::{RegisterToken, Relays};
+use crate::relays::Relays;
 use crate::router::{overload_router, router};
 use crate::tls::{Listening, Places, ServerIdentity, serve};
 use crate::upkeep;
@@ -40,6 +43,8 @@ pub enum StartError {
     #[error("cannot listen on {address} ({why}): choose an address of this machine with --listen")]
     Listen { address: SocketAddr, why: io::Error },
     #[error(transparent)]
+    Admin(#[from] AdminError),
+    #[error(transparent)]
     Store(#[from] StoreError),
 }
 
@@ -52,7 +57,11 @@ pub struct Parts {
     /// What agents are told about STUN servers.
     pub stun: Vec<StunServer>,
     /// What relays show.
-    pub register_token: RegisterToken,
+    pub register_token: OperatorToken,
+    /// Where and to whom the operator's questions are answered.
+    pub admin: Option<admin::Parts>,
+    /// A database operation that takes longer is logged.
+    pub slow_operation: Duration,
     pub limits: LimitsConfig,
 }
 
@@ -61,6 +70,7 @@ pub struct Server {
     app: Arc<App>,
     listening: Listening,
     address: SocketAddr,
+    admin: Option<AdminListener>,
 }
 
 impl Server {
@@ -72,15 +82,26 @@ impl Server {
             why,
         })?;
         let feed: Arc<dyn Feed> = Arc::new(MemoryFeed::default());
+        let metrics = Metrics::new();
+        let store = parts.store.observed_by(Arc::new(SlowLog {
+            metrics: metrics.clone(),
+            threshold: parts.slow_operation,
+        }));
+        let places = Places::new(
+            parts.limits.connections.get(),
+            parts.limits.connections_per_address.get(),
+        );
         let app = Arc::new(App {
-            authority: Authority::open(&parts.store, parts.identity.pin).await?,
-            store: parts.store,
+            authority: Authority::open(&store, parts.identity.pin).await?,
+            store,
             clock: parts.clock,
             limits: Limits::new(&parts.limits),
             roster: Roster::new(Arc::clone(&feed)),
             feed,
             relays: Relays::new(parts.stun),
             register_token: parts.register_token,
+            metrics,
+            places: places.clone(),
             shutdown: CancellationToken::new(),
             streams: TaskTracker::new(),
         });
@@ -89,21 +110,28 @@ impl Server {
             tls: TlsAcceptor::from(Arc::new(parts.identity.tls(&[b"http/1.1"]))),
             router: router(Arc::clone(&app)),
             overload: overload_router(),
-            places: Places::new(
-                parts.limits.connections.get(),
-                parts.limits.connections_per_address.get(),
-            ),
+            places,
+        };
+        let admin = match parts.admin {
+            Some(parts) => Some(AdminListener::bind(parts, Arc::clone(&app)).await?),
+            None => None,
         };
         Ok(Self {
             app,
             listening,
             address,
+            admin,
         })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it answers the operator.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(AdminListener::address)
     }
 
     /// Its parts.
@@ -113,7 +141,10 @@ impl Server {
 
     /// Answers until `shutdown`; then parts with every stream, lets requests finish and closes the store.
     pub async fn run(self, shutdown: CancellationToken) {
-        let Self { app, listening, .. } = self;
+        let Self {
+            app, listening, admin, ..
+        } = self;
+        let admin = admin.map(|admin| tokio::spawn(admin.run(app.shutdown.clone())));
         let accepting = tokio::spawn(serve(listening, app.shutdown.clone()));
         let upkeep = tokio::spawn({
             let app = Arc::clone(&app);
@@ -127,6 +158,9 @@ impl Server {
             let _ = accepting.await;
             app.streams.wait().await;
             let _ = upkeep.await;
+            if let Some(admin) = admin {
+                let _ = admin.await;
+            }
             app.store.close().await;
         };
         if timeout(SHUTDOWN_PATIENCE, ending).await.is_err() {

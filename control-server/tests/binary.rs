@@ -270,3 +270,44 @@ fn words_that_are_not_understood_end_with_code_2_and_one_sentence() {
     }
     assert!(printed(&["--help"]).contains("relay-token"));
 }
+
+#[test]
+fn the_operator_asks_the_running_server_with_nothing_but_its_data_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().to_str().unwrap();
+    assert!(complaint(&["admin", "parties", "--data-dir", data]).contains("no server has run"));
+    let serving = Serving::start(dir.path(), &[]);
+    assert_eq!(printed(&["admin", "parties", "--json", "--data-dir", data]), "[]");
+    assert!(printed(&["admin", "parties", "--data-dir", data]).starts_with("id"));
+    assert!(printed(&["admin", "stats", "--data-dir", data]).contains("parties: 0"));
+    assert_eq!(printed(&["admin", "relays", "--json", "--data-dir", data]), "[]");
+    assert!(complaint(&["admin", "kick", "Friday", "1", "--data-dir", data]).contains("no party is called"));
+    let file = dir.path().join("backup.tar");
+    let said = printed(&["admin", "backup", file.to_str().unwrap(), "--data-dir", data]);
+    assert!(said.contains("backup.tar"), "{said}");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&file).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    let url = "postgres://u:hunter2@db/d";
+    let postgres = ["admin", "backup", "x", "--data-dir", data, "--database-url", url];
+    let postgres = complaint(&postgres);
+    assert!(
+        postgres.contains("pg_dump") && postgres.contains("postgres://u@db/d"),
+        "{postgres}"
+    );
+    assert!(!postgres.contains("hunter2"));
+    let (_, address) = serving.before.split_once("http://").unwrap();
+    let taken = [
+        "serve",
+        "--data-dir",
+        &format!("{data}-2"),
+        "--listen",
+        "127.0.0.1:0",
+        "--admin-listen",
+        address.split_whitespace().next().unwrap(),
+    ];
+    let taken = complaint(&taken);
+    assert!(taken.contains("in use") && taken.contains("--admin-listen"), "{taken}");
+    std::fs::remove_dir_all(format!("{data}-2")).unwrap();
+    serving.terminate();
+    assert!(complaint(&["admin", "stats", "--data-dir", data]).contains("does not answer"));
+}

@@ -16,6 +16,8 @@ pub mod ids;
 pub mod invite;
 pub mod keys;
 pub mod names;
+#[cfg(feature = "openapi")]
+mod openapi;
 pub mod pair;
 pub mod seal;
 pub mod signal;

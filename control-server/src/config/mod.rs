@@ -2,6 +2,7 @@
 
 mod database;
 mod limits;
+mod log;
 mod server;
 mod services;
 
@@ -12,6 +13,7 @@ use serde::Deserialize;
 
 pub use self::database::{DatabaseConfig, DatabaseKind, DatabaseUrl};
 pub use self::limits::LimitsConfig;
+pub use self::log::{LogConfig, LogFormat};
 pub use self::server::ServerConfig;
 pub use self::services::ServicesConfig;
 
@@ -26,6 +28,7 @@ pub struct Config {
     pub database: DatabaseConfig,
     pub services: ServicesConfig,
     pub limits: LimitsConfig,
+    pub log: LogConfig,
     /// What members may use of the relay in this process.
     pub relay_limits: RelayLimits,
 }

@@ -5,7 +5,10 @@ use axum::http::StatusCode;
 use axum::http::header::IF_MATCH;
 use axum::http::request::Parts;
 use lanrage_shared::api::error::ErrorCode;
+use utoipa::IntoParams;
+use utoipa::openapi::path::{Parameter, ParameterIn};
 
+use super::parameter;
 use crate::error::Failure;
 
 /// `If-Match: "<version>"`.
@@ -30,5 +33,15 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
         version
             .map(Self)
             .ok_or_else(|| Failure::bad_request("If-Match must hold the party's version, a number in quotes"))
+    }
+}
+
+impl IntoParams for IfMatch {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        vec![parameter::<String>(
+            ParameterIn::Header,
+            "If-Match",
+            "The party's version that is to be changed, in quotes: `\"7\"`",
+        )]
     }
 }

@@ -5,7 +5,6 @@
 //! was revoked is in the store; here it is only announced that there is more of it.
 
 mod own;
-mod register_token;
 mod registry;
 mod revocations;
 
@@ -18,7 +17,6 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use self::own::{OwnRelay, OwnRelayError, bind};
-pub use self::register_token::{RegisterToken, RegisterTokenError};
 use self::registry::{LinkId, Origin, Registry};
 pub use self::registry::{MAX_RELAYS, RegisterError, Registration, Unsound};
 pub use self::revocations::Revocations;

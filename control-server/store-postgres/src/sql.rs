@@ -1,5 +1,6 @@
 //! The statements.
 
+mod overview;
 mod removal;
 
 use async_trait::async_trait;

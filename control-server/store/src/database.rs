@@ -1,5 +1,7 @@
 //! What a database crate implements: transactions over single rows.
 
+use std::path::Path;
+
 use async_trait::async_trait;
 use lanrage_shared::api::relay::Revocation;
 use lanrage_shared::api::secret::SealedSecret;
@@ -8,6 +10,7 @@ use uuid::Uuid;
 
 use crate::error::Result;
 use crate::rows::{BanRow, InviteRow, PartyRow, SeatRow};
+use crate::store::Totals;
 
 /// A database that is migrated and ready.
 #[async_trait]
@@ -18,13 +21,18 @@ pub trait Database: Send + Sync + 'static {
     async fn read(&self) -> Result<Box<dyn Transaction>>;
     /// A transaction that may change rows. What [`Transaction::lock_party`] returns stays true until it ends.
     async fn write(&self) -> Result<Box<dyn Transaction>>;
+    /// Writes all there is, as of one moment, into a file that is empty or not there. False when it has tools of its own for
+    /// that.
+    async fn back_up(&self, _file: &Path) -> Result<bool> {
+        Ok(false)
+    }
     /// Closes every connection.
     async fn close(&self);
 }
 
 /// One transaction. Dropped without [`Transaction::commit`], it has changed nothing.
 #[async_trait]
-pub trait Transaction: Removals + Send {
+pub trait Transaction: Overview + Removals + Send {
     /// Makes the changes lasting. An acknowledged change survives a crash of the machine.
     async fn commit(self: Box<Self>) -> Result<()>;
 
@@ -80,6 +88,15 @@ pub trait Transaction: Removals + Send {
     async fn count_invites(&mut self, party: PartyId, now_ms: u64) -> Result<u64>;
     /// Drops invites that expired before `before_ms`; how many there were.
     async fn delete_invites_expired(&mut self, before_ms: u64) -> Result<u64>;
+}
+
+/// The part of a [`Transaction`] about all parties at once, for the operator.
+#[async_trait]
+pub trait Overview: Send {
+    /// How much there is.
+    async fn totals(&mut self) -> Result<Totals>;
+    /// At most `limit` parties after `after`, by id.
+    async fn parties_after(&mut self, after: Option<PartyId>, limit: u32) -> Result<Vec<PartyRow>>;
 }
 
 /// The part of a [`Transaction`] about who was removed, and what follows from that.

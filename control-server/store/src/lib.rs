@@ -13,10 +13,10 @@ mod error;
 mod rows;
 mod store;
 
-pub use database::{Database, Removals, Transaction};
+pub use database::{Database, Overview, Removals, Transaction};
 pub use error::{Refusal, Result, StoreError};
 pub use rows::{BanRow, InviteRow, PartyRow, PartyState, SeatRow};
 pub use store::{
-    Admit, Changed, Created, EVENTS_KEPT, Founding, MAX_BANS, MAX_INVITES, MAX_PARTIES, Missed, NewInviteRow,
-    NewSecretRow, Patch, Redeemed, Redemption, Removal, Replay, Store,
+    Admit, Changed, Created, EVENTS_KEPT, Ending, Founding, MAX_BANS, MAX_INVITES, MAX_PARTIES, Missed, NewInviteRow,
+    NewSecretRow, Observer, Patch, Redeemed, Redemption, Removal, Replay, Store, Totals,
 };

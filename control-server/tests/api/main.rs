@@ -6,9 +6,12 @@
     reason = "helpers of tests are tests too"
 )]
 
+mod admin;
+mod answers;
 mod auth;
 mod logs;
 mod observer;
+mod openapi;
 mod parties;
 mod postgres;
 mod relayed;
@@ -16,3 +19,4 @@ mod relays;
 mod removal;
 mod stream;
 mod support;
+mod tokens;

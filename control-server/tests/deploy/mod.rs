@@ -5,6 +5,8 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 
+use lanrage_control::healthcheck::get;
+use lanrage_control::tls::ServerIdentity;
 use serde_json::Value;
 
 use super::program::Serving;
@@ -64,7 +66,13 @@ fn dashboards_and_alerts_ask_for_numbers_that_exist() {
     let listen = format!("--relay-metrics-listen={relay}");
     let ports = ["--relay-port=0", "--stun-port=0", "--stun-second-port=0"];
     let serving = Serving::start(dir.path(), &[&["--with-relay", &listen], ports.as_slice()].concat());
-    let exist = scrape(relay);
+    let (_, rest) = serving.before.split_once("the admin API are at http://").unwrap();
+    let admin = rest.split_whitespace().next().unwrap().parse().unwrap();
+    // Numbers of requests are there once there was one, and those of refusals once one was refused.
+    let pin = ServerIdentity::read(dir.path()).unwrap().pin;
+    let refused = get(serving.address().parse().unwrap(), pin, "/v1/parties").unwrap();
+    assert!(refused.starts_with("HTTP/1.1 401"), "{refused}");
+    let exist: BTreeSet<_> = scrape(relay).into_iter().chain(scrape(admin)).collect();
     serving.terminate();
     assert!(exist.contains("lanrage_relay_forwarded_frames_total"), "{exist:?}");
 

@@ -14,18 +14,24 @@ pub const MAX_LIFETIME_S: u64 = 90 * 24 * 3600;
 
 /// `POST /v1/parties/{id}/invites`, and part of creating a party.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NewInvite {
     /// Base64url of [`InviteAuth::hash`].
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$"))]
     pub auth_hash: String,
     /// Base64url of the party secret sealed under the code ([`crate::invite::InviteCode::seal`]).
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9_-]{96}$"))]
     pub sealed_secret: String,
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 7776000))]
     pub expires_in_s: u64,
     /// How many devices it admits; none = any number until it expires.
+    #[cfg_attr(feature = "openapi", schema(minimum = 1))]
     pub max_uses: Option<u32>,
 }
 
 /// An invite the server knows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct InviteCreated {
     pub id: Uuid,
     pub expires_at_ms: u64,
@@ -34,10 +40,12 @@ pub struct InviteCreated {
 /// `POST /v1/invites/redeem`. Answer: [`crate::api::party::Joined`]. A device that already is a member gets its membership
 /// again without using the invite up.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RedeemInvite {
     pub auth: InviteAuth,
     pub member_name: MemberName,
     /// The joiner's own IPv4 networks, which the party's subnet must not overlap. At most [`super::party::MAX_LANS`] are read.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<String>, example = json!(["192.168.1.0/24"])))]
     pub lans: Vec<Ipv4Net>,
 }

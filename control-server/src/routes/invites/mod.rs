@@ -7,8 +7,8 @@ use lanrage_shared::api::invite::{MAX_LIFETIME_S, NewInvite};
 use lanrage_store::NewInviteRow;
 use uuid::Uuid;
 
-pub use self::create::create;
-pub use self::redeem::redeem;
+pub use self::create::*;
+pub use self::redeem::*;
 use super::sealed::{auth_hash, sealed_secret};
 use crate::error::Failure;
 

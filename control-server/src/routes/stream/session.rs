@@ -281,6 +281,7 @@ impl Session<'_> {
             }
             Incoming::Message(ClientMessage::Presence { presence }) => {
                 self.app.roster.update(self.seat, self.id, presence);
+                self.app.metrics.presence_updates.inc();
                 Ok(())
             }
             Incoming::Message(ClientMessage::Signal { sealed, .. }) if sealed.len() > MAX_SIGNAL_TEXT => {
@@ -297,6 +298,7 @@ impl Session<'_> {
                 };
                 let from = self.seat.member;
                 self.app.feed.send(to, FeedMessage::Signal { from, sealed });
+                self.app.metrics.signals.inc();
                 Ok(())
             }
             Incoming::Message(ClientMessage::Hello { .. }) => {

@@ -2,6 +2,8 @@
 
 mod create;
 mod leave;
+mod operation;
+mod overview;
 mod read;
 mod redeem;
 mod revoke;
@@ -16,7 +18,11 @@ use lanrage_shared::ids::{DeviceId, PartyId};
 use lanrage_shared::stream::PartyEvent;
 
 pub use self::create::{Created, Founding, NewInviteRow};
+use self::leave::Departing;
 pub use self::leave::{MAX_BANS, Removal};
+use self::operation::Unobserved;
+pub use self::operation::{Ending, Observer};
+pub use self::overview::Totals;
 pub use self::read::{Missed, Replay};
 pub use self::redeem::{Admit, Redeemed, Redemption};
 pub use self::secret::NewSecretRow;
@@ -38,6 +44,7 @@ const RETRIES: usize = 8;
 #[derive(Clone)]
 pub struct Store {
     database: Arc<dyn Database>,
+    observer: Arc<dyn Observer>,
 }
 
 /// What an operation did to a party, for the change feed.
@@ -67,7 +74,14 @@ impl Store {
     pub fn new(database: impl Database) -> Self {
         Self {
             database: Arc::new(database),
+            observer: Arc::new(Unobserved),
         }
+    }
+
+    /// The same store, whose operations `observer` hears of.
+    #[must_use]
+    pub fn observed_by(self, observer: Arc<dyn Observer>) -> Self {
+        Self { observer, ..self }
     }
 
     /// What the database is called in the log.

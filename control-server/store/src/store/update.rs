@@ -38,7 +38,7 @@ impl Store {
         patch: &Patch,
         now_ms: u64,
     ) -> Result<(PartyState, Changed)> {
-        let mut tx = self.database.write().await?;
+        let mut tx = self.write("update_party").await?;
         let mut state = lock(&mut *tx, party).await?;
         require_host(&state, device)?;
         require_version(&state, expected)?;
@@ -75,7 +75,7 @@ impl Store {
         choose: &(dyn Fn(&PartyRow) -> u32 + Sync),
         now_ms: u64,
     ) -> Result<(PartyState, Changed)> {
-        let mut tx = self.database.write().await?;
+        let mut tx = self.write("move_party").await?;
         let mut state = lock(&mut *tx, party).await?;
         require_host(&state, device)?;
         require_version(&state, expected)?;
@@ -94,7 +94,7 @@ impl Store {
     }
 
     async fn try_delete_party(&self, party: PartyId, device: DeviceId, now_ms: u64) -> Result<Changed> {
-        let mut tx = self.database.write().await?;
+        let mut tx = self.write("delete_party").await?;
         let state = lock(&mut *tx, party).await?;
         require_host(&state, device)?;
         let changed = end_party(&mut *tx, &state, now_ms).await?;

@@ -6,6 +6,7 @@ mod relay;
 mod stream;
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -13,7 +14,7 @@ use std::time::Duration;
 use lanrage_control::app::App;
 use lanrage_control::clock::Clock;
 use lanrage_control::config::LimitsConfig;
-use lanrage_control::relays::RegisterToken;
+use lanrage_control::operator_token::{OperatorToken, Purpose};
 use lanrage_control::server::{Parts, Server};
 use lanrage_control::tls::ServerIdentity;
 use lanrage_shared::api::party::StunServer;
@@ -55,6 +56,8 @@ impl TestClock {
 /// A server that runs until the test ends.
 pub struct TestServer {
     pub address: SocketAddr,
+    /// Where it answers the operator.
+    pub admin: SocketAddr,
     pub pin: Pin,
     pub clock: Arc<TestClock>,
     pub app: Arc<App>,
@@ -65,19 +68,27 @@ pub struct TestServer {
 
 impl TestServer {
     pub async fn start() -> Self {
+        Self::start_in(tempfile::tempdir().unwrap()).await
+    }
+
+    /// On a data directory that another server may have used.
+    pub async fn start_in(dir: TempDir) -> Self {
         // Every device of a test has the same address.
-        Self::start_with(LimitsConfig {
+        let limits = LimitsConfig {
             connections_per_address: LimitsConfig::default().connections,
             ..LimitsConfig::default()
-        })
-        .await
+        };
+        Self::start_with_in(limits, dir).await
     }
 
     pub async fn start_with(limits: LimitsConfig) -> Self {
+        Self::start_with_in(limits, tempfile::tempdir().unwrap()).await
+    }
+
+    async fn start_with_in(limits: LimitsConfig, dir: TempDir) -> Self {
         // Another test of this process may have installed it.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let dir = tempfile::tempdir().unwrap();
-        let database = SqliteDatabase::open(&dir.path().join("store.sqlite3")).await.unwrap();
+        let database = SqliteDatabase::open(&dir.path().join("control.sqlite3")).await.unwrap();
         let identity = ServerIdentity::open(dir.path()).unwrap();
         let pin = identity.pin;
         let clock = Arc::new(TestClock(AtomicU64::new(1_700_000_000_000)));
@@ -86,7 +97,7 @@ impl TestServer {
             port: 3478,
             second_port: 3479,
         };
-        let register_token = RegisterToken::open(dir.path()).unwrap();
+        let register_token = OperatorToken::open(dir.path(), Purpose::Relays).unwrap();
         let server = Server::bind(Parts {
             listen: Some("127.0.0.1:0".parse().unwrap()),
             identity,
@@ -95,12 +106,19 @@ impl TestServer {
             stun: vec![stun],
             register_token,
             limits,
+            admin: Some(lanrage_control::admin::Parts {
+                listen: "127.0.0.1:0".parse().unwrap(),
+                token: OperatorToken::open(dir.path(), Purpose::Admin).unwrap(),
+                data_dir: dir.path().to_owned(),
+            }),
+            slow_operation: Duration::from_millis(500),
         })
         .await
         .unwrap();
         let stop = CancellationToken::new();
         Self {
             address: server.address(),
+            admin: server.admin_address().unwrap(),
             pin,
             clock,
             app: server.app(),
@@ -116,6 +134,10 @@ impl TestServer {
             address: self.address,
             pin: self.pin,
         }
+    }
+
+    pub fn data_dir(&self) -> &Path {
+        self.dir.path()
     }
 
     /// A request that no device signs.

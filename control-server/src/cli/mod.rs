@@ -1,12 +1,15 @@
 //! The command line.
 
+mod admin;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use lanrage_relay::config::udp_port;
 
-use crate::config::{Config, ConfigError, DatabaseUrl};
+pub use self::admin::AdminArgs;
+use crate::config::{Config, ConfigError, DatabaseUrl, LogFormat};
 
 /// The LANrage control server: parties, invites, presence and signalling for virtual LANs.
 #[derive(Debug, Parser)]
@@ -31,6 +34,10 @@ pub enum Command {
     Healthcheck(HealthcheckArgs),
     /// Print a configuration file with every setting at its default.
     ExampleConfig,
+    /// Ask the server that runs on a data directory, or act on it.
+    Admin(AdminArgs),
+    /// Print the API as an OpenAPI document.
+    Openapi(OpenapiArgs),
 }
 
 #[derive(Debug, Args)]
@@ -53,6 +60,12 @@ pub struct ServeArgs {
     /// Where to listen [default: port 8443 of every address].
     #[arg(long, env = "LANRAGE_CONTROL_LISTEN", value_name = "ADDR:PORT", value_parser = listen_address)]
     listen: Option<SocketAddr>,
+    /// Address of metrics and the admin API [default: 127.0.0.1:9127]. Keep it on loopback.
+    #[arg(long, env = "LANRAGE_CONTROL_ADMIN_LISTEN", value_name = "ADDR:PORT", value_parser = listen_address)]
+    admin_listen: Option<SocketAddr>,
+    /// How log lines look [default: text].
+    #[arg(long, env = "LANRAGE_CONTROL_LOG_FORMAT", value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
     /// postgres://… or sqlite:FILE [default: SQLite in the data directory]. Other users can see it on the command line: with a
     /// password in it, use the environment.
     #[arg(
@@ -77,6 +90,13 @@ pub struct ServeArgs {
     /// Second UDP port of the relay's STUN service [default: 3479].
     #[arg(long, env = "LANRAGE_CONTROL_STUN_SECOND_PORT", value_name = "PORT", value_parser = udp_port)]
     stun_second_port: Option<u16>,
+}
+
+#[derive(Debug, Args)]
+pub struct OpenapiArgs {
+    /// The admin API's instead.
+    #[arg(long)]
+    pub admin: bool,
 }
 
 #[derive(Debug, Args)]
@@ -138,6 +158,8 @@ impl ServeArgs {
     pub fn config(self) -> Result<Config, ConfigError> {
         let mut config = self.common.config()?;
         config.server.listen = self.listen.or(config.server.listen);
+        config.server.admin_listen = self.admin_listen.unwrap_or(config.server.admin_listen);
+        config.log.format = self.log_format.unwrap_or(config.log.format);
         config.database.url = self.database_url.or(config.database.url);
         let services = &mut config.services;
         services.with_relay |= self.with_relay;
