@@ -19,10 +19,10 @@ pub(crate) async fn count(State(metrics): State<Metrics>, request: Request, next
     let status = class_of(response.status().as_u16());
     let labels = RequestLabels { method, route, status };
     metrics.request(&labels, began.elapsed());
-    if let Some(code) = response.extensions().get::<ErrorCode>() {
-        if let Ok(serde_json::Value::String(reason)) = serde_json::to_value(code) {
-            metrics.refusals.get_or_create(&ReasonLabel { reason }).inc();
-        }
+    if let Some(code) = response.extensions().get::<ErrorCode>()
+        && let Ok(serde_json::Value::String(reason)) = serde_json::to_value(code)
+    {
+        metrics.refusals.get_or_create(&ReasonLabel { reason }).inc();
     }
     response
 }
