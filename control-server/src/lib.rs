@@ -16,6 +16,7 @@ pub mod domain;
 pub mod error;
 pub mod extract;
 pub mod feed;
+pub mod healthcheck;
 pub mod limits;
 pub mod metrics;
 pub mod openapi;

@@ -11,8 +11,9 @@ use clap::Parser;
 use lanrage_control::admin;
 use lanrage_control::cli::{Cli, Command};
 use lanrage_control::clock::SystemClock;
-use lanrage_control::config::{Config, DatabaseKind, LogFormat, RedisUrl};
+use lanrage_control::config::{Config, DatabaseKind, EXAMPLE, LogFormat, RedisUrl};
 use lanrage_control::data_dir::{DataDir, DataDirLock, lock_database};
+use lanrage_control::healthcheck::healthcheck;
 use lanrage_control::openapi;
 use lanrage_control::operator_token::{OperatorToken, Purpose};
 use lanrage_control::relays::{self, OwnRelay};
@@ -82,6 +83,14 @@ fn run(cli: Cli) -> Result<()> {
             }
             print(&token.read()?).context("the token cannot be written to standard output")
         }
+        Command::Prepare(args) => prepare(&args.config()?),
+        Command::Healthcheck(args) => {
+            let server = args.config()?.server;
+            let data_dir = DataDir::of_server(&server.data_dir)?;
+            let pin = ServerIdentity::read(data_dir.path())?.pin;
+            Ok(healthcheck(server.listen, pin)?)
+        }
+        Command::ExampleConfig => print(EXAMPLE.trim_end()).context("the example cannot be written to standard output"),
         Command::Admin(args) => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let text = runtime.context("cannot start the runtime")?.block_on(args.run())?;
@@ -122,6 +131,17 @@ fn print(line: &str) -> std::io::Result<()> {
         // Whoever reads has seen enough.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         written => written,
+    }
+}
+
+/// Makes what others need to know of the server before it runs: relays its key and their token.
+fn prepare(config: &Config) -> Result<()> {
+    let data_dir = DataDir::open(&config.server.data_dir)?;
+    let identity = ServerIdentity::open(data_dir.path())?;
+    OperatorToken::open(data_dir.path(), Purpose::Relays)?;
+    match server_link(config, &data_dir, &identity)? {
+        Some(link) => print(&link.to_string()).context("the link cannot be written to standard output"),
+        None => Ok(()),
     }
 }
 

@@ -6,6 +6,7 @@
     reason = "helpers of tests are tests too"
 )]
 
+mod deploy;
 mod program;
 
 use std::io::{Read, Write};
@@ -66,6 +67,44 @@ fn the_relay_token_is_drawn_at_the_first_start_and_renewed_on_request() {
     serving.terminate();
     Serving::start(dir.path(), &[]).terminate();
     assert_eq!(printed(&["relay-token", "--data-dir", data]), second);
+}
+
+#[test]
+fn what_is_prepared_is_what_the_server_starts_with() {
+    let parent = tempfile::tempdir().unwrap();
+    let dir = parent.path().join("data");
+    let data = dir.to_str().unwrap();
+    assert_eq!(printed(&["prepare", "--data-dir", data]), "");
+    let token = printed(&["relay-token", "--data-dir", data]);
+    let link = printed(&["prepare", "--data-dir", data, "--public-address", "vps.example:443"]);
+    let serving = Serving::start(&dir, &["--public-address", "vps.example:443"]);
+    assert!(serving.first_line.contains(&link), "{}", serving.first_line);
+    assert_eq!(printed(&["relay-token", "--data-dir", data]), token);
+    // Also beside a server that runs.
+    assert_eq!(printed(&["prepare", "--data-dir", data]), link);
+}
+
+#[test]
+fn a_healthcheck_says_whether_this_server_is_ready() {
+    let parent = tempfile::tempdir().unwrap();
+    let [dir, other] = ["data", "other"].map(|name| parent.path().join(name));
+    let [data, another] = [&dir, &other].map(|dir| dir.to_str().unwrap());
+    assert!(complaint(&["healthcheck", "--data-dir", data]).contains("no server has run"));
+    let serving = Serving::start(&dir, &[]);
+    let address = serving.address().to_owned();
+    let asked = |data| ["healthcheck", "--data-dir", data, "--listen", &address].map(str::to_owned);
+    printed(&asked(data).each_ref().map(String::as_str));
+    printed(&["prepare", "--data-dir", another]);
+    let wrong = complaint(&asked(another).each_ref().map(String::as_str));
+    assert!(wrong.contains("another key"), "{wrong}");
+    serving.terminate();
+    let gone = complaint(&asked(data).each_ref().map(String::as_str));
+    assert!(gone.contains("no lanrage-control answers"), "{gone}");
+}
+
+#[test]
+fn the_example_configuration_is_printed_as_shipped() {
+    assert_eq!(printed(&["example-config"]), lanrage_control::config::EXAMPLE.trim());
 }
 
 #[test]

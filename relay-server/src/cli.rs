@@ -21,6 +21,10 @@ pub struct Cli {
 pub enum Command {
     /// Relay for a control server and answer STUN, until stopped; without --control only STUN.
     Serve(ServeArgs),
+    /// Ask the relay of this machine, with the same settings, whether it answers; exit code 0 when it does.
+    Healthcheck(ServeArgs),
+    /// Print a configuration file with every setting at its default.
+    ExampleConfig,
 }
 
 /// The register token is not among these: it comes from a file or from LANRAGE_RELAY_REGISTER_TOKEN, since anybody on the

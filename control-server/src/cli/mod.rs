@@ -27,6 +27,13 @@ pub enum Command {
     Link(CommonArgs),
     /// Print the token that relays register with.
     RelayToken(RelayTokenArgs),
+    /// Make the keys and the token that the first start would make, without starting, and print the server link when the public
+    /// address is known.
+    Prepare(CommonArgs),
+    /// Ask the server of this machine whether it is ready; exit code 0 when it is.
+    Healthcheck(HealthcheckArgs),
+    /// Print a configuration file with every setting at its default.
+    ExampleConfig,
     /// Ask the server that runs on a data directory, or act on it.
     Admin(AdminArgs),
     /// Print the API as an OpenAPI document.
@@ -108,6 +115,24 @@ impl RelayTokenArgs {
     /// As [`CommonArgs::config`].
     pub fn config(self) -> Result<Config, ConfigError> {
         self.common.config()
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct HealthcheckArgs {
+    #[command(flatten)]
+    common: CommonArgs,
+    /// Where it listens [default: port 8443].
+    #[arg(long, env = "LANRAGE_CONTROL_LISTEN", value_name = "ADDR:PORT", value_parser = listen_address)]
+    listen: Option<SocketAddr>,
+}
+
+impl HealthcheckArgs {
+    /// As [`CommonArgs::config`].
+    pub fn config(self) -> Result<Config, ConfigError> {
+        let mut config = self.common.config()?;
+        config.server.listen = self.listen.or(config.server.listen);
+        Ok(config)
     }
 }
 
