@@ -13,8 +13,9 @@ use crate::ids::{DeviceId, DeviceKey, IdentityKey, MemberId, PartyId, RelayId};
 /// Longest token read, in bytes; ours take about 400.
 pub const MAX_TOKEN: usize = 2048;
 
-/// How far ahead of the reader's clock a token may have been made, in seconds: what a clock may be off.
-const TOLERATED_S: u64 = 5 * 60;
+/// How far ahead of the reader's clock a token may have been made, in seconds: more than two clocks differ that are five minutes
+/// off each.
+const TOLERATED_S: u64 = 15 * 60;
 
 /// What every token of ours says about itself.
 pub trait Claims: Serialize + DeserializeOwned {
