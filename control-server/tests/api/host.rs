@@ -35,6 +35,7 @@ async fn invites_are_listed_and_revoked() {
     );
     let (first, second) = (Code::new(1), Code::new(2));
     let id = anna.host(&first, None).await.party.id;
+    server.clock.advance(Duration::from_secs(1));
     let request = Request::new("POST", format!("/v1/parties/{id}/invites"));
     let created: InviteCreated = anna.send(request.json(&second.invite(Some(2)))).await.ok();
     ben.join(&second, "Ben").await;

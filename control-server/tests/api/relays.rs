@@ -153,6 +153,8 @@ async fn a_link_that_breaks_and_comes_back_is_no_news() {
     drop(first);
     let (mut second, _, _) = Relay::start(&server, "fra-1", 0).await;
     second.report(3).await;
+    let heard = || server.app.relays.list(0).iter().any(|relay| relay.health.load == 3);
+    until("the second is there", heard).await;
     let (mut third, _, _) = Relay::start(&server, "fra-1", 0).await;
     assert_eq!(second.bye().await, ErrorCode::Superseded);
     third.report(3).await;
