@@ -2,8 +2,7 @@
 //!
 //! A relay keeps a link open (`routes::relay_link`) and reports over it; what it says is soft state, told anew after every
 //! reconnect. [`registry`] decides who is offered to members, with those [`elsewhere`], at other replicas. Every change of that
-//! goes to every stream of the server. What
-//! was revoked is in the store; here it is only announced that there is more of it.
+//! goes to every stream of the server. What was revoked is in the store; here it is only announced that there is more of it.
 
 mod elsewhere;
 mod own;
