@@ -14,9 +14,12 @@ use crate::auth::Authority;
 use crate::clock::Clock;
 use crate::feed::{Feed, FeedMessage};
 use crate::limits::Limits;
+use crate::metrics::Metrics;
+use crate::operator_token::OperatorToken;
 use crate::presence::{Roster, WriteBehind};
-use crate::relays::{RegisterToken, Relays};
+use crate::relays::Relays;
 use crate::replicas::Replicas;
+use crate::tls::Places;
 
 /// The server's parts, shared by all its tasks.
 pub struct App {
@@ -30,7 +33,10 @@ pub struct App {
     pub replicas: Replicas,
     pub relays: Relays,
     /// What relays show.
-    pub register_token: RegisterToken,
+    pub register_token: OperatorToken,
+    pub metrics: Metrics,
+    /// Who may hold connections.
+    pub places: Places,
     /// Ends everything.
     pub shutdown: CancellationToken,
     /// Open streams and links; shutting down waits for them.
@@ -47,6 +53,7 @@ impl App {
         if changed.events.iter().any(|(_, event)| is_departure(event)) {
             self.relays.announce_revocations();
         }
+        self.metrics.events.inc_by(changed.events.len() as u64);
         for (seq, event) in &changed.events {
             let event = Arc::new(event.clone());
             self.feed

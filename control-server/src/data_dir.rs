@@ -2,17 +2,23 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use lanrage_shared::invite::host_port;
 use tempfile::NamedTempFile;
 
+use crate::operator_token::RELAY_TOKEN_FILE;
 use crate::tls::IDENTITY_FILE;
 
-const DATABASE: &str = "control.sqlite3";
+/// The SQLite file.
+pub(crate) const DATABASE: &str = "control.sqlite3";
 const PUBLIC_ADDRESS: &str = "public-address";
+const ADMIN_ADDRESS: &str = "admin-address";
 const LOCK: &str = "lock";
+/// What has to be kept beside the database, so that a server set up anew is the same to agents and relays.
+pub(crate) const KEPT_BESIDE: [&str; 3] = [IDENTITY_FILE, RELAY_TOKEN_FILE, PUBLIC_ADDRESS];
 
 /// A data directory that exists.
 #[derive(Debug, Clone)]
@@ -131,10 +137,26 @@ impl DataDir {
 
     /// Keeps the public address for `lanrage-control link`.
     pub fn remember_public_address(&self, authority: &str) -> Result<(), DataDirError> {
+        self.keep(PUBLIC_ADDRESS, authority)
+    }
+
+    /// Where the running server answers the operator.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        let text = fs::read_to_string(self.0.join(ADMIN_ADDRESS)).ok()?;
+        text.trim().parse().ok()
+    }
+
+    /// Keeps the address for `lanrage-control admin`.
+    pub fn remember_admin_address(&self, address: SocketAddr) -> Result<(), DataDirError> {
+        self.keep(ADMIN_ADDRESS, &address.to_string())
+    }
+
+    /// Replaces a file of one line whole.
+    fn keep(&self, name: &str, line: &str) -> Result<(), DataDirError> {
         let kept = NamedTempFile::new_in(&self.0).and_then(|mut file| {
-            writeln!(file, "{authority}")?;
+            writeln!(file, "{line}")?;
             file.as_file().sync_all()?;
-            file.persist(self.0.join(PUBLIC_ADDRESS)).map_err(|error| error.error)
+            file.persist(self.0.join(name)).map_err(|error| error.error)
         });
         kept.map(drop).map_err(|why| self.unwritable(why))
     }

@@ -7,7 +7,7 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use lanrage_shared::api::error::{ApiError, ErrorCode};
+use lanrage_shared::api::error::{ApiError, ErrorCode, ErrorDetails};
 use lanrage_store::{Refusal, StoreError};
 
 /// Seconds after which to come back when the database is away.
@@ -58,6 +58,13 @@ impl Failure {
         self
     }
 
+    /// The same, with more for programs.
+    #[must_use]
+    pub fn with(mut self, details: ErrorDetails) -> Self {
+        self.error.details = Some(details);
+        self
+    }
+
     /// 503: not now.
     pub fn unavailable(message: impl Into<String>) -> Self {
         Self {
@@ -97,9 +104,10 @@ impl From<StoreError> for Failure {
             }
             StoreError::Conflict { current_version } => {
                 let message = "the party has changed meanwhile: look at it again and repeat the change";
-                let mut failure = Self::new(Status::CONFLICT, ErrorCode::VersionConflict, message);
-                failure.error.current_version = Some(current_version);
-                failure
+                Self::new(Status::CONFLICT, ErrorCode::VersionConflict, message).with(ErrorDetails {
+                    current_version: Some(current_version),
+                    ..ErrorDetails::default()
+                })
             }
             StoreError::Refused(refusal) => refusal.into(),
             StoreError::Contended => Self::unavailable("too many changes of this party at once: try again"),
@@ -155,7 +163,10 @@ impl From<Refusal> for Failure {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
+        let code = self.error.code;
         let mut response = (self.status, Json(self.error)).into_response();
+        // For whoever counts and logs on the way out.
+        response.extensions_mut().insert(code);
         if let Some(seconds) = self.retry_after {
             let headers = response.headers_mut();
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));

@@ -5,6 +5,7 @@
 //! asks the pure rules in [`domain`] and changes the store in one transaction; what changed goes out through the [`feed`] to
 //! the streams of the party. [`presence`] knows who is connected.
 
+pub mod admin;
 pub mod app;
 pub mod auth;
 pub mod cli;
@@ -15,10 +16,15 @@ pub mod domain;
 pub mod error;
 pub mod extract;
 pub mod feed;
+pub mod healthcheck;
 pub mod limits;
+pub mod metrics;
+pub mod openapi;
+pub mod operator_token;
 pub mod presence;
 pub mod relays;
 pub mod replicas;
+mod request_id;
 pub mod router;
 pub mod routes;
 pub mod server;

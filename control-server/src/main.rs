@@ -4,14 +4,19 @@ use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
+use lanrage_control::admin;
 use lanrage_control::cli::{Cli, Command};
 use lanrage_control::clock::SystemClock;
-use lanrage_control::config::{Config, DatabaseKind, RedisUrl};
+use lanrage_control::config::{Config, DatabaseKind, EXAMPLE, LogFormat, RedisUrl};
 use lanrage_control::data_dir::{DataDir, DataDirLock, lock_database};
-use lanrage_control::relays::{self, OwnRelay, RegisterToken};
+use lanrage_control::healthcheck::healthcheck;
+use lanrage_control::openapi;
+use lanrage_control::operator_token::{OperatorToken, Purpose};
+use lanrage_control::relays::{self, OwnRelay};
 use lanrage_control::server::{Parts, Server};
 use lanrage_control::tls::ServerIdentity;
 use lanrage_relay::cli::mistake;
@@ -72,21 +77,49 @@ fn run(cli: Cli) -> Result<()> {
         Command::RelayToken(args) => {
             let renew = args.renew;
             let data_dir = DataDir::of_server(&args.config()?.server.data_dir)?;
-            let token = RegisterToken::of_server(data_dir.path());
+            let token = OperatorToken::of_server(data_dir.path(), Purpose::Relays);
             if renew {
                 token.renew()?;
             }
             print(&token.read()?).context("the token cannot be written to standard output")
         }
+        Command::Prepare(args) => prepare(&args.config()?),
+        Command::Healthcheck(args) => {
+            let server = args.config()?.server;
+            let data_dir = DataDir::of_server(&server.data_dir)?;
+            let pin = ServerIdentity::read(data_dir.path())?.pin;
+            Ok(healthcheck(server.listen, pin)?)
+        }
+        Command::ExampleConfig => print(EXAMPLE.trim_end()).context("the example cannot be written to standard output"),
+        Command::Admin(args) => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let text = runtime.context("cannot start the runtime")?.block_on(args.run())?;
+            if text.is_empty() {
+                return Ok(());
+            }
+            print(&text).context("the answer cannot be written to standard output")
+        }
+        Command::Openapi(args) => {
+            let document = if args.admin {
+                admin::document()
+            } else {
+                openapi::document()
+            };
+            let text = openapi::to_text(&document);
+            print(text.trim_end()).context("the document cannot be written to standard output")
+        }
         Command::Serve(args) => {
             let config = args.config()?;
             let filter = EnvFilter::try_from_env("LANRAGE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-            tracing_subscriber::fmt()
+            let lines = tracing_subscriber::fmt()
                 .with_env_filter(filter)
                 .with_writer(std::io::stderr)
                 .with_ansi(std::io::stderr().is_terminal())
-                .with_target(false)
-                .init();
+                .with_target(false);
+            match config.log.format {
+                LogFormat::Text => lines.init(),
+                LogFormat::Json => lines.json().flatten_event(true).init(),
+            }
             let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
             runtime.block_on(serve(&config))
         }
@@ -98,6 +131,17 @@ fn print(line: &str) -> std::io::Result<()> {
         // Whoever reads has seen enough.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         written => written,
+    }
+}
+
+/// Makes what others need to know of the server before it runs: relays its key and their token.
+fn prepare(config: &Config) -> Result<()> {
+    let data_dir = DataDir::open(&config.server.data_dir)?;
+    let identity = ServerIdentity::open(data_dir.path())?;
+    OperatorToken::open(data_dir.path(), Purpose::Relays)?;
+    match server_link(config, &data_dir, &identity)? {
+        Some(link) => print(&link.to_string()).context("the link cannot be written to standard output"),
+        None => Ok(()),
     }
 }
 
@@ -138,8 +182,14 @@ async fn serve(config: &Config) -> Result<()> {
         store,
         clock: Arc::new(SystemClock),
         stun: stun_servers(config, stun.as_ref()),
-        register_token: RegisterToken::open(data_dir.path())?,
+        register_token: OperatorToken::open(data_dir.path(), Purpose::Relays)?,
         limits: config.limits.clone(),
+        admin: Some(admin::Parts {
+            listen: config.server.admin_listen,
+            token: OperatorToken::open(data_dir.path(), Purpose::Admin)?,
+            data_dir: data_dir.path().to_owned(),
+        }),
+        slow_operation: Duration::from_millis(config.log.slow_operation_ms.into()),
         replica_name: config.server.replica_name(),
         redis: config.redis.url.as_ref().map(RedisUrl::client).transpose()?,
         public_host: link.as_ref().map(|link| link.host.clone()),
@@ -160,6 +210,10 @@ async fn serve(config: &Config) -> Result<()> {
         }
         None => None,
     };
+    if let Some(address) = server.admin_address() {
+        data_dir.remember_admin_address(address)?;
+        tracing::info!("metrics and the admin API are at http://{address}");
+    }
     if let Some(link) = &link {
         data_dir.remember_public_address(&link.authority())?;
     }

@@ -7,12 +7,16 @@ use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use axum::routing::{delete, get, post, put};
 use lanrage_shared::api::error::ErrorCode;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::app::AppState;
 use crate::error::Failure;
 use crate::extract::Stranger;
+use crate::metrics;
+use crate::openapi;
+use crate::request_id;
 use crate::routes::{auth, bans, conflicts, health, invites, members, parties, relay_link, relays, stream};
 
 /// Largest request body, in bytes: sixteen times what the largest request of ours takes.
@@ -20,43 +24,51 @@ pub const MAX_BODY: usize = 64 * 1024;
 /// Longest a request may take, a slow sender's body included. The store gives up sooner.
 pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Every endpoint. Each begins with `Device` or `Stranger`, which count the request.
+/// Every endpoint with its description. Each begins with `Device` or `Stranger`, which count the request.
+pub(crate) fn endpoints() -> OpenApiRouter<AppState> {
+    OpenApiRouter::with_openapi(openapi::shapes())
+        .routes(routes!(auth::challenge))
+        .routes(routes!(auth::token))
+        .routes(routes!(parties::create, parties::list))
+        .routes(routes!(parties::get, parties::update, parties::delete))
+        .routes(routes!(members::list))
+        .routes(routes!(members::leave))
+        .routes(routes!(members::remove))
+        .routes(routes!(bans::list))
+        .routes(routes!(bans::lift))
+        .routes(routes!(conflicts::list))
+        .routes(routes!(parties::move_party))
+        .routes(routes!(parties::renew_secret))
+        .routes(routes!(relays::tokens))
+        .routes(routes!(relays::list))
+        .routes(routes!(invites::create, invites::list))
+        .routes(routes!(invites::revoke))
+        .routes(routes!(invites::redeem))
+        .routes(routes!(stream::open))
+        .routes(routes!(relay_link::open))
+        .routes(routes!(openapi::show))
+        .routes(routes!(health::alive))
+        .routes(routes!(health::ready))
+}
+
+/// What answers.
 pub fn router(app: AppState) -> Router {
-    Router::new()
-        .route("/v1/auth/challenge", post(auth::challenge))
-        .route("/v1/auth/token", post(auth::token))
-        .route("/v1/parties", post(parties::create).get(parties::list))
-        .route(
-            "/v1/parties/{id}",
-            get(parties::get).patch(parties::update).delete(parties::delete),
-        )
-        .route("/v1/parties/{id}/members", get(members::list))
-        .route("/v1/parties/{id}/members/me", delete(members::leave))
-        .route("/v1/parties/{id}/members/{number}/remove", post(members::remove))
-        .route("/v1/parties/{id}/bans", get(bans::list))
-        .route("/v1/parties/{id}/bans/{device}", delete(bans::lift))
-        .route("/v1/parties/{id}/conflicts", get(conflicts::list))
-        .route("/v1/parties/{id}/network", post(parties::move_party))
-        .route("/v1/parties/{id}/secret", put(parties::renew_secret))
-        .route("/v1/parties/{id}/relay-tokens", post(relays::tokens))
-        .route("/v1/relays", get(relays::list))
-        .route("/v1/parties/{id}/invites", post(invites::create).get(invites::list))
-        .route("/v1/parties/{id}/invites/{invite}", delete(invites::revoke))
-        .route("/v1/invites/redeem", post(invites::redeem))
-        .route("/v1/stream", get(stream::open))
-        .route("/v1/relay-link", get(relay_link::open))
-        .route("/healthz", get(health::alive))
-        .route("/readyz", get(health::ready))
+    let (router, _) = endpoints().split_for_parts();
+    router
         .fallback(nothing_here)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(middleware::from_fn(give_up_late))
+        .layer(middleware::from_fn_with_state(app.metrics.clone(), metrics::count))
+        .layer(middleware::from_fn(request_id::name))
         .with_state(app)
 }
 
 /// What connections beyond the allowed number get, whatever they ask.
 pub fn overload_router() -> Router {
-    Router::new().fallback(async || Failure::unavailable("the server has too many connections: try again in a moment"))
+    Router::new()
+        .fallback(async || Failure::unavailable("the server has too many connections: try again in a moment"))
+        .layer(middleware::from_fn(request_id::name))
 }
 
 async fn nothing_here(_: Stranger) -> Failure {

@@ -15,14 +15,17 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::admin::{self, AdminError, AdminListener};
 use crate::app::App;
 use crate::auth::Authority;
 use crate::clock::Clock;
 use crate::config::LimitsConfig;
 use crate::feed::{Feed, MemoryFeed};
 use crate::limits::Limits;
+use crate::metrics::{Metrics, SlowLog};
+use crate::operator_token::OperatorToken;
 use crate::presence::{Roster, WriteBehind};
-use crate::relays::{RegisterToken, Relays};
+use crate::relays::Relays;
 use crate::replicas::{self, Replicas};
 use crate::router::{overload_router, router};
 use crate::tls::{Listening, Places, ServerIdentity, serve};
@@ -45,6 +48,8 @@ pub enum StartError {
     )]
     OtherKey { name: String },
     #[error(transparent)]
+    Admin(#[from] AdminError),
+    #[error(transparent)]
     Store(#[from] StoreError),
 }
 
@@ -57,7 +62,11 @@ pub struct Parts {
     /// What agents are told about STUN servers.
     pub stun: Vec<StunServer>,
     /// What relays show.
-    pub register_token: RegisterToken,
+    pub register_token: OperatorToken,
+    /// Where and to whom the operator's questions are answered.
+    pub admin: Option<admin::Parts>,
+    /// A database operation that takes longer is logged.
+    pub slow_operation: Duration,
     pub limits: LimitsConfig,
     /// What other replicas on the same database know this one by. Each has its own.
     pub replica_name: String,
@@ -72,6 +81,7 @@ pub struct Server {
     app: Arc<App>,
     listening: Listening,
     address: SocketAddr,
+    admin: Option<AdminListener>,
 }
 
 impl Server {
@@ -83,20 +93,29 @@ impl Server {
             why,
         })?;
         let feed: Arc<dyn Feed> = Arc::new(MemoryFeed::default());
+        let metrics = Metrics::new();
+        let store = parts.store.observed_by(Arc::new(SlowLog {
+            metrics: metrics.clone(),
+            threshold: parts.slow_operation,
+        }));
+        let places = Places::new(
+            parts.limits.connections.get(),
+            parts.limits.connections_per_address.get(),
+        );
         let me = ReplicaRow {
-            id: parts.store.replica(),
+            id: store.replica(),
             name: parts.replica_name,
             pin: parts.identity.pin,
         };
-        if parts.store.is_shared()
-            && let Some(other) = parts.store.join(&me).await?
+        if store.is_shared()
+            && let Some(other) = store.join(&me).await?
         {
             return Err(StartError::OtherKey { name: other.name });
         }
         let write_behind = Arc::new(WriteBehind::default());
         let app = Arc::new(App {
-            authority: Authority::open(&parts.store, parts.identity.pin).await?,
-            store: parts.store,
+            authority: Authority::open(&store, parts.identity.pin).await?,
+            store,
             limits: Limits::new(&parts.limits),
             roster: Roster::new(
                 me.id,
@@ -116,6 +135,8 @@ impl Server {
             clock: parts.clock,
             feed,
             register_token: parts.register_token,
+            metrics,
+            places: places.clone(),
             shutdown: CancellationToken::new(),
             streams: TaskTracker::new(),
         });
@@ -125,21 +146,28 @@ impl Server {
             tls: TlsAcceptor::from(Arc::new(parts.identity.tls(&[b"http/1.1"]))),
             router: router(Arc::clone(&app)),
             overload: overload_router(),
-            places: Places::new(
-                parts.limits.connections.get(),
-                parts.limits.connections_per_address.get(),
-            ),
+            places,
+        };
+        let admin = match parts.admin {
+            Some(parts) => Some(AdminListener::bind(parts, Arc::clone(&app)).await?),
+            None => None,
         };
         Ok(Self {
             app,
             listening,
             address,
+            admin,
         })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it answers the operator.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(AdminListener::address)
     }
 
     /// Its parts.
@@ -149,7 +177,10 @@ impl Server {
 
     /// Answers until `shutdown`; then parts with every stream, lets requests finish and closes the store.
     pub async fn run(self, shutdown: CancellationToken) {
-        let Self { app, listening, .. } = self;
+        let Self {
+            app, listening, admin, ..
+        } = self;
+        let admin = admin.map(|admin| tokio::spawn(admin.run(app.shutdown.clone())));
         let accepting = tokio::spawn(serve(listening, app.shutdown.clone()));
         let upkeep = tokio::spawn({
             let app = Arc::clone(&app);
@@ -170,6 +201,9 @@ impl Server {
             let _ = accepting.await;
             app.streams.wait().await;
             let _ = upkeep.await;
+            if let Some(admin) = admin {
+                let _ = admin.await;
+            }
             let saved = async {
                 app.write_behind.flush(&app.store).await?;
                 app.store.part(app.replicas.me()).await

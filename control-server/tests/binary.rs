@@ -6,6 +6,7 @@
     reason = "helpers of tests are tests too"
 )]
 
+mod deploy;
 mod program;
 
 use std::io::{Read, Write};
@@ -66,6 +67,44 @@ fn the_relay_token_is_drawn_at_the_first_start_and_renewed_on_request() {
     serving.terminate();
     Serving::start(dir.path(), &[]).terminate();
     assert_eq!(printed(&["relay-token", "--data-dir", data]), second);
+}
+
+#[test]
+fn what_is_prepared_is_what_the_server_starts_with() {
+    let parent = tempfile::tempdir().unwrap();
+    let dir = parent.path().join("data");
+    let data = dir.to_str().unwrap();
+    assert_eq!(printed(&["prepare", "--data-dir", data]), "");
+    let token = printed(&["relay-token", "--data-dir", data]);
+    let link = printed(&["prepare", "--data-dir", data, "--public-address", "vps.example:443"]);
+    let serving = Serving::start(&dir, &["--public-address", "vps.example:443"]);
+    assert!(serving.first_line.contains(&link), "{}", serving.first_line);
+    assert_eq!(printed(&["relay-token", "--data-dir", data]), token);
+    // Also beside a server that runs.
+    assert_eq!(printed(&["prepare", "--data-dir", data]), link);
+}
+
+#[test]
+fn a_healthcheck_says_whether_this_server_is_ready() {
+    let parent = tempfile::tempdir().unwrap();
+    let [dir, other] = ["data", "other"].map(|name| parent.path().join(name));
+    let [data, another] = [&dir, &other].map(|dir| dir.to_str().unwrap());
+    assert!(complaint(&["healthcheck", "--data-dir", data]).contains("no server has run"));
+    let serving = Serving::start(&dir, &[]);
+    let address = serving.address().to_owned();
+    let asked = |data| ["healthcheck", "--data-dir", data, "--listen", &address].map(str::to_owned);
+    printed(&asked(data).each_ref().map(String::as_str));
+    printed(&["prepare", "--data-dir", another]);
+    let wrong = complaint(&asked(another).each_ref().map(String::as_str));
+    assert!(wrong.contains("another key"), "{wrong}");
+    serving.terminate();
+    let gone = complaint(&asked(data).each_ref().map(String::as_str));
+    assert!(gone.contains("no lanrage-control answers"), "{gone}");
+}
+
+#[test]
+fn the_example_configuration_is_printed_as_shipped() {
+    assert_eq!(printed(&["example-config"]), lanrage_control::config::EXAMPLE.trim());
 }
 
 #[test]
@@ -230,4 +269,45 @@ fn words_that_are_not_understood_end_with_code_2_and_one_sentence() {
         assert_eq!(run(arguments).status.code(), Some(2), "{arguments:?}");
     }
     assert!(printed(&["--help"]).contains("relay-token"));
+}
+
+#[test]
+fn the_operator_asks_the_running_server_with_nothing_but_its_data_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().to_str().unwrap();
+    assert!(complaint(&["admin", "parties", "--data-dir", data]).contains("no server has run"));
+    let serving = Serving::start(dir.path(), &[]);
+    assert_eq!(printed(&["admin", "parties", "--json", "--data-dir", data]), "[]");
+    assert!(printed(&["admin", "parties", "--data-dir", data]).starts_with("id"));
+    assert!(printed(&["admin", "stats", "--data-dir", data]).contains("parties: 0"));
+    assert_eq!(printed(&["admin", "relays", "--json", "--data-dir", data]), "[]");
+    assert!(complaint(&["admin", "kick", "Friday", "1", "--data-dir", data]).contains("no party is called"));
+    let file = dir.path().join("backup.tar");
+    let said = printed(&["admin", "backup", file.to_str().unwrap(), "--data-dir", data]);
+    assert!(said.contains("backup.tar"), "{said}");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&file).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    let url = "postgres://u:hunter2@db/d";
+    let postgres = ["admin", "backup", "x", "--data-dir", data, "--database-url", url];
+    let postgres = complaint(&postgres);
+    assert!(
+        postgres.contains("pg_dump") && postgres.contains("postgres://u@db/d"),
+        "{postgres}"
+    );
+    assert!(!postgres.contains("hunter2"));
+    let (_, address) = serving.before.split_once("http://").unwrap();
+    let taken = [
+        "serve",
+        "--data-dir",
+        &format!("{data}-2"),
+        "--listen",
+        "127.0.0.1:0",
+        "--admin-listen",
+        address.split_whitespace().next().unwrap(),
+    ];
+    let taken = complaint(&taken);
+    assert!(taken.contains("in use") && taken.contains("--admin-listen"), "{taken}");
+    std::fs::remove_dir_all(format!("{data}-2")).unwrap();
+    serving.terminate();
+    assert!(complaint(&["admin", "stats", "--data-dir", data]).contains("does not answer"));
 }

@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{RelayConfig, udp_port};
+use crate::config::{LogFormat, RelayConfig, udp_port};
 
 /// The LANrage relay server.
 #[derive(Debug, Parser)]
@@ -21,6 +21,10 @@ pub struct Cli {
 pub enum Command {
     /// Relay for a control server and answer STUN, until stopped; without --control only STUN.
     Serve(ServeArgs),
+    /// Ask the relay of this machine, with the same settings, whether it answers; exit code 0 when it does.
+    Healthcheck(ServeArgs),
+    /// Print a configuration file with every setting at its default.
+    ExampleConfig,
 }
 
 /// The register token is not among these: it comes from a file or from LANRAGE_RELAY_REGISTER_TOKEN, since anybody on the
@@ -66,6 +70,9 @@ pub struct ServeArgs {
     /// What to log: error, warn, info, debug or trace [default: info]
     #[arg(long, value_name = "LEVEL", env = "LANRAGE_RELAY_LOG")]
     log: Option<String>,
+    /// How log lines look [default: text]
+    #[arg(long, value_name = "FORMAT", env = "LANRAGE_RELAY_LOG_FORMAT")]
+    log_format: Option<LogFormat>,
 }
 
 impl ServeArgs {
@@ -90,6 +97,7 @@ impl ServeArgs {
         config.stun.port = self.stun_port.unwrap_or(config.stun.port);
         config.stun.second_port = self.stun_second_port.unwrap_or(config.stun.second_port);
         config.metrics.listen = self.metrics_listen.or(config.metrics.listen);
+        config.log_format = self.log_format.unwrap_or(config.log_format);
         config.log = self.log.unwrap_or(config.log);
         Ok(config)
     }

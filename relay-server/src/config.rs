@@ -19,6 +19,8 @@ pub const DEFAULT_PORT: u16 = 443;
 pub struct RelayConfig {
     /// What to log: error, warn, info (the default), debug or trace, also per module.
     pub log: String,
+    /// How log lines look: text (the default) or json.
+    pub log_format: LogFormat,
     /// Passing on packets. Without a control server only STUN is served.
     pub relay: RelaySection,
     /// What members may use.
@@ -27,6 +29,17 @@ pub struct RelayConfig {
     pub stun: StunConfig,
     /// Numbers for Prometheus.
     pub metrics: MetricsSection,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
 }
 
 /// Passing on packets.
@@ -77,6 +90,7 @@ impl Default for RelayConfig {
     fn default() -> Self {
         Self {
             log: "info".to_owned(),
+            log_format: LogFormat::default(),
             relay: RelaySection::default(),
             limits: LimitsSection::default(),
             stun: StunConfig::default(),

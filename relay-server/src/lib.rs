@@ -5,6 +5,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod healthcheck;
 pub mod metrics;
 pub mod registration;
 pub mod relay;

@@ -1,11 +1,13 @@
 //! `lanrage-relay`: reads its settings, starts the services, and stops them on SIGTERM or Ctrl-C.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, anyhow};
 use clap::Parser;
 use lanrage_relay::cli::{Cli, Command, ServeArgs, mistake};
+use lanrage_relay::config::{EXAMPLE, LogFormat};
+use lanrage_relay::healthcheck::healthcheck;
 use lanrage_relay::serve::serve;
 use tracing_subscriber::EnvFilter;
 
@@ -14,10 +16,22 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
     };
-    let Command::Serve(args) = cli.command;
-    match run(args) {
+    let outcome = match cli.command {
+        Command::Serve(args) => run(args),
+        Command::Healthcheck(args) => args.settings().and_then(|config| Ok(healthcheck(&config.stun)?)),
+        Command::ExampleConfig => print(EXAMPLE),
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => complain(&format!("{error:#}"), ExitCode::FAILURE),
+    }
+}
+
+fn print(text: &str) -> Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        // Whoever reads has seen enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("the example cannot be written to standard output"),
     }
 }
 
@@ -29,11 +43,14 @@ fn run(args: ServeArgs) -> Result<()> {
             config.log
         )
     })?;
-    tracing_subscriber::fmt()
+    let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
+        .with_ansi(std::io::stderr().is_terminal());
+    match config.log_format {
+        LogFormat::Text => lines.init(),
+        LogFormat::Json => lines.json().flatten_event(true).init(),
+    }
     let runtime = tokio::runtime::Runtime::new().context("the server cannot start its threads")?;
     runtime.block_on(async { serve(config, shutdown()?).await })
 }

@@ -209,6 +209,39 @@ fn the_program_says_in_one_sentence_why_it_cannot_start() {
     }
 }
 
+#[tokio::test]
+async fn a_healthcheck_says_whether_the_relay_answers() {
+    let server = start(&on(&[ONE])).await;
+    let check = |port: u16| {
+        tokio::task::spawn_blocking(move || {
+            Command::new(env!("CARGO_BIN_EXE_lanrage-relay"))
+                .args(["healthcheck", "--listen-address", "127.0.0.1", "--stun-port"])
+                .arg(port.to_string())
+                .output()
+                .unwrap()
+        })
+    };
+    assert!(check(server.first).await.unwrap().status.success());
+    server.stop.cancel();
+    server.task.await.unwrap();
+    let output = check(server.first).await.unwrap();
+    let sentence = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(sentence.contains("no lanrage-relay answers STUN"), "{sentence}");
+}
+
+#[test]
+fn the_example_configuration_is_printed_as_shipped() {
+    let output = Command::new(env!("CARGO_BIN_EXE_lanrage-relay"))
+        .arg("example-config")
+        .output()
+        .unwrap();
+    assert_eq!(
+        String::from_utf8(output.stdout).unwrap(),
+        lanrage_relay::config::EXAMPLE
+    );
+}
+
 #[cfg(unix)]
 #[test]
 fn the_program_ends_cleanly_on_sigterm() {

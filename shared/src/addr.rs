@@ -19,10 +19,13 @@ pub const PARTY_SUBNETS: u32 = (256 - 64) * 256;
 
 /// A party's virtual network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PartyNet {
     /// A /24.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::Ipv4Network))]
     pub v4: Ipv4Net,
     /// A ULA /64 (RFC 4193).
+    #[cfg_attr(feature = "openapi", schema(value_type = String, example = "fd12:3456:789a::/64"))]
     pub v6: Ipv6Net,
 }
 

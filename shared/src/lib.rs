@@ -18,6 +18,8 @@ pub mod invite;
 pub mod keys;
 pub mod lww;
 pub mod names;
+#[cfg(feature = "openapi")]
+mod openapi;
 pub mod pair;
 pub mod seal;
 pub mod signal;

@@ -6,16 +6,23 @@ use jsonwebtoken::errors::Error as JwtError;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::ids::{DeviceId, DeviceKey, IdentityKey, MemberId, PartyId, RelayId};
 
 /// Longest token read, in bytes; ours take about 400.
 pub const MAX_TOKEN: usize = 2048;
 
+/// How far ahead of the reader's clock a token may have been made, in seconds: more than two clocks differ that are five minutes
+/// off each.
+const TOLERATED_S: u64 = 15 * 60;
+
 /// What every token of ours says about itself.
 pub trait Claims: Serialize + DeserializeOwned {
     /// The `aud` claim: what the token is for, so that one kind never passes for another.
     const AUDIENCE: &'static str;
+    /// When it was made, in seconds since the Unix epoch.
+    fn issued(&self) -> u64;
     /// When it ends, in seconds since the Unix epoch.
     fn expires(&self) -> u64;
 }
@@ -47,6 +54,9 @@ pub struct RelayClaims {
 
 impl Claims for AccessClaims {
     const AUDIENCE: &'static str = "lanrage-control";
+    fn issued(&self) -> u64 {
+        self.iat
+    }
     fn expires(&self) -> u64 {
         self.exp
     }
@@ -54,6 +64,9 @@ impl Claims for AccessClaims {
 
 impl Claims for RelayClaims {
     const AUDIENCE: &'static str = "lanrage-relay";
+    fn issued(&self) -> u64 {
+        self.iat
+    }
     fn expires(&self) -> u64 {
         self.exp
     }
@@ -103,10 +116,15 @@ impl TokenVerifier {
         validation.set_required_spec_claims(&["aud", "exp"]);
         // Against the caller's `now`, below.
         validation.validate_exp = false;
-        let claims = jsonwebtoken::decode::<C>(token, &self.0, &validation)
-            .map_err(|_| TokenError::Invalid)?
-            .claims;
-        if claims.expires() <= now {
+        let read = jsonwebtoken::decode::<Value>(token, &self.0, &validation).map_err(|_| TokenError::Invalid)?;
+        // Ours name no key, because there is one, and count from when they are made.
+        if read.header.kid.is_some() || read.claims.get("nbf").is_some() {
+            return Err(TokenError::Invalid);
+        }
+        let claims: C = serde_json::from_value(read.claims).map_err(|_| TokenError::Invalid)?;
+        if claims.issued() > now.saturating_add(TOLERATED_S) {
+            Err(TokenError::Invalid)
+        } else if claims.expires() <= now {
             Err(TokenError::Expired)
         } else {
             Ok(claims)
@@ -120,7 +138,7 @@ mod tests {
     use ed25519_dalek::pkcs8::EncodePrivateKey;
     use ed25519_dalek::{Signer, SigningKey};
     use proptest::prelude::*;
-    use serde_json::{Value, json};
+    use serde_json::json;
     use uuid::Uuid;
 
     use super::*;

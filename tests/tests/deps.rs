@@ -37,6 +37,8 @@ const ONLY: &[Only] = &[
             "thiserror",
             // Only to keep the STUN codec from logging what strangers send.
             "tracing",
+            // Only for the server that shows an OpenAPI document (feature `openapi`).
+            "utoipa",
             "uuid",
             "x25519-dalek",
             "zerocopy",
@@ -144,6 +146,7 @@ const NEVER: &[Never] = &[
             "lanrage-relay-core",
             "sqlx",
             "axum",
+            "utoipa",
         ],
         reason: "the agent runs on gaming PCs: no server, no database",
     },

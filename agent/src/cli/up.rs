@@ -11,7 +11,7 @@ use crate::driver::{self, UpOptions};
 /// Start the agent. It goes to the background and comes back to its party.
 #[derive(Debug, Args)]
 pub(super) struct Up {
-    /// Stay in the foreground and log to standard error (`LANRAGE_LOG` chooses how much).
+    /// Stay in the foreground and log to standard error (`LANRAGE_LOG` chooses how much, `LANRAGE_LOG_FORMAT=json` how).
     #[arg(long)]
     foreground: bool,
     /// Name of the network interface [default: the first free lanrageN].
@@ -88,10 +88,13 @@ fn sentence(status: &StatusReport) -> String {
 fn log_to_stderr() {
     let filter = EnvFilter::try_from_env("LANRAGE_LOG")
         .unwrap_or_else(|_| EnvFilter::new("warn,lanrage=info,lanrage_agent_core=info"));
-    // Only fails when a logger is set already, and then there is one.
-    let _ = tracing_subscriber::fmt()
+    let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .try_init();
+        .with_ansi(std::io::stderr().is_terminal());
+    // Only fails when a logger is set already, and then there is one.
+    let _ = match std::env::var("LANRAGE_LOG_FORMAT").as_deref() {
+        Ok("json") => lines.json().flatten_event(true).try_init(),
+        _ => lines.try_init(),
+    };
 }

@@ -42,6 +42,22 @@ impl DatabaseUrl {
     }
 }
 
+impl DatabaseUrl {
+    /// As it may be shown.
+    pub fn without_password(&self) -> String {
+        let Some((scheme, rest)) = self.0.split_once("://") else {
+            return self.0.clone();
+        };
+        // A query may hold one, too.
+        let rest = rest.split('?').next().unwrap_or_default();
+        let Some((user, place)) = rest.rsplit_once('@') else {
+            return format!("{scheme}://{rest}");
+        };
+        let name = user.split(':').next().unwrap_or_default();
+        format!("{scheme}://{name}@{place}")
+    }
+}
+
 impl FromStr for DatabaseUrl {
     type Err = std::convert::Infallible;
 
@@ -69,5 +85,12 @@ mod tests {
         assert_eq!(url("sqlite:b").kind(), Ok(DatabaseKind::Sqlite("b")));
         assert_eq!(url("mysql://h").kind(), Err(UnknownDatabase));
         assert!(!format!("{postgres:?}").contains("secret"));
+        for (whole, shown) in [
+            ("postgres://u:se@cret@h:1/d?sslmode=x&password=y", "postgres://u@h:1/d"),
+            ("postgres://h/d", "postgres://h/d"),
+            ("sqlite:b", "sqlite:b"),
+        ] {
+            assert_eq!(url(whole).without_password(), shown);
+        }
     }
 }

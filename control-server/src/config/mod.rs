@@ -2,17 +2,19 @@
 
 mod database;
 mod limits;
+mod log;
 mod redis;
 mod server;
 mod services;
 
 use std::path::{Path, PathBuf};
 
-pub use lanrage_relay::config::LimitsSection as RelayLimits;
+pub use lanrage_relay::config::{LimitsSection as RelayLimits, LogFormat};
 use serde::Deserialize;
 
 pub use self::database::{DatabaseConfig, DatabaseKind, DatabaseUrl};
 pub use self::limits::LimitsConfig;
+pub use self::log::LogConfig;
 pub use self::redis::{NotRedis, RedisConfig, RedisUrl};
 pub use self::server::ServerConfig;
 pub use self::services::ServicesConfig;
@@ -29,6 +31,7 @@ pub struct Config {
     pub redis: RedisConfig,
     pub services: ServicesConfig,
     pub limits: LimitsConfig,
+    pub log: LogConfig,
     /// What members may use of the relay in this process.
     pub relay_limits: RelayLimits,
 }

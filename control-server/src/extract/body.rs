@@ -32,9 +32,11 @@ fn refuse(rejection: &JsonRejection) -> Failure {
             ErrorCode::TooLarge,
             format!("the request is larger than {} KiB", MAX_BODY / 1024),
         ),
-        StatusCode::UNSUPPORTED_MEDIA_TYPE => {
-            Failure::bad_request("the request must be JSON and say so with Content-Type: application/json")
-        }
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => Failure::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            ErrorCode::BadRequest,
+            "the request must be JSON and say so with Content-Type: application/json",
+        ),
         _ => {
             // "Failed to …: <which field, and how>": the latter is about the request, the former about our types.
             let text = rejection.body_text();

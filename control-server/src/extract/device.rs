@@ -32,7 +32,9 @@ impl FromRequestParts<AppState> for Device {
             Err(_) => app.limits.stranger(address),
         };
         counted.map_err(Failure::rate_limited)?;
-        verdict.map(Self)
+        let claims = verdict?;
+        tracing::Span::current().record("device", tracing::field::display(claims.sub));
+        Ok(Self(claims))
     }
 }
 

@@ -5,7 +5,11 @@ use axum::http::StatusCode;
 use axum::http::header::IF_MATCH;
 use axum::http::request::Parts;
 use lanrage_shared::api::error::ErrorCode;
+use utoipa::IntoParams;
+use utoipa::openapi::path::{Parameter, ParameterIn};
+use utoipa::openapi::schema::{ObjectBuilder, Type};
 
+use super::parameter;
 use crate::error::Failure;
 
 /// `If-Match: "<version>"`.
@@ -23,6 +27,21 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
                 "say which version you change, with If-Match: \"<version>\"",
             )
         })
+    }
+}
+
+impl IntoParams for IfMatch {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let mut parameter = parameter::<String>(
+            ParameterIn::Header,
+            "If-Match",
+            "The party's version that is to be changed, in quotes: `\"7\"`",
+        );
+        let quoted = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .pattern(Some("^\"[0-9]{1,18}\"$"));
+        parameter.schema = Some(quoted.into());
+        vec![parameter]
     }
 }
 

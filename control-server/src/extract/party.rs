@@ -5,8 +5,13 @@ use std::str::FromStr;
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
 use lanrage_shared::ids::{DeviceId, MemberId, PartyId};
+use utoipa::openapi::path::{Parameter, ParameterIn};
+use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaFormat, Type};
+use utoipa::openapi::{KnownFormat, RefOr};
+use utoipa::{IntoParams, PartialSchema};
 use uuid::Uuid;
 
+use super::parameter;
 use crate::error::Failure;
 
 /// The `{id}` of a path.
@@ -30,7 +35,9 @@ impl<S: Send + Sync> FromRequestParts<S> for PartyAt {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
         let sentence = "the path does not name a party: its id is a UUID";
-        named(parts, state, "id", sentence).await.map(Self)
+        let id = named(parts, state, "id", sentence).await?;
+        tracing::Span::current().record("party", tracing::field::display(id));
+        Ok(Self(id))
     }
 }
 
@@ -61,6 +68,35 @@ impl<S: Send + Sync> FromRequestParts<S> for InviteAt {
         named(parts, state, "invite", sentence).await.map(Self)
     }
 }
+
+/// A UUID, in the OpenAPI document.
+struct InviteId;
+
+impl PartialSchema for InviteId {
+    fn schema() -> RefOr<Schema> {
+        let format = SchemaFormat::KnownFormat(KnownFormat::Uuid);
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .format(Some(format))
+            .into()
+    }
+}
+
+/// As a parameter of the OpenAPI document.
+macro_rules! in_path {
+    ($extractor:ty, $type:ty, $name:literal, $description:literal) => {
+        impl IntoParams for $extractor {
+            fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+                vec![parameter::<$type>(ParameterIn::Path, $name, $description)]
+            }
+        }
+    };
+}
+
+in_path!(PartyAt, PartyId, "id", "The party");
+in_path!(MemberAt, MemberId, "number", "The member's number in the party");
+in_path!(InviteAt, InviteId, "invite", "The invite");
+in_path!(DeviceAt, DeviceId, "device", "The device");
 
 async fn named<T: FromStr>(
     parts: &mut Parts,

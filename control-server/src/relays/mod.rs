@@ -6,7 +6,6 @@
 
 mod elsewhere;
 mod own;
-mod register_token;
 mod registry;
 mod revocations;
 
@@ -23,7 +22,6 @@ use tokio_util::sync::CancellationToken;
 
 use self::elsewhere::Elsewhere;
 pub use self::own::{OwnRelay, OwnRelayError, bind};
-pub use self::register_token::{RegisterToken, RegisterTokenError};
 use self::registry::{LinkId, Origin, Registry};
 pub use self::registry::{MAX_RELAYS, RegisterError, Registration, Unsound};
 pub use self::revocations::Revocations;

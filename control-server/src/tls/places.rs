@@ -14,6 +14,7 @@ const TURNED_AWAY_OF_HOUSEHOLD: usize = 4;
 /// The places there are. Clones share them.
 #[derive(Clone)]
 pub struct Places {
+    most: usize,
     allowed: Arc<Semaphore>,
     extra: Arc<Semaphore>,
     of_household: usize,
@@ -43,11 +44,17 @@ impl Places {
     /// `allowed` places, of which one household may take `of_household`.
     pub fn new(allowed: usize, of_household: usize) -> Self {
         Self {
+            most: allowed,
             allowed: Arc::new(Semaphore::new(allowed)),
             extra: Arc::new(Semaphore::new(TURNED_AWAY)),
             of_household,
             households: Arc::default(),
         }
+    }
+
+    /// How many are taken.
+    pub fn taken(&self) -> usize {
+        self.most.saturating_sub(self.allowed.available_permits())
     }
 
     /// A place for a connection of `household` ([`crate::limits::household`]).

@@ -1,5 +1,6 @@
 //! The statements.
 
+mod overview;
 mod removal;
 mod replication;
 

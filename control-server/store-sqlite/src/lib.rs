@@ -109,6 +109,14 @@ impl Database for SqliteDatabase {
         begin(&self.writer, "BEGIN IMMEDIATE").await
     }
 
+    async fn back_up(&self, file: &Path) -> Result<bool> {
+        let file = file
+            .to_str()
+            .ok_or_else(|| StoreError::Internal("the backup's path is not UTF-8".into()))?;
+        let copied = sqlx::query("VACUUM INTO ?1").bind(file).execute(&self.readers).await;
+        copied.map(|_| true).map_err(store_error)
+    }
+
     fn is_shared(&self) -> bool {
         false
     }

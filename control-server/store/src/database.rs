@@ -1,5 +1,7 @@
 //! What a database crate implements: transactions over single rows.
 
+use std::path::Path;
+
 use async_trait::async_trait;
 use lanrage_shared::api::relay::Revocation;
 use lanrage_shared::api::secret::SealedSecret;
@@ -11,6 +13,7 @@ use crate::error::Result;
 use crate::news::{Listener, News};
 use crate::rows::{BanRow, InviteRow, PartyRow, SeatRow};
 use crate::soft::{ReplicaRow, SoftWrite};
+use crate::store::Totals;
 
 /// A database that is migrated and ready.
 #[async_trait]
@@ -21,6 +24,11 @@ pub trait Database: Send + Sync + 'static {
     async fn read(&self) -> Result<Box<dyn Transaction>>;
     /// A transaction that may change rows. What [`Transaction::lock_party`] returns stays true until it ends.
     async fn write(&self) -> Result<Box<dyn Transaction>>;
+    /// Writes all there is, as of one moment, into a file that is empty or not there. False when it has tools of its own for
+    /// that.
+    async fn back_up(&self, _file: &Path) -> Result<bool> {
+        Ok(false)
+    }
     /// Whether other servers may work on it, too.
     fn is_shared(&self) -> bool;
     /// The number of this run of the server: drawn when the database is opened, and never given out again.
@@ -33,7 +41,7 @@ pub trait Database: Send + Sync + 'static {
 
 /// One transaction. Dropped without [`Transaction::commit`], it has changed nothing.
 #[async_trait]
-pub trait Transaction: Removals + Replication + Send {
+pub trait Transaction: Overview + Removals + Replication + Send {
     /// Makes the changes lasting. An acknowledged change survives a crash of the machine.
     async fn commit(self: Box<Self>) -> Result<()>;
 
@@ -95,6 +103,15 @@ pub trait Transaction: Removals + Replication + Send {
     async fn count_invites(&mut self, party: PartyId, now_ms: u64) -> Result<u64>;
     /// Drops invites that expired before `before_ms`; how many there were.
     async fn delete_invites_expired(&mut self, before_ms: u64) -> Result<u64>;
+}
+
+/// The part of a [`Transaction`] about all parties at once, for the operator.
+#[async_trait]
+pub trait Overview: Send {
+    /// How much there is.
+    async fn totals(&mut self) -> Result<Totals>;
+    /// At most `limit` parties after `after`, by id.
+    async fn parties_after(&mut self, after: Option<PartyId>, limit: u32) -> Result<Vec<PartyRow>>;
 }
 
 /// The part of a [`Transaction`] about who was removed, and what follows from that.

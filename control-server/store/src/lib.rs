@@ -15,12 +15,12 @@ mod rows;
 mod soft;
 mod store;
 
-pub use database::{Database, Removals, Replication, Transaction};
+pub use database::{Database, Overview, Removals, Replication, Transaction};
 pub use error::{Refusal, Result, StoreError};
 pub use news::{Listener, News, Notice};
 pub use rows::{BanRow, InviteRow, PartyRow, PartyState, SeatRow};
 pub use soft::{ReplicaRow, SoftKey, SoftWrite};
 pub use store::{
-    Absence, Admit, Changed, Created, EVENTS_KEPT, Founding, LEASE_MS, MAX_BANS, MAX_INVITES, MAX_PARTIES, Missed,
-    NewInviteRow, NewSecretRow, Patch, Redeemed, Redemption, Removal, Replay, Store,
+    Absence, Admit, Changed, Created, EVENTS_KEPT, Ending, Founding, LEASE_MS, MAX_BANS, MAX_INVITES, MAX_PARTIES,
+    Missed, NewInviteRow, NewSecretRow, Observer, Patch, Redeemed, Redemption, Removal, Replay, Store, Totals,
 };

@@ -104,7 +104,7 @@ async fn bad_requests_are_refused_in_one_shape() {
         .request(challenge().raw_json(large))
         .await
         .refused(413, ErrorCode::TooLarge);
-    server.request(challenge()).await.refused(400, ErrorCode::BadRequest);
+    server.request(challenge()).await.refused(415, ErrorCode::BadRequest);
     server
         .request(Request::new("GET", "/v1/auth/challenge"))
         .await

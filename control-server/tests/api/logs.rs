@@ -31,10 +31,17 @@ impl Log {
 
 /// Hears this thread from here on, from INFO up.
 fn listen() -> (Log, DefaultGuard) {
+    listen_to(Level::INFO)
+}
+
+fn listen_to(level: Level) -> (Log, DefaultGuard) {
+    // A line that other tests come to first, without a subscriber, would be switched off for the whole process.
+    let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry());
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt()
-        .with_max_level(Level::INFO)
+        .with_max_level(level)
+        .with_ansi(false)
         .with_writer(move || writer.clone())
         .finish();
     (log, tracing::subscriber::set_default(subscriber))
@@ -78,4 +85,32 @@ async fn a_database_that_is_away_is_mentioned_once_a_second_however_many_ask() {
     }
     let lines = log.text().matches("the database cannot be reached").count();
     assert!(lines as u64 <= 2 + began.elapsed().as_secs(), "{}", log.text());
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn every_line_about_a_request_has_its_name_its_device_and_its_party() {
+    let (log, _guard) = listen_to(Level::DEBUG);
+    let server = TestServer::start().await;
+    let anna = Device::new(&server, 1).await;
+    let id = anna.host(&Code::new(1), None).await.party.id;
+    let path = format!("/v1/parties/{id}");
+    anna.send(Request::new("DELETE", path).header("x-request-id", "mine-7"))
+        .await;
+    server.stop().await;
+    let text = log.text();
+    let lines: Vec<&str> = text.lines().filter(|line| line.contains("mine-7")).collect();
+    assert!(lines.iter().any(|line| line.contains("a party was deleted")), "{text}");
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.contains("answered") && line.contains("204")),
+        "{text}"
+    );
+    for line in lines {
+        assert!(
+            line.contains(&format!("device={}", anna.id())) && line.contains(&format!("party={id}")),
+            "{line}"
+        );
+    }
+    assert!(!text.contains(&anna.token), "a token is in the log");
 }

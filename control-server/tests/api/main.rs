@@ -6,16 +6,21 @@
     reason = "helpers of tests are tests too"
 )]
 
+mod admin;
+mod answers;
 mod auth;
 mod convergence;
 mod host;
 mod logs;
 mod observer;
+mod openapi;
 mod parties;
 mod postgres;
 mod relayed;
 mod relays;
 mod removal;
 mod replicas;
+mod schemathesis;
 mod stream;
 mod support;
+mod tokens;

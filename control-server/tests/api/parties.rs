@@ -201,7 +201,7 @@ async fn only_the_host_changes_the_party_and_only_the_version_it_saw() {
     let conflict = patch(&anna, id, "\"1\"", rename)
         .await
         .refused(409, ErrorCode::VersionConflict);
-    assert_eq!(conflict.current_version, Some(version));
+    assert_eq!(conflict.current_version(), Some(version));
     let changed: Party = patch(&anna, id, &version.to_string(), rename).await.ok();
     assert_eq!((changed.name.as_str(), changed.version), ("Saturday", version + 1));
 

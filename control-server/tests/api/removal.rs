@@ -104,7 +104,7 @@ async fn only_the_host_removes_and_only_from_the_party_it_saw() {
     };
     let conflict = three.anna.remove(&old, three.ben_id, false).await;
     let conflict = conflict.refused(409, ErrorCode::VersionConflict);
-    assert_eq!(conflict.current_version, Some(party.version));
+    assert_eq!(conflict.current_version(), Some(party.version));
     let nobody = three.anna.remove(&party, MemberId(0), false).await;
     let nobody = nobody.refused(404, ErrorCode::NotFound);
     assert!(nobody.message.contains("number 0"), "{}", nobody.message);

@@ -312,7 +312,7 @@ async fn a_server_that_stops_parts_with_everybody_and_keeps_everything() {
     let dir = stopping.await.unwrap();
     assert!(started.elapsed().as_secs() < 5);
     assert!(tokio::net::TcpStream::connect(anna.target.address).await.is_err());
-    let file = dir.path().join("store.sqlite3");
+    let file = dir.path().join("control.sqlite3");
     let database = lanrage_store_sqlite::SqliteDatabase::open(&file).await.unwrap();
     let store = lanrage_store::Store::new(database);
     assert_eq!(store.parties_of(ben.id()).await.unwrap().len(), 1);

@@ -34,7 +34,14 @@ pub struct Serving {
 impl Serving {
     pub fn start(dir: &Path, arguments: &[&str]) -> Self {
         let mut child = program()
-            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+            .args([
+                "serve",
+                "--listen",
+                "127.0.0.1:0",
+                "--admin-listen",
+                "127.0.0.1:0",
+                "--data-dir",
+            ])
             .arg(dir)
             .args(arguments)
             .stderr(Stdio::piped())

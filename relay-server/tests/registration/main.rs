@@ -205,7 +205,7 @@ async fn metrics_tell_what_was_counted() {
         "lanrage_relay_dropped_frames_total{reason=\"rate_limited\"} 0",
         "lanrage_relay_handshakes_total{outcome=\"welcomed\"} 0",
         "lanrage_stun_answered_requests_total 0",
-        "# EOF",
+        "process_resident_memory_bytes",
     ] {
         assert!(answers[0].contains(line), "{line} in {}", answers[0]);
     }

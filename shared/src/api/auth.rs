@@ -12,12 +12,14 @@ pub const NONCE_LIFETIME_S: u64 = 60;
 
 /// `POST /v1/auth/challenge`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ChallengeRequest {
     pub identity_key: IdentityKey,
 }
 
 /// What to sign (with [`crate::keys::token_proof`]), and what time the server has.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Challenge {
     pub nonce: String,
     pub server_time_ms: u64,
@@ -25,6 +27,7 @@ pub struct Challenge {
 
 /// `POST /v1/auth/token`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TokenRequest {
     pub identity_key: IdentityKey,
     pub device_key: DeviceKey,
@@ -34,6 +37,7 @@ pub struct TokenRequest {
 
 /// The token, for `Authorization: Bearer …`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TokenResponse {
     pub token: String,
     pub expires_in_s: u64,

@@ -7,6 +7,7 @@ use crate::ids::MemberId;
 
 /// An entry of `GET /v1/parties/{id}/conflicts`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SoftConflict {
     pub member: MemberId,
     /// What holds, on every server.
@@ -16,6 +17,7 @@ pub struct SoftConflict {
 
 /// One of the two writes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SoftSide {
     /// The number of the server's run.
     pub replica: u64,

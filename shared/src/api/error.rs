@@ -7,15 +7,63 @@ pub const MAX_MESSAGE_CHARS: usize = 300;
 
 /// A refusal: a stable code for programs, a sentence for people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(from = "Told")]
 #[error("{message}")]
 pub struct ApiError {
     pub code: ErrorCode,
     /// Read as one printable line of at most [`MAX_MESSAGE_CHARS`], whatever a server sends: it goes to terminals and logs.
-    #[serde(deserialize_with = "printable")]
     pub message: String,
+    /// What a program can do something about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub details: Option<ErrorDetails>,
+}
+
+/// What a refusal says besides, for programs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ErrorDetails {
     /// With `version_conflict`: the version the party has now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub current_version: Option<u64>,
+    /// Of `/readyz`: what fails.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<FailedCheck>,
+}
+
+/// Something a server needs and does not have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct FailedCheck {
+    /// `database`, say.
+    pub check: String,
+    pub why: String,
+}
+
+/// A refusal as it is sent. Servers before 0.2 put the version beside the code.
+#[derive(Deserialize)]
+struct Told {
+    code: ErrorCode,
+    #[serde(deserialize_with = "printable")]
+    message: String,
+    #[serde(default)]
+    details: Option<ErrorDetails>,
+    #[serde(default)]
+    current_version: Option<u64>,
+}
+
+impl From<Told> for ApiError {
+    fn from(told: Told) -> Self {
+        let beside = told.current_version.map(|version| ErrorDetails {
+            current_version: Some(version),
+            ..ErrorDetails::default()
+        });
+        Self {
+            code: told.code,
+            message: told.message,
+            details: told.details.or(beside),
+        }
+    }
 }
 
 impl ApiError {
@@ -24,8 +72,13 @@ impl ApiError {
         Self {
             code,
             message: message.into(),
-            current_version: None,
+            details: None,
         }
+    }
+
+    /// With `version_conflict`: the version the party has now.
+    pub fn current_version(&self) -> Option<u64> {
+        self.details.as_ref()?.current_version
     }
 }
 
@@ -47,7 +100,8 @@ fn printable<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Er
 }
 
 /// Stable codes; a program branches on these and on nothing else.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorCode {
     BadRequest,
@@ -95,5 +149,18 @@ mod tests {
             read("the invite of Zoë 👨‍👩‍👧 is used up"),
             "the invite of Zoë 👨‍👩‍👧 is used up"
         );
+    }
+
+    #[test]
+    fn the_version_is_found_where_older_servers_put_it_too() {
+        for refusal in [
+            r#"{"code": "version_conflict", "message": "x", "details": {"current_version": 7}}"#,
+            r#"{"code": "version_conflict", "message": "x", "current_version": 7}"#,
+        ] {
+            let error: ApiError = serde_json::from_str(refusal).unwrap();
+            assert_eq!(error.current_version(), Some(7), "{refusal}");
+        }
+        let plain = serde_json::to_string(&ApiError::new(ErrorCode::NotFound, "x")).unwrap();
+        assert_eq!(plain, r#"{"code":"not_found","message":"x"}"#);
     }
 }

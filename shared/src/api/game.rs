@@ -52,6 +52,7 @@ impl<'de> Deserialize<'de> for GameId {
 
 /// How sure an agent is that a game runs, as it says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Wording {
     Perhaps,
@@ -71,6 +72,7 @@ impl fmt::Display for Wording {
 
 /// What a member plays, as it tells the party.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Playing {
     pub id: GameId,
     pub name: GameName,

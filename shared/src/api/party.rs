@@ -19,6 +19,7 @@ pub const MAX_LANS: usize = 16;
 
 /// A party as its members see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Party {
     pub id: PartyId,
     pub name: PartyName,
@@ -54,13 +55,16 @@ impl Party {
 
 /// A device in a party.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Member {
     pub id: MemberId,
     pub device: DeviceId,
     pub identity_key: IdentityKey,
     pub device_key: DeviceKey,
     pub name: MemberName,
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = "ipv4"))]
     pub virtual_ip: Ipv4Addr,
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = "ipv6"))]
     pub virtual_ip6: Ipv6Addr,
     pub joined_at_ms: u64,
     /// Its agent is connected to the control server.
@@ -73,22 +77,27 @@ pub struct Member {
 /// `POST /v1/parties/{id}/network`, for the host, with `If-Match`: gives the party another subnet, and so everybody another
 /// IPv4 address. Answer: [`Party`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct MoveParty {
     /// Networks that the new subnet avoids, [`MAX_LANS`] at most, besides the one the party has.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<crate::openapi::Ipv4Network>))]
     pub avoid: Vec<Ipv4Net>,
 }
 
 /// `POST /v1/parties`. Answer: [`Joined`]. The creator is the first member and the host.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct CreateParty {
     pub name: PartyName,
     pub member_name: MemberName,
     #[serde(default)]
     pub persistent: bool,
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 254))]
     pub max_members: Option<u16>,
     /// The creator's own IPv4 networks; the party's subnet avoids them.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Vec<crate::openapi::Ipv4Network>))]
     pub lans: Vec<Ipv4Net>,
     /// The first invite.
     pub invite: NewInvite,
@@ -96,10 +105,12 @@ pub struct CreateParty {
 
 /// `PATCH /v1/parties/{id}` with `If-Match: "<version>"`, host only. Absent fields stay. Answer: [`Party`].
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct UpdateParty {
     pub name: Option<PartyName>,
     pub persistent: Option<bool>,
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 254))]
     pub max_members: Option<u16>,
     /// Admits nobody who is not a member.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -111,6 +122,7 @@ pub struct UpdateParty {
 
 /// `POST /v1/parties/{id}/members/{number}/remove` with `If-Match: "<version>"`, host only. Answer: [`Party`], one epoch on.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RemoveMember {
     /// No invite admits the device again.
@@ -121,6 +133,7 @@ pub struct RemoveMember {
 /// A device that no invite admits: one of the answers to `GET /v1/parties/{id}/bans`, host only. `DELETE
 /// /v1/parties/{id}/bans/{device}` lifts it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Ban {
     pub device: DeviceId,
     /// What it was called.
@@ -130,6 +143,7 @@ pub struct Ban {
 
 /// Answer to creating a party and to redeeming an invite.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Joined {
     pub party: Party,
     /// The stream's sequence number this state belongs to.
@@ -144,6 +158,7 @@ pub struct Joined {
 
 /// What else the server's operator runs.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Services {
     /// STUN servers, each of one IP address and two UDP ports.
     pub stun: Vec<StunServer>,
@@ -153,6 +168,7 @@ pub struct Services {
 
 /// One STUN server (RFC 8489) with the second port RFC 5780 asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct StunServer {
     /// Name or address; none = the host the agent reached the control server at.
     pub host: Option<String>,

@@ -10,6 +10,7 @@ use super::relay::RelaySeat;
 
 /// What a member tells the party through the server.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Presence {
     pub nat: NatSummary,
     /// The relays it is connected to, its home relay first. The first [`MAX_SEATS`] are read.
@@ -61,6 +62,7 @@ fn short_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::E
 
 /// What kind of NAT a member is behind, without its addresses.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NatSummary {
     pub mapping: Mapping,
     pub filtering: Filtering,
@@ -71,6 +73,7 @@ pub struct NatSummary {
 
 /// How a NAT chooses the public address and port (RFC 4787 §4.1).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Mapping {
     /// Not measured yet.
@@ -91,6 +94,7 @@ pub enum Mapping {
 
 /// Whose packets a NAT or firewall lets in (RFC 4787 §5).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Filtering {
     /// Not measured yet, or not measurable with the STUN servers at hand.

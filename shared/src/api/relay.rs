@@ -20,6 +20,7 @@ pub const RELAY_STALE_S: u64 = 15;
 
 /// A relay as members see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Relay {
     pub id: RelayId,
     /// Where it is, as its operator calls it: `eu-west`.
@@ -36,6 +37,7 @@ pub struct Relay {
 
 /// A relay in the answer to `GET /v1/relays`, also when it is not offered because it is about to stop.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ListedRelay {
     pub id: RelayId,
     pub region: String,
@@ -49,6 +51,7 @@ pub struct ListedRelay {
 
 /// A member's seat at a relay, as it tells its party.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RelaySeat {
     pub relay: RelayId,
     /// Round-trip time from the member to the relay, in ms.
@@ -57,6 +60,7 @@ pub struct RelaySeat {
 
 /// Answer to `POST /v1/parties/{id}/relay-tokens`: one token for every relay there is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RelayTokens {
     pub tokens: Vec<RelayToken>,
     /// When they end, in Unix seconds of the server.
@@ -65,6 +69,7 @@ pub struct RelayTokens {
 
 /// Lets a member use one relay.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RelayToken {
     pub relay: RelayId,
     pub token: String,
@@ -92,6 +97,7 @@ pub struct Revocation {
 
 /// How a relay is doing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RelayHealth {
     pub sessions: u32,
     /// Sessions it takes at most.

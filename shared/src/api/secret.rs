@@ -24,14 +24,17 @@ pub struct SealedSecret {
 
 /// What the host's agent seals for one member ([`crate::pair::PairKeys::seal_secret`]).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SecretFor {
     pub to: MemberId,
     /// Base64url.
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9_-]{96}$"))]
     pub sealed: String,
 }
 
 /// `PUT /v1/parties/{id}/secret` with `If-Match: "<version>"`, host only. Answer: [`super::party::Party`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NewSecret {
     /// The party's epoch as of that version.
     pub epoch: u32,
@@ -44,9 +47,12 @@ pub struct NewSecret {
 
 /// An invite that leads to the new secret from now on.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ResealedInvite {
     /// Base64url of [`crate::invite::InviteAuth::hash`].
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$"))]
     pub auth_hash: String,
     /// Base64url of the new party secret sealed under the code.
+    #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9_-]{96}$"))]
     pub sealed_secret: String,
 }

@@ -6,8 +6,8 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderValue, IF_MATCH, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
-    SEC_WEBSOCKET_VERSION, UPGRADE, USER_AGENT,
+    AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, IF_MATCH, SEC_WEBSOCKET_ACCEPT,
+    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE, USER_AGENT,
 };
 use hyper::upgrade::Upgraded;
 use hyper::{Method, Request, Response, StatusCode};
@@ -23,6 +23,8 @@ use tracing::debug;
 
 use super::ControlError;
 
+/// What a request is called.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Largest answer read. A party of 254 members takes about 120 KiB.
 const MAX_ANSWER: usize = 512 * 1024;
 
@@ -202,7 +204,11 @@ impl Connection {
             .uri(path)
             .body(Full::default())
             .map_err(impossible)?;
+        // The server's log has it too.
+        let id = format!("{:016x}", rand::random::<u64>());
+        debug!(request = id, %method, path, "asking the control server");
         let headers = request.headers_mut();
+        headers.insert(REQUEST_ID, header(&id)?);
         headers.insert(HOST, header(&self.authority)?);
         headers.insert(
             USER_AGENT,

@@ -6,6 +6,14 @@ use crate::app::AppState;
 use crate::extract::{Body, Stranger};
 
 /// `POST /v1/auth/challenge`: something to sign.
+#[utoipa::path(
+    post, path = "/v1/auth/challenge", tag = "auth",
+    security(()),
+    request_body = ChallengeRequest,
+    responses(
+        (status = 200, description = "What to sign", body = Challenge),
+    ),
+)]
 pub async fn challenge(
     State(app): State<AppState>,
     _: Stranger,

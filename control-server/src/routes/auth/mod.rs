@@ -3,5 +3,5 @@
 mod challenge;
 mod token;
 
-pub use self::challenge::challenge;
-pub use self::token::token;
+pub use self::challenge::*;
+pub use self::token::*;

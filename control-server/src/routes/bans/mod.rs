@@ -3,5 +3,5 @@
 mod lift;
 mod list;
 
-pub use self::lift::lift;
-pub use self::list::list;
+pub use self::lift::*;
+pub use self::list::*;

@@ -2,4 +2,4 @@
 
 mod list;
 
-pub use self::list::list;
+pub use self::list::*;

@@ -3,5 +3,5 @@
 mod alive;
 mod ready;
 
-pub use self::alive::alive;
-pub use self::ready::ready;
+pub use self::alive::*;
+pub use self::ready::*;

@@ -9,6 +9,16 @@ use crate::error::Failure;
 use crate::extract::{Body, Device, PartyAt};
 
 /// `POST /v1/parties/{id}/invites`, for the host.
+#[utoipa::path(
+    post, path = "/v1/parties/{id}/invites", tag = "invites",
+    params(PartyAt),
+    request_body = NewInvite,
+    responses(
+        (status = 201, description = "The invite", body = InviteCreated),
+        (status = 403, description = "The caller is not the host, or the party has too many invites"),
+        (status = 404, description = "There is no such party, or the caller is not in it"),
+    ),
+)]
 pub async fn create(
     State(app): State<AppState>,
     Device(claims): Device,

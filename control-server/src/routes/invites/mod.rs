@@ -9,10 +9,10 @@ use lanrage_shared::api::invite::{MAX_LIFETIME_S, NewInvite};
 use lanrage_store::NewInviteRow;
 use uuid::Uuid;
 
-pub use self::create::create;
-pub use self::list::list;
-pub use self::redeem::redeem;
-pub use self::revoke::revoke;
+pub use self::create::*;
+pub use self::list::*;
+pub use self::redeem::*;
+pub use self::revoke::*;
 use super::sealed::{auth_hash, sealed_secret};
 use crate::error::Failure;
 

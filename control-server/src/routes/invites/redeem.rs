@@ -11,6 +11,17 @@ use crate::error::Failure;
 use crate::extract::{Body, Device};
 
 /// `POST /v1/invites/redeem`: the caller becomes a member, or learns again that it is one.
+#[utoipa::path(
+    post, path = "/v1/invites/redeem", tag = "invites",
+    request_body = RedeemInvite,
+    responses(
+        (status = 200, description = "The party, with the caller in it", body = Joined),
+        (status = 403, description = "The caller is banned (`banned`), the party admits nobody for now (`party_locked`), or the caller is in too many parties"),
+        (status = 404, description = "There is no such invite"),
+        (status = 409, description = "The party is full (`party_full`), its network overlaps one of the caller's (`address_conflict`), or another member has the WireGuard key (`key_taken`)"),
+        (status = 410, description = "The invite has expired, was ended, or is used up"),
+    ),
+)]
 pub async fn redeem(
     State(app): State<AppState>,
     Device(claims): Device,

@@ -4,6 +4,6 @@ mod leave;
 mod list;
 mod remove;
 
-pub use self::leave::leave;
-pub use self::list::list;
-pub use self::remove::remove;
+pub use self::leave::*;
+pub use self::list::*;
+pub use self::remove::*;

@@ -8,6 +8,16 @@ use crate::error::Failure;
 use crate::extract::{Body, Device, IfMatch, MemberAt, PartyAt};
 
 /// `POST /v1/parties/{id}/members/{number}/remove`, for the host, while the party has the version of `If-Match`.
+#[utoipa::path(
+    post, path = "/v1/parties/{id}/members/{number}/remove", tag = "members",
+    params(PartyAt, MemberAt, IfMatch),
+    request_body = RemoveMember,
+    responses(
+        (status = 200, description = "The party as it is now", body = Party),
+        (status = 403, description = "The caller is not the host"),
+        (status = 404, description = "There is no such party or member, or the caller is not in it"),
+    ),
+)]
 pub async fn remove(
     State(app): State<AppState>,
     Device(claims): Device,
@@ -25,7 +35,7 @@ pub async fn remove(
         .store
         .remove_member(id, claims.sub, expected, removal, now_ms)
         .await?;
-    tracing::debug!(party = %id, device = %claims.sub, %member, ban = request.ban, "a member was removed");
+    tracing::debug!(%member, ban = request.ban, "a member was removed");
     app.announce(&changed);
     Ok(Json(app.party(&state)))
 }

@@ -16,6 +16,14 @@ use crate::extract::{Body, Device, Peer};
 use crate::routes::invites::new_invite;
 
 /// `POST /v1/parties`: the caller becomes the first member and the host.
+#[utoipa::path(
+    post, path = "/v1/parties", tag = "parties",
+    request_body = CreateParty,
+    responses(
+        (status = 201, description = "The party, with the caller in it", body = Joined),
+        (status = 403, description = "The caller is in too many parties"),
+    ),
+)]
 pub async fn create(
     State(app): State<AppState>,
     Device(claims): Device,

@@ -7,6 +7,14 @@ use crate::error::Failure;
 use crate::extract::{Device, PartyAt};
 
 /// `GET /v1/parties/{id}`, for its members.
+#[utoipa::path(
+    get, path = "/v1/parties/{id}", tag = "parties",
+    params(PartyAt),
+    responses(
+        (status = 200, description = "The party", body = Party),
+        (status = 404, description = "There is no such party, or the caller is not in it"),
+    ),
+)]
 pub async fn get(
     State(app): State<AppState>,
     Device(claims): Device,

@@ -10,13 +10,13 @@ mod update;
 
 use lanrage_shared::addr::{FIRST_MEMBER, LAST_MEMBER};
 
-pub use self::create::create;
-pub use self::delete::delete;
-pub use self::get::get;
-pub use self::list::list;
-pub use self::network::move_party;
-pub use self::secret::renew_secret;
-pub use self::update::update;
+pub use self::create::*;
+pub use self::delete::*;
+pub use self::get::*;
+pub use self::list::*;
+pub use self::network::*;
+pub use self::secret::*;
+pub use self::update::*;
 use crate::error::Failure;
 
 /// Refuses a member limit that no party can have.

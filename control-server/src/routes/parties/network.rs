@@ -11,6 +11,16 @@ use crate::extract::{Body, Device, IfMatch, PartyAt};
 
 /// `POST /v1/parties/{id}/network`, for the host, while the party has the version of `If-Match`. Everybody's addresses change
 /// under running games, so it is the host's to decide, also for a guest whose LAN has the party's addresses.
+#[utoipa::path(
+    post, path = "/v1/parties/{id}/network", tag = "parties",
+    params(PartyAt, IfMatch),
+    request_body = MoveParty,
+    responses(
+        (status = 200, description = "The party as it is now", body = Party),
+        (status = 403, description = "The caller is not the host"),
+        (status = 404, description = "There is no such party, or the caller is not in it"),
+    ),
+)]
 pub async fn move_party(
     State(app): State<AppState>,
     Device(claims): Device,
@@ -23,7 +33,7 @@ pub async fn move_party(
     let choose = |row: &PartyRow| ipam::next_subnet(row.net_index, &avoided(row, &request.avoid));
     let now_ms = app.clock.now_ms();
     let (state, changed) = app.store.move_party(id, claims.sub, expected, &choose, now_ms).await?;
-    tracing::debug!(party = %id, device = %claims.sub, "the party has another network");
+    tracing::debug!("the party has another network");
     app.announce(&changed);
     Ok(Json(app.party(&state)))
 }

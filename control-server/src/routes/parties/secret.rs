@@ -10,6 +10,16 @@ use crate::extract::{Body, Device, IfMatch, PartyAt};
 use crate::routes::sealed::{auth_hash, sealed_secret};
 
 /// `PUT /v1/parties/{id}/secret`, for the host, while the party has the version of `If-Match`.
+#[utoipa::path(
+    put, path = "/v1/parties/{id}/secret", tag = "parties",
+    params(PartyAt, IfMatch),
+    request_body = NewSecret,
+    responses(
+        (status = 200, description = "The party as it is now", body = Party),
+        (status = 403, description = "The caller is not the host"),
+        (status = 404, description = "There is no such party, or the caller is not in it"),
+    ),
+)]
 pub async fn renew_secret(
     State(app): State<AppState>,
     Device(claims): Device,
@@ -20,7 +30,7 @@ pub async fn renew_secret(
     let new = checked(request)?;
     let now_ms = app.clock.now_ms();
     let (state, changed) = app.store.renew_secret(id, claims.sub, expected, &new, now_ms).await?;
-    tracing::debug!(party = %id, device = %claims.sub, epoch = new.epoch, "the party has a new secret");
+    tracing::debug!(epoch = new.epoch, "the party has a new secret");
     app.announce(&changed);
     Ok(Json(app.party(&state)))
 }

@@ -9,6 +9,16 @@ use crate::error::Failure;
 use crate::extract::{Body, Device, IfMatch, PartyAt};
 
 /// `PATCH /v1/parties/{id}`, for its host, while it has the version of `If-Match`.
+#[utoipa::path(
+    patch, path = "/v1/parties/{id}", tag = "parties",
+    params(PartyAt, IfMatch),
+    request_body = UpdateParty,
+    responses(
+        (status = 200, description = "The party as it is now", body = Party),
+        (status = 403, description = "The caller is not the host"),
+        (status = 404, description = "There is no such party, or the caller is not in it"),
+    ),
+)]
 pub async fn update(
     State(app): State<AppState>,
     Device(claims): Device,

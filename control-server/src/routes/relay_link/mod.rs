@@ -6,4 +6,4 @@
 mod open;
 mod session;
 
-pub use self::open::open;
+pub use self::open::*;

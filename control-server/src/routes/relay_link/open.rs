@@ -7,6 +7,7 @@ use axum::response::Response;
 use lanrage_shared::api::error::{ApiError, ErrorCode};
 use lanrage_shared::api::relay::RelayMessage;
 use tokio::time::timeout;
+use tracing::{Instrument, Span};
 
 use super::session::{self, bye};
 use crate::app::{App, AppState};
@@ -21,6 +22,14 @@ const REGISTER_PATIENCE: Duration = Duration::from_secs(10);
 const MAX_INCOMING: usize = 16 * 1024;
 
 /// `GET /v1/relay-link`, with the operator's register token.
+#[utoipa::path(
+    get, path = "/v1/relay-link", tag = "relays",
+    security(("relay" = [])),
+    responses(
+        (status = 101, description = "A WebSocket (RFC 6455) of text messages, one JSON object each: the relay begins with `register`"),
+        (status = 400, description = "The request is no WebSocket handshake"),
+    ),
+)]
 pub async fn open(
     State(app): State<AppState>,
     _: Stranger,
@@ -33,12 +42,16 @@ pub async fn open(
     // The token is taken now: shutting down waits for links that have begun, not for those about to.
     let open = app.streams.token();
     let Upgrade(upgrade) = upgrade?;
+    let span = Span::current();
     Ok(upgrade
         .max_message_size(MAX_INCOMING)
         .max_frame_size(MAX_INCOMING)
-        .on_upgrade(async move |socket| {
-            run(&app, &shown, Socket::new(socket)).await;
-            drop((open, peer));
+        .on_upgrade(move |socket| {
+            let link = async move {
+                run(&app, &shown, Socket::new(socket)).await;
+                drop((open, peer));
+            };
+            link.instrument(span)
         }))
 }
 

@@ -3,5 +3,5 @@
 mod list;
 mod tokens;
 
-pub use self::list::list;
-pub use self::tokens::tokens;
+pub use self::list::*;
+pub use self::tokens::*;

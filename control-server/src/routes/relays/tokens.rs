@@ -9,6 +9,14 @@ use crate::error::Failure;
 use crate::extract::{Device, PartyAt};
 
 /// `POST /v1/parties/{id}/relay-tokens`, for members: a token for every relay there is.
+#[utoipa::path(
+    post, path = "/v1/parties/{id}/relay-tokens", tag = "relays",
+    params(PartyAt),
+    responses(
+        (status = 200, description = "A token for every relay", body = RelayTokens),
+        (status = 404, description = "There is no such party, or the caller is not in it"),
+    ),
+)]
 pub async fn tokens(
     State(app): State<AppState>,
     Device(claims): Device,

@@ -7,4 +7,4 @@ mod link;
 mod open;
 mod session;
 
-pub use self::open::open;
+pub use self::open::*;

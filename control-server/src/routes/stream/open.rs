@@ -8,6 +8,7 @@ use lanrage_shared::api::error::{ApiError, ErrorCode};
 use lanrage_shared::ids::DeviceId;
 use lanrage_shared::stream::ClientMessage;
 use tokio::time::timeout;
+use tracing::{Instrument, Span};
 
 use super::link::{Incoming, Link, malformed};
 use super::session::{self, Known};
@@ -22,6 +23,13 @@ const MAX_INCOMING: usize = 64 * 1024;
 const READ_BUFFER: usize = 8 * 1024;
 
 /// `GET /v1/stream`, with a token.
+#[utoipa::path(
+    get, path = "/v1/stream", tag = "stream",
+    responses(
+        (status = 101, description = "A WebSocket (RFC 6455) of text messages, one JSON object each: the agent begins with `hello`"),
+        (status = 400, description = "The request is no WebSocket handshake"),
+    ),
+)]
 pub async fn open(
     State(app): State<AppState>,
     Device(claims): Device,
@@ -30,13 +38,17 @@ pub async fn open(
 ) -> Response {
     // The token is taken now: shutting down waits for streams that have begun, not for those about to.
     let open = app.streams.token();
+    let span = Span::current();
     upgrade
         .max_message_size(MAX_INCOMING)
         .max_frame_size(MAX_INCOMING)
         .read_buffer_size(READ_BUFFER)
-        .on_upgrade(async move |socket| {
-            run(&app, claims.sub, socket).await;
-            drop((open, peer));
+        .on_upgrade(move |socket| {
+            let stream = async move {
+                run(&app, claims.sub, socket).await;
+                drop((open, peer));
+            };
+            stream.instrument(span)
         })
 }
 
@@ -52,6 +64,7 @@ async fn run(app: &App, device: DeviceId, socket: WebSocket) {
             since,
             secret_epoch,
         }))) => {
+            Span::current().record("party", tracing::field::display(party));
             let known = Known { since, secret_epoch };
             return session::run(app, device, link, party, known).await;
         }

@@ -283,6 +283,7 @@ impl Session<'_> {
             }
             Incoming::Message(ClientMessage::Presence { presence }) => {
                 self.app.roster.update(self.seat, self.id, presence);
+                self.app.metrics.presence_updates.inc();
                 Ok(())
             }
             Incoming::Message(ClientMessage::Signal { sealed, .. }) if sealed.len() > MAX_SIGNAL_TEXT => {
@@ -298,6 +299,7 @@ impl Session<'_> {
                     ..self.seat
                 };
                 let from = self.seat.member;
+                self.app.metrics.signals.inc();
                 let signal = FeedMessage::Signal {
                     from,
                     sealed: sealed.clone(),

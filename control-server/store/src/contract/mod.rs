@@ -12,6 +12,7 @@ mod events;
 mod fixture;
 mod invites;
 mod membership;
+mod overview;
 mod removal;
 mod secrets;
 mod soft;
@@ -56,6 +57,8 @@ pub fn all() -> Vec<Check> {
         membership::one_of_two_devices_that_bring_one_key_at_once_gets_in,
         membership::a_name_belongs_to_one_member_at_a_time,
         membership::all_who_ask_for_one_name_at_once_get_names_of_their_own,
+        overview::the_operator_sees_every_party_in_order,
+        overview::the_operator_removes_anybody_also_a_host,
         events::a_change_meant_for_another_version_is_refused,
         events::of_concurrent_changes_to_one_version_one_wins,
         events::only_the_host_changes_settings_and_ends_the_party,

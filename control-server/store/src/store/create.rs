@@ -42,7 +42,7 @@ impl Store {
 
     async fn try_create_party(&self, founding: &Founding) -> Result<Created> {
         let Founding { party, host, invite } = founding;
-        let mut tx = self.database.write().await?;
+        let mut tx = self.write("create_party").await?;
         require_room_for_party(&mut *tx, host.device).await?;
         tx.insert_party(party).await?;
         tx.insert_seat(party.id, host).await?;
@@ -73,7 +73,7 @@ impl Store {
         invite: &NewInviteRow,
         now_ms: u64,
     ) -> Result<InviteCreated> {
-        let mut tx = self.database.write().await?;
+        let mut tx = self.write("create_invite").await?;
         let state = lock(&mut *tx, party).await?;
         require_host(&state, device)?;
         if tx.count_invites(party, now_ms).await? >= MAX_INVITES {

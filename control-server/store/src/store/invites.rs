@@ -10,7 +10,7 @@ use crate::rows::{InviteRow, PartyState};
 impl Store {
     /// The invites of a party that `device` is the host of, oldest first, as far as they still admit somebody.
     pub async fn invites(&self, party: PartyId, device: DeviceId, now_ms: u64) -> Result<Vec<InviteRow>> {
-        let mut tx = self.database.read().await?;
+        let mut tx = self.read("invites").await?;
         let row = tx.party(party).await?.ok_or(StoreError::NotFound)?;
         let seats = tx.seats(party).await?;
         let mut invites = tx.invites(party).await?;
@@ -31,7 +31,7 @@ impl Store {
     }
 
     async fn try_revoke_invite(&self, party: PartyId, device: DeviceId, invite: Uuid) -> Result<()> {
-        let mut tx = self.database.write().await?;
+        let mut tx = self.write("revoke_invite").await?;
         require_host(&lock(&mut *tx, party).await?, device)?;
         if !tx.delete_invite(party, invite).await? {
             return Err(Refusal::NoSuchInvite.into());

@@ -23,11 +23,21 @@ pub struct Removal {
     pub ban: bool,
 }
 
+/// Why a membership ends, but for a host's wish.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Departing {
+    Leaving,
+    /// The operator wishes it.
+    Expelled,
+    /// If it was not seen since then, in ms.
+    Unseen(u64),
+}
+
 impl Store {
     /// Ends a device's membership and keeps its number for it. When the host leaves, whoever has been there longest becomes
     /// host; when the last member leaves, the party ends unless it is persistent.
     pub async fn leave_party(&self, party: PartyId, device: DeviceId, now_ms: u64) -> Result<Changed> {
-        retry!(self.try_leave_party(party, device, now_ms, None))
+        retry!(self.try_leave_party(party, device, now_ms, Departing::Leaving))
     }
 
     /// As [`Store::leave_party`], for a member that has not been seen since `before_ms`; none when it has been by now.
@@ -38,23 +48,23 @@ impl Store {
         before_ms: u64,
         now_ms: u64,
     ) -> Result<Option<Changed>> {
-        match retry!(self.try_leave_party(party, device, now_ms, Some(before_ms))) {
+        match retry!(self.try_leave_party(party, device, now_ms, Departing::Unseen(before_ms))) {
             Err(StoreError::NotAMember | StoreError::NotFound) => Ok(None),
             outcome => outcome.map(Some),
         }
     }
 
-    async fn try_leave_party(
+    pub(super) async fn try_leave_party(
         &self,
         party: PartyId,
         device: DeviceId,
         now_ms: u64,
-        unseen_since: Option<u64>,
+        why: Departing,
     ) -> Result<Changed> {
-        let mut tx = self.database.write().await?;
+        let mut tx = self.write("leave_party").await?;
         let mut state = lock(&mut *tx, party).await?;
         let seat = state.member_of(device).ok_or(StoreError::NotAMember)?.clone();
-        if unseen_since.is_some_and(|before| seat.last_seen_ms >= before) {
+        if matches!(why, Departing::Unseen(before_ms) if seat.last_seen_ms >= before_ms) {
             return Err(StoreError::NotAMember);
         }
         let successor = state
@@ -70,9 +80,10 @@ impl Store {
         if let Some(successor) = successor.filter(|_| state.row.host == seat.number) {
             state.row.host = successor;
         }
-        let how = match unseen_since {
-            Some(_) => Departure::Forgotten,
-            None => Departure::Left,
+        let how = match why {
+            Departing::Leaving => Departure::Left,
+            Departing::Expelled => Departure::Kicked,
+            Departing::Unseen(_) => Departure::Forgotten,
         };
         let changed = depart(&mut *tx, &mut state, seat, how, now_ms).await?;
         tx.commit().await?;
@@ -99,7 +110,7 @@ impl Store {
         removal: Removal,
         now_ms: u64,
     ) -> Result<(PartyState, Changed)> {
-        let mut tx = self.database.write().await?;
+        let mut tx = self.write("remove_member").await?;
         let mut state = lock(&mut *tx, party).await?;
         require_host(&state, device)?;
         require_version(&state, expected)?;
@@ -121,7 +132,7 @@ impl Store {
 
     /// The bans of a party that `device` is the host of.
     pub async fn bans(&self, party: PartyId, device: DeviceId) -> Result<Vec<BanRow>> {
-        let mut tx = self.database.read().await?;
+        let mut tx = self.read("bans").await?;
         let row = tx.party(party).await?.ok_or(StoreError::NotFound)?;
         let seats = tx.seats(party).await?;
         require_host(&PartyState { row, seats }, device)?;
@@ -136,7 +147,7 @@ impl Store {
     }
 
     async fn try_lift_ban(&self, party: PartyId, device: DeviceId, banned: DeviceId) -> Result<()> {
-        let mut tx = self.database.write().await?;
+        let mut tx = self.write("lift_ban").await?;
         require_host(&lock(&mut *tx, party).await?, device)?;
         if !tx.delete_ban(party, banned).await? {
             return Err(Refusal::NotBanned.into());

@@ -3,6 +3,8 @@
 mod create;
 mod invites;
 mod leave;
+mod operation;
+mod overview;
 mod read;
 mod redeem;
 mod replicas;
@@ -19,7 +21,11 @@ use lanrage_shared::ids::{DeviceId, PartyId};
 use lanrage_shared::stream::PartyEvent;
 
 pub use self::create::{Created, Founding, NewInviteRow};
+use self::leave::Departing;
 pub use self::leave::{MAX_BANS, Removal};
+use self::operation::Unobserved;
+pub use self::operation::{Ending, Observer};
+pub use self::overview::Totals;
 pub use self::read::{Missed, Replay};
 pub use self::redeem::{Admit, Redeemed, Redemption};
 pub use self::replicas::LEASE_MS;
@@ -44,6 +50,7 @@ const RETRIES: usize = 8;
 #[derive(Clone)]
 pub struct Store {
     database: Arc<dyn Database>,
+    observer: Arc<dyn Observer>,
 }
 
 /// What an operation did to a party, for the change feed.
@@ -73,7 +80,14 @@ impl Store {
     pub fn new(database: impl Database) -> Self {
         Self {
             database: Arc::new(database),
+            observer: Arc::new(Unobserved),
         }
+    }
+
+    /// The same store, whose operations `observer` hears of.
+    #[must_use]
+    pub fn observed_by(self, observer: Arc<dyn Observer>) -> Self {
+        Self { observer, ..self }
     }
 
     /// What the database is called in the log.

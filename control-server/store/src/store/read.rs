@@ -32,14 +32,14 @@ pub struct Missed {
 impl Store {
     /// Whether the database answers.
     pub async fn ready(&self) -> Result<()> {
-        let mut tx = self.database.read().await?;
+        let mut tx = self.read("ready").await?;
         tx.secret("").await?;
         tx.commit().await
     }
 
     /// The server's secret of this name; `fresh` becomes it when there is none yet. Every replica gets the same.
     pub async fn secret(&self, name: &str, fresh: &[u8]) -> Result<Vec<u8>> {
-        let mut tx = self.database.write().await?;
+        let mut tx = self.write("secret").await?;
         tx.insert_secret(name, fresh).await?;
         let kept = tx.secret(name).await?;
         tx.commit().await?;
@@ -48,7 +48,7 @@ impl Store {
 
     /// The parties a device is a member of.
     pub async fn parties_of(&self, device: DeviceId) -> Result<Vec<PartyState>> {
-        let mut tx = self.database.read().await?;
+        let mut tx = self.read("parties_of").await?;
         let mut parties = Vec::new();
         for id in tx.parties_of(device).await? {
             if let Some(row) = tx.party(id).await? {
@@ -62,7 +62,7 @@ impl Store {
 
     /// A party, for one of its members. Who is not a member does not learn that it exists.
     pub async fn party(&self, party: PartyId, device: DeviceId) -> Result<PartyState> {
-        let mut tx = self.database.read().await?;
+        let mut tx = self.read("party").await?;
         let row = tx.party(party).await?.ok_or(StoreError::NotFound)?;
         let seats = tx.seats(party).await?;
         tx.commit().await?;
@@ -81,7 +81,7 @@ impl Store {
         since: Option<u64>,
         secret_epoch: u32,
     ) -> Result<Missed> {
-        let mut tx = self.database.read().await?;
+        let mut tx = self.read("replay").await?;
         let row = tx.party(party).await?.ok_or(StoreError::NotFound)?;
         let seats = tx.seats(party).await?;
         let replay = match since {

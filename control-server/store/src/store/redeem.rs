@@ -44,7 +44,7 @@ impl Store {
     }
 
     async fn try_redeem_invite(&self, redemption: &Redemption, admit: Admit<'_>) -> Result<Redeemed> {
-        let mut tx = self.database.write().await?;
+        let mut tx = self.write("redeem_invite").await?;
         let unknown = StoreError::Refused(Refusal::InviteUnknown);
         let invite = tx.invite(&redemption.auth_hash).await?.ok_or(unknown)?;
         let mut state = match lock(&mut *tx, invite.party).await {

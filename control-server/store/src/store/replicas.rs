@@ -39,7 +39,7 @@ impl Store {
     }
 
     async fn try_join(&self, me: &ReplicaRow) -> Result<Option<ReplicaRow>> {
-        let mut tx = self.database.write().await?;
+        let mut tx = self.write("join").await?;
         let there = tx.replicas(LEASE_MS).await?;
         let other = there
             .into_iter()
@@ -59,7 +59,7 @@ impl Store {
     }
 
     async fn try_beat(&self, me: &ReplicaRow) -> Result<Vec<ReplicaRow>> {
-        let mut tx = self.database.write().await?;
+        let mut tx = self.write("beat").await?;
         tx.save_replica(me).await?;
         let there = tx.replicas(LEASE_MS).await?;
         tx.announce(&News::Here).await?;
@@ -69,7 +69,7 @@ impl Store {
 
     /// Gives up this replica's place.
     pub async fn part(&self, me: &ReplicaRow) -> Result<()> {
-        let mut tx = self.database.write().await?;
+        let mut tx = self.write("part").await?;
         tx.drop_replica(&me.name).await?;
         tx.announce(&News::Here).await?;
         tx.commit().await
@@ -84,7 +84,7 @@ impl Store {
     }
 
     async fn try_save_soft(&self, writes: &[SoftWrite], seen: &[(PartyId, MemberId, u64)]) -> Result<u64> {
-        let mut tx = self.database.write().await?;
+        let mut tx = self.write("save_soft").await?;
         let mut rows = 0;
         if !writes.is_empty() {
             rows += tx.save_soft_writes(writes).await?;
@@ -99,7 +99,7 @@ impl Store {
 
     /// Writes of each of these replicas that are later than the time beside it.
     pub async fn soft_writes_after(&self, marks: &[(ReplicaId, u64)]) -> Result<Vec<SoftWrite>> {
-        let mut tx = self.database.read().await?;
+        let mut tx = self.read("soft_writes_after").await?;
         let writes = tx.soft_writes_after(marks).await?;
         tx.commit().await?;
         Ok(writes)
@@ -107,7 +107,7 @@ impl Store {
 
     /// What all replicas wrote about a party's members.
     pub async fn soft_writes_of(&self, party: PartyId) -> Result<Vec<SoftWrite>> {
-        let mut tx = self.database.read().await?;
+        let mut tx = self.read("soft_writes_of").await?;
         let writes = tx.soft_writes_of(party.0).await?;
         tx.commit().await?;
         Ok(writes)
@@ -115,7 +115,7 @@ impl Store {
 
     /// What all replicas wrote about relays.
     pub async fn soft_writes_of_relays(&self) -> Result<Vec<SoftWrite>> {
-        let mut tx = self.database.read().await?;
+        let mut tx = self.read("soft_writes_of_relays").await?;
         let writes = tx.soft_writes_of(Uuid::nil()).await?;
         tx.commit().await?;
         Ok(writes)
@@ -124,14 +124,14 @@ impl Store {
     /// Drops what replicas that are long gone wrote, and what says only that there is nothing to say, from before the time
     /// `gone_before`.
     pub async fn forget_soft_writes(&self, gone_before: u64) -> Result<()> {
-        let mut tx = self.database.write().await?;
+        let mut tx = self.write("forget_soft_writes").await?;
         tx.drop_soft_writes(GONE_KEPT_MS, gone_before).await?;
         tx.commit().await
     }
 
     /// The number of the last event of each of these parties; one that is not there is gone.
     pub async fn last_numbers(&self, parties: &[PartyId]) -> Result<Vec<(PartyId, u64)>> {
-        let mut tx = self.database.read().await?;
+        let mut tx = self.read("last_numbers").await?;
         let numbers = tx.last_numbers(parties).await?;
         tx.commit().await?;
         Ok(numbers)
@@ -139,7 +139,7 @@ impl Store {
 
     /// A party's events after number `since`, without secrets; none when the party is gone or the log does not reach so far.
     pub async fn events_after(&self, party: PartyId, since: u64) -> Result<Option<Vec<(u64, PartyEvent)>>> {
-        let mut tx = self.database.read().await?;
+        let mut tx = self.read("events_after").await?;
         let there = tx.party(party).await?.is_some();
         let logged = tx.events_after(party, since).await?;
         tx.commit().await?;
@@ -148,7 +148,7 @@ impl Store {
 
     /// Tells other replicas.
     pub async fn announce(&self, news: &[News]) -> Result<()> {
-        let mut tx = self.database.write().await?;
+        let mut tx = self.write("announce").await?;
         for one in news {
             tx.announce(one).await?;
         }

@@ -8,7 +8,7 @@ use crate::error::Result;
 impl Store {
     /// The number of the last revocation there was.
     pub async fn last_revocation(&self) -> Result<u64> {
-        let mut tx = self.database.read().await?;
+        let mut tx = self.read("last_revocation").await?;
         let last = tx.last_revocation().await?;
         tx.commit().await?;
         Ok(last)
@@ -16,7 +16,7 @@ impl Store {
 
     /// At most `limit` revocations after number `seq`, in order. Whoever has seen a number has seen all below it.
     pub async fn revocations_after(&self, seq: u64, limit: u32) -> Result<Vec<Revocation>> {
-        let mut tx = self.database.read().await?;
+        let mut tx = self.read("revocations_after").await?;
         let revocations = tx.revocations_after(seq, limit).await?;
         tx.commit().await?;
         Ok(revocations)
@@ -28,7 +28,7 @@ impl Store {
     }
 
     async fn try_delete_revocations(&self, before_ms: u64) -> Result<()> {
-        let mut tx = self.database.write().await?;
+        let mut tx = self.write("delete_revocations").await?;
         tx.drop_revocations(before_ms).await?;
         tx.commit().await
     }

@@ -42,7 +42,7 @@ impl Store {
         new: &NewSecretRow,
         now_ms: u64,
     ) -> Result<(PartyState, Changed)> {
-        let mut tx = self.database.write().await?;
+        let mut tx = self.write("renew_secret").await?;
         let mut state = lock(&mut *tx, party).await?;
         let host = require_host(&state, device)?.clone();
         require_version(&state, expected)?;
@@ -86,7 +86,7 @@ impl Store {
     }
 
     async fn try_drop_opened_secrets(&self, party: PartyId, member: MemberId, epoch: u32) -> Result<()> {
-        let mut tx = self.database.write().await?;
+        let mut tx = self.write("drop_opened_secrets").await?;
         tx.drop_secrets_for(party, member, epoch).await?;
         tx.commit().await
     }

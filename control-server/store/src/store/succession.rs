@@ -19,7 +19,7 @@ pub struct Absence {
 impl Store {
     /// Parties without their host, which is told as well, where somebody could take its place.
     pub async fn without_host(&self, absence: Absence) -> Result<Vec<(PartyId, MemberId)>> {
-        let mut tx = self.database.read().await?;
+        let mut tx = self.read("without_host").await?;
         let parties = tx.without_host(absence.gone_ms, absence.present_ms).await?;
         tx.commit().await?;
         Ok(parties)
@@ -34,7 +34,7 @@ impl Store {
     }
 
     async fn try_succeed_host(&self, party: PartyId, absence: Absence, now_ms: u64) -> Result<Option<Changed>> {
-        let mut tx = self.database.write().await?;
+        let mut tx = self.write("succeed_host").await?;
         let mut state = lock(&mut *tx, party).await?;
         let is_gone = |seat: &SeatRow| seat.last_seen_ms < absence.gone_ms;
         if !state

@@ -41,7 +41,7 @@ impl Store {
         patch: &Patch,
         now_ms: u64,
     ) -> Result<(PartyState, Changed)> {
-        let mut tx = self.database.write().await?;
+        let mut tx = self.write("update_party").await?;
         let mut state = lock(&mut *tx, party).await?;
         require_host(&state, device)?;
         require_version(&state, expected)?;
@@ -86,7 +86,7 @@ impl Store {
         choose: &(dyn Fn(&PartyRow) -> u32 + Sync),
         now_ms: u64,
     ) -> Result<(PartyState, Changed)> {
-        let mut tx = self.database.write().await?;
+        let mut tx = self.write("move_party").await?;
         let mut state = lock(&mut *tx, party).await?;
         require_host(&state, device)?;
         require_version(&state, expected)?;
@@ -118,7 +118,7 @@ impl Store {
         expected: Option<u64>,
         now_ms: u64,
     ) -> Result<Changed> {
-        let mut tx = self.database.write().await?;
+        let mut tx = self.write("delete_party").await?;
         let state = lock(&mut *tx, party).await?;
         require_host(&state, device)?;
         expected.map_or(Ok(()), |expected| require_version(&state, expected))?;

@@ -10,6 +10,7 @@ mod stream;
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -17,7 +18,7 @@ use std::time::Duration;
 use lanrage_control::app::App;
 use lanrage_control::clock::Clock;
 use lanrage_control::config::{LimitsConfig, RedisUrl};
-use lanrage_control::relays::RegisterToken;
+use lanrage_control::operator_token::{OperatorToken, Purpose};
 use lanrage_control::server::{Parts, Server, StartError};
 use lanrage_control::tls::ServerIdentity;
 use lanrage_shared::api::party::StunServer;
@@ -95,6 +96,8 @@ impl Replicas {
 /// A server that runs until the test ends.
 pub struct TestServer {
     pub address: SocketAddr,
+    /// Where it answers the operator.
+    pub admin: SocketAddr,
     pub pin: Pin,
     pub clock: Arc<TestClock>,
     pub app: Arc<App>,
@@ -105,12 +108,20 @@ pub struct TestServer {
 
 impl TestServer {
     pub async fn start() -> Self {
-        Self::start_with(unlimited()).await
+        Self::start_in(tempfile::tempdir().unwrap()).await
+    }
+
+    /// On a data directory that another server may have used.
+    pub async fn start_in(dir: TempDir) -> Self {
+        Self::start_with_in(unlimited(), dir).await
     }
 
     pub async fn start_with(limits: LimitsConfig) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let database = SqliteDatabase::open(&dir.path().join("store.sqlite3")).await.unwrap();
+        Self::start_with_in(limits, tempfile::tempdir().unwrap()).await
+    }
+
+    async fn start_with_in(limits: LimitsConfig, dir: TempDir) -> Self {
+        let database = SqliteDatabase::open(&dir.path().join("control.sqlite3")).await.unwrap();
         Self::run(dir, Store::new(database), "test", limits, None)
             .await
             .unwrap()
@@ -155,7 +166,7 @@ impl TestServer {
             port: 3478,
             second_port: 3479,
         };
-        let register_token = RegisterToken::open(dir.path()).unwrap();
+        let register_token = OperatorToken::open(dir.path(), Purpose::Relays).unwrap();
         let server = Server::bind(Parts {
             listen: Some("127.0.0.1:0".parse().unwrap()),
             identity,
@@ -164,6 +175,12 @@ impl TestServer {
             stun: vec![stun],
             register_token,
             limits,
+            admin: Some(lanrage_control::admin::Parts {
+                listen: "127.0.0.1:0".parse().unwrap(),
+                token: OperatorToken::open(dir.path(), Purpose::Admin).unwrap(),
+                data_dir: dir.path().to_owned(),
+            }),
+            slow_operation: Duration::from_millis(500),
             replica_name: name.into(),
             redis: redis.map(|redis| redis.url.parse::<RedisUrl>().unwrap().client().unwrap()),
             public_host: Some(format!("{name}.example")),
@@ -172,6 +189,7 @@ impl TestServer {
         let stop = CancellationToken::new();
         Ok(Self {
             address: server.address(),
+            admin: server.admin_address().unwrap(),
             pin,
             clock,
             app: server.app(),
@@ -194,6 +212,10 @@ impl TestServer {
             address: self.address,
             pin: self.pin,
         }
+    }
+
+    pub fn data_dir(&self) -> &Path {
+        self.dir.path()
     }
 
     /// A request that no device signs.

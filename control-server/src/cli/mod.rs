@@ -1,12 +1,15 @@
 //! The command line.
 
+mod admin;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use lanrage_relay::config::udp_port;
 
-use crate::config::{Config, ConfigError, DatabaseUrl, RedisUrl};
+pub use self::admin::AdminArgs;
+use crate::config::{Config, ConfigError, DatabaseUrl, LogFormat, RedisUrl};
 
 /// The LANrage control server: parties, invites, presence and signalling for virtual LANs.
 #[derive(Debug, Parser)]
@@ -24,6 +27,17 @@ pub enum Command {
     Link(CommonArgs),
     /// Print the token that relays register with.
     RelayToken(RelayTokenArgs),
+    /// Make the keys and the token that the first start would make, without starting, and print the server link when the public
+    /// address is known.
+    Prepare(CommonArgs),
+    /// Ask the server of this machine whether it is ready; exit code 0 when it is.
+    Healthcheck(HealthcheckArgs),
+    /// Print a configuration file with every setting at its default.
+    ExampleConfig,
+    /// Ask the server that runs on a data directory, or act on it.
+    Admin(AdminArgs),
+    /// Print the API as an OpenAPI document.
+    Openapi(OpenapiArgs),
 }
 
 #[derive(Debug, Args)]
@@ -46,6 +60,12 @@ pub struct ServeArgs {
     /// Where to listen [default: port 8443 of every address].
     #[arg(long, env = "LANRAGE_CONTROL_LISTEN", value_name = "ADDR:PORT", value_parser = listen_address)]
     listen: Option<SocketAddr>,
+    /// Address of metrics and the admin API [default: 127.0.0.1:9127]. Keep it on loopback.
+    #[arg(long, env = "LANRAGE_CONTROL_ADMIN_LISTEN", value_name = "ADDR:PORT", value_parser = listen_address)]
+    admin_listen: Option<SocketAddr>,
+    /// How log lines look [default: text].
+    #[arg(long, env = "LANRAGE_CONTROL_LOG_FORMAT", value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
     /// postgres://… or sqlite:FILE [default: SQLite in the data directory]. Other users can see it on the command line: with a
     /// password in it, use the environment.
     #[arg(
@@ -76,6 +96,13 @@ pub struct ServeArgs {
 }
 
 #[derive(Debug, Args)]
+pub struct OpenapiArgs {
+    /// The admin API's instead.
+    #[arg(long)]
+    pub admin: bool,
+}
+
+#[derive(Debug, Args)]
 pub struct RelayTokenArgs {
     #[command(flatten)]
     common: CommonArgs,
@@ -88,6 +115,24 @@ impl RelayTokenArgs {
     /// As [`CommonArgs::config`].
     pub fn config(self) -> Result<Config, ConfigError> {
         self.common.config()
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct HealthcheckArgs {
+    #[command(flatten)]
+    common: CommonArgs,
+    /// Where it listens [default: port 8443].
+    #[arg(long, env = "LANRAGE_CONTROL_LISTEN", value_name = "ADDR:PORT", value_parser = listen_address)]
+    listen: Option<SocketAddr>,
+}
+
+impl HealthcheckArgs {
+    /// As [`CommonArgs::config`].
+    pub fn config(self) -> Result<Config, ConfigError> {
+        let mut config = self.common.config()?;
+        config.server.listen = self.listen.or(config.server.listen);
+        Ok(config)
     }
 }
 
@@ -116,6 +161,8 @@ impl ServeArgs {
     pub fn config(self) -> Result<Config, ConfigError> {
         let mut config = self.common.config()?;
         config.server.listen = self.listen.or(config.server.listen);
+        config.server.admin_listen = self.admin_listen.unwrap_or(config.server.admin_listen);
+        config.log.format = self.log_format.unwrap_or(config.log.format);
         config.database.url = self.database_url.or(config.database.url);
         config.redis.url = self.redis_url.or(config.redis.url);
         let services = &mut config.services;

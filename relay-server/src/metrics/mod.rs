@@ -1,5 +1,8 @@
 //! What the relay counts, for Prometheus, on a listener of its own.
 
+mod process;
+mod text;
+
 use std::convert::Infallible;
 use std::fmt;
 use std::io;
@@ -17,7 +20,6 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use lanrage_relay_core::relay::DropReason;
 use lanrage_relay_core::stun;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
@@ -27,6 +29,8 @@ use tokio::sync::Semaphore;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+pub use self::process::Process;
+pub use self::text::{CONTENT_TYPE as TEXT, text};
 use crate::relay::{Outcome, RelayHandle};
 use crate::stun::Counters as StunCounters;
 
@@ -36,9 +40,6 @@ const CONNECTIONS: usize = 8;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Rest after an accept that failed, which it does when the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// OpenMetrics text, which Prometheus reads.
-const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
 /// Metrics on a bound socket.
 #[derive(Debug)]
 pub struct MetricsServer {
@@ -108,19 +109,18 @@ impl MetricsServer {
 }
 
 fn answer(registry: &Registry, request: &Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
-    let mut text = String::new();
-    let status = if request.uri().path() != "/metrics" {
-        text.push_str("metrics are at /metrics\n");
-        StatusCode::NOT_FOUND
-    } else if encode(&mut text, registry).is_ok() {
-        StatusCode::OK
+    let (status, text) = if request.uri().path() == "/metrics" {
+        match text(registry) {
+            Ok(text) => (StatusCode::OK, text),
+            Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, String::new()),
+        }
     } else {
-        StatusCode::INTERNAL_SERVER_ERROR
+        (StatusCode::NOT_FOUND, "metrics are at /metrics\n".to_owned())
     };
     let mut response = Response::new(Full::from(text));
     *response.status_mut() = status;
     if status == StatusCode::OK {
-        let kind = HeaderValue::from_static(OPEN_METRICS);
+        let kind = HeaderValue::from_static(TEXT);
         response.headers_mut().insert(CONTENT_TYPE, kind);
     }
     Ok(response)
@@ -128,8 +128,10 @@ fn answer(registry: &Registry, request: &Request<Incoming>) -> Result<Response<F
 
 /// Everything that is counted.
 pub fn registry(sources: Sources) -> Registry {
-    let mut registry = Registry::with_prefix("lanrage");
-    registry.register_collector(Box::new(sources));
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Process));
+    let ours = registry.sub_registry_with_prefix("lanrage");
+    ours.register_collector(Box::new(sources));
     registry
 }
 

@@ -1,0 +1,112 @@
+//! What the server counts, for Prometheus. Labels have few values, all known beforehand: routes, codes, operations; never who
+//! it was.
+
+mod database;
+mod http;
+mod snapshot;
+
+use std::time::Duration;
+
+use lanrage_relay::metrics::Process;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+pub use self::database::SlowLog;
+pub(crate) use self::http::count;
+pub use self::snapshot::Snapshot;
+
+/// Upper bounds of durations, in seconds: from an answer out of memory to the longest a request may take.
+const SECONDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0];
+
+/// What is counted as it happens. Clones count together.
+#[derive(Clone)]
+pub struct Metrics {
+    requests: Family<RequestLabels, Histogram, fn() -> Histogram>,
+    refusals: Family<ReasonLabel, Counter>,
+    operations: Family<OperationLabels, Histogram, fn() -> Histogram>,
+    slow: Family<OperationLabel, Counter>,
+    /// What members said about themselves.
+    pub presence_updates: Counter,
+    /// Passed on between members.
+    pub signals: Counter,
+    /// Changes of parties that were told to streams.
+    pub events: Counter,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    method: &'static str,
+    route: String,
+    /// `2xx`.
+    status: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OperationLabels {
+    operation: &'static str,
+    ending: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OperationLabel {
+    operation: &'static str,
+}
+
+fn seconds() -> Histogram {
+    Histogram::new(SECONDS)
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// Nothing has happened yet.
+    pub fn new() -> Self {
+        Self {
+            requests: Family::new_with_constructor(seconds),
+            refusals: Family::default(),
+            operations: Family::new_with_constructor(seconds),
+            slow: Family::default(),
+            presence_updates: Counter::default(),
+            signals: Counter::default(),
+            events: Counter::default(),
+        }
+    }
+
+    /// Counts one request that was answered.
+    fn request(&self, labels: &RequestLabels, took: Duration) {
+        self.requests.get_or_create(labels).observe(took.as_secs_f64());
+    }
+
+    /// Everything, with how the server is at this moment.
+    pub fn registry(&self, now: Snapshot) -> Registry {
+        let mut all = Registry::default();
+        all.register_collector(Box::new(Process));
+        let registry = all.sub_registry_with_prefix("lanrage_control");
+        let (requests, operations) = (self.requests.clone(), self.operations.clone());
+        let help = "Time from a request to its answer; of streams, to their beginning";
+        registry.register_with_unit("http_request_duration", help, Unit::Seconds, requests);
+        registry.register("http_refusals", "Requests refused, by code", self.refusals.clone());
+        let help = "Time of a database transaction, waiting included";
+        registry.register_with_unit("database_operation_duration", help, Unit::Seconds, operations);
+        let help = "Database transactions that took longer than the configured time";
+        registry.register("database_slow_operations", help, self.slow.clone());
+        let help = "Times a member said something about itself";
+        registry.register("presence_updates", help, self.presence_updates.clone());
+        registry.register("signals", "Signals passed on between members", self.signals.clone());
+        registry.register("events", "Changes of parties", self.events.clone());
+        registry.register_collector(Box::new(now));
+        all
+    }
+}
