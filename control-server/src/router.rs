@@ -1,17 +1,20 @@
 //! The whole URL map.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::Response;
+use axum::{Extension, Router};
 use lanrage_shared::api::error::ErrorCode;
+use tokio::sync::Semaphore;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::AppState;
+use crate::config::{LimitsConfig, Within};
 use crate::error::Failure;
 use crate::extract::Stranger;
 use crate::metrics;
@@ -19,10 +22,9 @@ use crate::openapi;
 use crate::request_id;
 use crate::routes::{auth, bans, conflicts, health, invites, members, parties, relay_link, relays, stream};
 
-/// Largest request body, in bytes: sixteen times what the largest request of ours takes.
-pub const MAX_BODY: usize = 64 * 1024;
-/// Longest a request may take, a slow sender's body included. The store gives up sooner.
-pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+/// Largest request body, in bytes. Put into every request, so that whoever is refused hears it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct MaxBody(pub(crate) usize);
 
 /// Every endpoint with its description. Each begins with `Device` or `Stranger`, which count the request.
 pub(crate) fn endpoints() -> OpenApiRouter<AppState> {
@@ -52,13 +54,20 @@ pub(crate) fn endpoints() -> OpenApiRouter<AppState> {
 }
 
 /// What answers.
-pub fn router(app: AppState) -> Router {
+pub fn router(app: AppState, limits: &LimitsConfig) -> Router {
     let (router, _) = endpoints().split_for_parts();
+    let max_body = limits.body_kib.kib();
+    let turns = Turns::new(limits.requests_at_once);
     router
         .fallback(nothing_here)
         .method_not_allowed_fallback(wrong_method)
-        .layer(DefaultBodyLimit::max(MAX_BODY))
-        .layer(middleware::from_fn(give_up_late))
+        .layer(DefaultBodyLimit::max(max_body))
+        .layer(Extension(MaxBody(max_body)))
+        .layer(middleware::from_fn_with_state(
+            limits.request_timeout_s.seconds(),
+            give_up_late,
+        ))
+        .layer(middleware::from_fn_with_state(turns, take_turn))
         .layer(middleware::from_fn_with_state(app.metrics.clone(), metrics::count))
         .layer(middleware::from_fn(request_id::name))
         .with_state(app)
@@ -82,8 +91,36 @@ async fn wrong_method(_: Stranger) -> Failure {
 }
 
 /// Answers whoever takes too long over a body, or waits too long for an answer.
-pub(crate) async fn give_up_late(request: Request, next: Next) -> Result<Response, Failure> {
-    tokio::time::timeout(REQUEST_TIMEOUT, next.run(request))
+pub(crate) async fn give_up_late(
+    State(limit): State<Duration>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Failure> {
+    tokio::time::timeout(limit, next.run(request))
         .await
         .map_err(|_| Failure::unavailable("the request took too long: try again in a moment"))
+}
+
+/// So many requests are answered at once. When the database is slow they pile up, and more would only wait for longer.
+#[derive(Clone)]
+struct Turns(Arc<Semaphore>);
+
+impl Turns {
+    fn new(at_once: Within<1, 100_000>) -> Self {
+        Self(Arc::new(Semaphore::new(at_once.count())))
+    }
+}
+
+/// Answers at once whoever would have to wait. Being alive is said whatever happens: a busy server must not be restarted.
+async fn take_turn(State(turns): State<Turns>, request: Request, next: Next) -> Result<Response, Failure> {
+    let path = request.extensions().get::<MatchedPath>();
+    if path.is_some_and(|path| path.as_str() == "/healthz") {
+        return Ok(next.run(request).await);
+    }
+    let Ok(_turn) = turns.0.try_acquire() else {
+        return Err(Failure::unavailable(
+            "the server has too much to do: try again in a moment",
+        ));
+    };
+    Ok(next.run(request).await)
 }

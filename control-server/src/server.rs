@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use lanrage_shared::api::party::StunServer;
 use lanrage_shared::invite::DEFAULT_PORT;
-use lanrage_store::{ReplicaRow, Store, StoreError};
+use lanrage_store::{Bounds, ReplicaRow, Store, StoreError};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
@@ -28,7 +28,7 @@ use crate::presence::{Roster, WriteBehind};
 use crate::relays::Relays;
 use crate::replicas::{self, Replicas};
 use crate::router::{overload_router, router};
-use crate::tls::{Listening, Places, ServerIdentity, serve};
+use crate::tls::{Allowance, Listening, Places, ServerIdentity, serve};
 use crate::upkeep;
 
 /// Connections the kernel holds before they are accepted: a server that restarts is greeted by everybody at once.
@@ -94,13 +94,18 @@ impl Server {
         })?;
         let feed: Arc<dyn Feed> = Arc::new(MemoryFeed::default());
         let metrics = Metrics::new();
-        let store = parts.store.observed_by(Arc::new(SlowLog {
+        let bounds = Bounds {
+            parties_per_device: parts.limits.parties_per_device.count(),
+            invites_per_party: parts.limits.invites_per_party.get().get().into(),
+            bans_per_party: parts.limits.bans_per_party.count(),
+        };
+        let store = parts.store.bounded_by(bounds).observed_by(Arc::new(SlowLog {
             metrics: metrics.clone(),
             threshold: parts.slow_operation,
         }));
         let places = Places::new(
-            parts.limits.connections.get(),
-            parts.limits.connections_per_address.get(),
+            parts.limits.connections.count(),
+            parts.limits.connections_per_address.count(),
         );
         let me = ReplicaRow {
             id: store.replica(),
@@ -116,7 +121,7 @@ impl Server {
         let app = Arc::new(App {
             authority: Authority::open(&store, parts.identity.pin).await?,
             store,
-            limits: Limits::new(&parts.limits),
+            limits: Limits::new(&parts.limits, parts.redis.is_some()),
             roster: Roster::new(
                 me.id,
                 Arc::clone(&feed),
@@ -144,9 +149,10 @@ impl Server {
         let listening = Listening {
             tcp,
             tls: TlsAcceptor::from(Arc::new(parts.identity.tls(&[b"http/1.1"]))),
-            router: router(Arc::clone(&app)),
+            router: router(Arc::clone(&app), &parts.limits),
             overload: overload_router(),
             places,
+            allowance: Allowance::from(&parts.limits),
         };
         let admin = match parts.admin {
             Some(parts) => Some(AdminListener::bind(parts, Arc::clone(&app)).await?),

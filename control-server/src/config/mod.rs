@@ -13,7 +13,7 @@ pub use lanrage_relay::config::{LimitsSection as RelayLimits, LogFormat};
 use serde::Deserialize;
 
 pub use self::database::{DatabaseConfig, DatabaseKind, DatabaseUrl};
-pub use self::limits::LimitsConfig;
+pub use self::limits::{LimitsConfig, Rate, Within};
 pub use self::log::LogConfig;
 pub use self::redis::{NotRedis, RedisConfig, RedisUrl};
 pub use self::server::ServerConfig;
@@ -90,6 +90,26 @@ mod tests {
         assert!(config.server.listen.is_some() && config.server.public_address.is_some());
         assert!(config.redis.url.is_some() && config.server.replica_name.is_some());
         assert!(config.database.url.is_some() && config.services.relay_metrics_listen.is_some());
+    }
+
+    #[test]
+    fn the_example_shows_every_setting() {
+        // Every field is printed on a line of its own, as `name: value`.
+        let printed = format!("{:#?}", Config::default());
+        let mut settings = 0;
+        for line in printed.lines() {
+            let Some((name, value)) = line.trim().split_once(": ") else {
+                continue;
+            };
+            let is_section = value.ends_with('{');
+            let shown = ["\n", "\n#= "].map(|before| format!("{before}{name} = "));
+            assert!(
+                is_section || shown.iter().any(|shown| EXAMPLE.contains(shown)),
+                "{name}"
+            );
+            settings += usize::from(!is_section);
+        }
+        assert!(settings > 30, "{settings}");
     }
 
     #[test]

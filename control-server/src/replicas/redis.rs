@@ -4,15 +4,22 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use lanrage_shared::hlc::ReplicaId;
 use lanrage_store::{News, Notice, SoftWrite};
 use redis::{AsyncConnectionConfig, Client, RedisResult};
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{interval, timeout};
 
 use super::hearing::handle;
 use crate::app::App;
+use crate::limits::Counted;
 
 const CHANNEL: &str = "lanrage";
+/// Where replicas tell whom they counted for the rate limits, which goes by no database.
+const COUNTS: &str = "lanrage-counts";
+/// How often they do.
+const COUNTS_EVERY: Duration = Duration::from_millis(200);
 /// Longest wait for an answer: by then the database has done it.
 const PATIENCE: Duration = Duration::from_millis(500);
 /// The pause before another connection.
@@ -23,6 +30,13 @@ const ECHO_EVERY: Duration = Duration::from_secs(1);
 const SILENCE: Duration = Duration::from_secs(3);
 /// Pieces of news published at once.
 const BATCH: usize = 256;
+
+/// How often whom a replica answered since it last said so.
+#[derive(Serialize, Deserialize)]
+struct Counts {
+    from: ReplicaId,
+    counted: Vec<(Counted, u32)>,
+}
 
 pub(super) async fn run(app: &App, client: &Client, outgoing: mpsc::Receiver<News>) {
     tokio::join!(publish(app, client, outgoing), subscribe(app, client));
@@ -39,8 +53,9 @@ async fn publish(app: &App, client: &Client, mut outgoing: mpsc::Receiver<News>)
         }
         works = false;
         tokio::time::sleep(PAUSE).await;
-        // What waited since is known by now.
+        // What waited since is known by now, and what was counted is too old to matter.
         while outgoing.try_recv().is_ok() {}
+        app.limits.take_untold();
     }
 }
 
@@ -51,20 +66,31 @@ async fn publish_to(app: &App, client: &Client, outgoing: &mut mpsc::Receiver<Ne
         .set_response_timeout(Some(PATIENCE));
     let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
     let mut batch = Vec::with_capacity(BATCH);
+    let (mut echo, mut counts) = (interval(ECHO_EVERY), interval(COUNTS_EVERY));
     loop {
-        match timeout(ECHO_EVERY, outgoing.recv_many(&mut batch, BATCH)).await {
-            Ok(0) => return Ok(()),
-            Ok(_) => {}
-            Err(_) => batch.push(News::Here),
+        let mut counted = Vec::new();
+        tokio::select! {
+            received = outgoing.recv_many(&mut batch, BATCH) => if received == 0 {
+                return Ok(());
+            },
+            _ = echo.tick() => batch.push(News::Here),
+            _ = counts.tick() => counted = app.limits.take_untold(),
         }
+        let from = app.replicas.me().id;
         let mut pipeline = redis::pipe();
+        if !counted.is_empty()
+            && let Ok(text) = serde_json::to_string(&Counts { from, counted })
+        {
+            pipeline.publish(COUNTS, text).ignore();
+        }
         for news in joined(&mut batch) {
-            let from = app.replicas.me().id;
             if let Ok(text) = serde_json::to_string(&Notice { from, news }) {
                 pipeline.publish(CHANNEL, text).ignore();
             }
         }
-        let () = pipeline.query_async(&mut connection).await?;
+        if !pipeline.is_empty() {
+            let () = pipeline.query_async(&mut connection).await?;
+        }
     }
 }
 
@@ -97,7 +123,7 @@ async fn subscribe(app: &App, client: &Client) {
 async fn subscribe_to(app: &App, client: &Client) -> RedisResult<()> {
     let connecting = async {
         let mut subscription = client.get_async_pubsub().await?;
-        subscription.subscribe(CHANNEL).await?;
+        subscription.subscribe(&[CHANNEL, COUNTS]).await?;
         RedisResult::Ok(subscription)
     };
     let Ok(subscription) = timeout(PATIENCE, connecting).await else {
@@ -107,6 +133,14 @@ async fn subscribe_to(app: &App, client: &Client) -> RedisResult<()> {
     let mut messages = subscription.on_message();
     while let Ok(Some(message)) = timeout(SILENCE, messages.next()).await {
         let text: String = message.get_payload()?;
+        if message.get_channel_name() == COUNTS {
+            if let Ok(counts) = serde_json::from_str::<Counts>(&text)
+                && counts.from != app.replicas.me().id
+            {
+                app.limits.counted_elsewhere(&counts.counted);
+            }
+            continue;
+        }
         // One that is not read is of a newer version.
         let Ok(notice) = serde_json::from_str::<Notice>(&text) else {
             continue;

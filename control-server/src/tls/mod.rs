@@ -6,4 +6,4 @@ mod serve;
 pub use lanrage_tls::identity::{FILE as IDENTITY_FILE, IdentityError, ServerIdentity};
 
 pub use self::places::{Place, Places};
-pub use self::serve::{Listening, serve};
+pub use self::serve::{Allowance, Listening, serve};

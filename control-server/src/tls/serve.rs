@@ -22,20 +22,36 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::places::{Place, Places, Seating};
+use crate::config::LimitsConfig;
 use crate::extract::Peer;
 use crate::limits::household;
 
-/// Longest a client may take over its handshake, and over the head of a request. Idle connections end after it too.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longest a client may take none of what is written to it. Each byte it takes gives it as long again, and the kernel's buffer
-/// holds more than any answer of ours.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Largest head of a request, in bytes: eight times an agent's. hyper's own default is 400 KiB for each connection.
-const MAX_HEAD: usize = 16 * 1024;
 /// Rest after an accept that failed, which it does when the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often that is said.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
+
+/// What one connection may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Allowance {
+    /// Longest a client may take over its handshake, and over the head of a request. Idle connections end after it too.
+    pub header_timeout: Duration,
+    /// Longest a client may take none of what is written to it. Each byte it takes gives it as long again, and the kernel's
+    /// buffer holds more than any answer of ours.
+    pub write_timeout: Duration,
+    /// Largest head of a request, in bytes: hyper's own default is 400 KiB for each connection.
+    pub max_head: usize,
+}
+
+impl From<&LimitsConfig> for Allowance {
+    fn from(limits: &LimitsConfig) -> Self {
+        Self {
+            header_timeout: limits.header_timeout_s.seconds(),
+            write_timeout: limits.write_timeout_s.seconds(),
+            max_head: limits.head_kib.kib(),
+        }
+    }
+}
 
 /// A socket that listens, and what answers on it.
 pub struct Listening {
@@ -47,6 +63,8 @@ pub struct Listening {
     pub overload: Router,
     /// The allowed number of connections.
     pub places: Places,
+    /// What each of them may take.
+    pub allowance: Allowance,
 }
 
 /// Accepts connections until `shutdown`, then waits for the requests that have begun.
@@ -57,6 +75,7 @@ pub async fn serve(listening: Listening, shutdown: CancellationToken) {
         router,
         overload,
         places,
+        allowance,
     } = listening;
     let tasks = TaskTracker::new();
     let mut complained: Option<Instant> = None;
@@ -85,7 +104,7 @@ pub async fn serve(listening: Listening, shutdown: CancellationToken) {
             stream,
             address,
             tls.clone(),
-            router,
+            Answering { router, allowance },
             place,
             shutdown.clone(),
         ));
@@ -95,17 +114,23 @@ pub async fn serve(listening: Listening, shutdown: CancellationToken) {
     tasks.wait().await;
 }
 
+/// What answers on a connection, and what the connection may take.
+struct Answering {
+    router: Router,
+    allowance: Allowance,
+}
+
 async fn connection(
     stream: TcpStream,
     address: SocketAddr,
     tls: TlsAcceptor,
-    router: Router,
+    answering: Answering,
     place: Place,
     shutdown: CancellationToken,
 ) {
     // Stream messages are small and urgent. A socket that refuses this works too, slower.
     let _ = stream.set_nodelay(true);
-    let handshake = timeout(HEADER_TIMEOUT, tls.accept(stream));
+    let handshake = timeout(answering.allowance.header_timeout, tls.accept(stream));
     let stream = tokio::select! {
         () = shutdown.cancelled() => return,
         stream = handshake => match stream {
@@ -118,21 +143,22 @@ async fn connection(
         address,
         place: Arc::new(place),
     };
-    speak(stream, router, peer, &shutdown).await;
+    speak(stream, answering, peer, &shutdown).await;
 }
 
 /// HTTP on a connection, for as long as its client keeps to the limits.
-async fn speak<S>(stream: S, router: Router, peer: Peer, shutdown: &CancellationToken)
+async fn speak<S>(stream: S, answering: Answering, peer: Peer, shutdown: &CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Send + 'static,
 {
+    let Answering { router, allowance } = answering;
     let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(WRITE_TIMEOUT));
+    stream.set_write_timeout(Some(allowance.write_timeout));
     let service = service_fn(|request: hyper::Request<Incoming>| answer(router.clone(), peer.clone(), request));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .max_buf_size(MAX_HEAD);
+        .header_read_timeout(allowance.header_timeout)
+        .max_buf_size(allowance.max_head);
     let connection = http
         .serve_connection(TokioIo::new(Box::pin(stream)), service)
         .with_upgrades();
@@ -161,16 +187,23 @@ async fn answer(
 
 #[cfg(test)]
 mod tests {
-    use axum::middleware::from_fn;
+    use axum::middleware::from_fn_with_state;
     use axum::routing::{get, post};
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
     use tokio::time::interval;
 
     use super::*;
-    use crate::router::{REQUEST_TIMEOUT, give_up_late};
+    use crate::router::give_up_late;
 
     /// More than any test's connection lasts, in virtual time.
     const LONG: Duration = Duration::from_secs(3600);
+
+    const ALLOWANCE: Allowance = Allowance {
+        header_timeout: Duration::from_secs(3),
+        write_timeout: Duration::from_secs(4),
+        max_head: 12 * 1024,
+    };
+    const REQUEST_TIMEOUT: Duration = Duration::from_secs(7);
 
     /// A client's end of a connection with little room, and how long the server holds the other one.
     fn connect() -> (DuplexStream, impl Future<Output = Duration>) {
@@ -178,7 +211,7 @@ mod tests {
         let router = Router::new()
             .route("/", get(async || "x".repeat(100_000)))
             .route("/body", post(async |_: String| "read"))
-            .layer(from_fn(give_up_late));
+            .layer(from_fn_with_state(REQUEST_TIMEOUT, give_up_late));
         let Seating::Seated(place) = Places::new(1, 1).take([192, 0, 2, 1].into()) else {
             panic!("there is a place");
         };
@@ -188,7 +221,11 @@ mod tests {
         };
         let began = Instant::now();
         let held = tokio::spawn(async move {
-            speak(server, router, peer, &CancellationToken::new()).await;
+            let answering = Answering {
+                router,
+                allowance: ALLOWANCE,
+            };
+            speak(server, answering, peer, &CancellationToken::new()).await;
             began.elapsed()
         });
         let held = async { timeout(LONG, held).await.expect("the connection ends").unwrap() };
@@ -200,7 +237,7 @@ mod tests {
         let (mut client, held) = connect();
         client.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
         let held = held.await;
-        assert!(held <= WRITE_TIMEOUT + HEADER_TIMEOUT, "{held:?}");
+        assert!(held <= ALLOWANCE.write_timeout + ALLOWANCE.header_timeout, "{held:?}");
         drop(client);
     }
 
@@ -210,7 +247,7 @@ mod tests {
         let (head, drip) = (*b"GET / HTTP/1.1\r\nhost: x\r\n\r\n", Duration::from_secs(60));
         tokio::spawn(async move { drip_into(&mut client, &head, drip).await });
         let held = held.await;
-        assert!(held <= HEADER_TIMEOUT * 2, "{held:?}");
+        assert!(held <= ALLOWANCE.header_timeout * 2, "{held:?}");
     }
 
     #[tokio::test(start_paused = true)]
@@ -222,7 +259,7 @@ mod tests {
             drip_into(&mut client, &[b'x'; 1000], Duration::from_secs(1)).await;
         });
         let held = held.await;
-        assert!(held <= REQUEST_TIMEOUT + HEADER_TIMEOUT, "{held:?}");
+        assert!(held <= REQUEST_TIMEOUT + ALLOWANCE.header_timeout, "{held:?}");
     }
 
     async fn drip_into(client: &mut DuplexStream, bytes: &[u8], every: Duration) {
@@ -238,7 +275,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_head_larger_than_any_agents_is_refused() {
         let (mut client, held) = connect();
-        let head = format!("GET / HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "y".repeat(MAX_HEAD));
+        let head = format!(
+            "GET / HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n",
+            "y".repeat(ALLOWANCE.max_head)
+        );
         // The server may close before it has taken everything.
         let _ = client.write_all(head.as_bytes()).await;
         let mut answer = Vec::new();

@@ -21,6 +21,6 @@ pub use news::{Listener, News, Notice};
 pub use rows::{BanRow, InviteRow, PartyRow, PartyState, SeatRow};
 pub use soft::{ReplicaRow, SoftKey, SoftWrite};
 pub use store::{
-    Absence, Admit, Changed, Created, EVENTS_KEPT, Ending, Founding, LEASE_MS, MAX_BANS, MAX_INVITES, MAX_PARTIES,
-    Missed, NewInviteRow, NewSecretRow, Observer, Patch, Redeemed, Redemption, Removal, Replay, Store, Totals,
+    Absence, Admit, Bounds, Changed, Created, EVENTS_KEPT, Ending, Founding, LEASE_MS, Missed, NewInviteRow,
+    NewSecretRow, Observer, Patch, Redeemed, Redemption, Removal, Replay, Store, Totals,
 };

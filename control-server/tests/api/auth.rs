@@ -1,10 +1,8 @@
 //! Who gets a token, over real HTTPS.
 
-use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::support::{Device, Request, Target, TestServer, connect};
-use lanrage_control::config::LimitsConfig;
 use lanrage_shared::api::error::ErrorCode;
 use lanrage_shared::api::party::Party;
 use lanrage_shared::ids::Pin;
@@ -116,25 +114,6 @@ async fn bad_requests_are_refused_in_one_shape() {
 }
 
 #[tokio::test]
-async fn who_asks_too_often_is_told_when_to_come_back() {
-    let server = TestServer::start_with(LimitsConfig {
-        requests_per_second: NonZeroU32::new(1).unwrap(),
-        request_burst: NonZeroU32::new(3).unwrap(),
-        ..LimitsConfig::default()
-    })
-    .await;
-    let anna = Device::new(&server, 1).await;
-    let mut last = anna.prove("x").send(server.target()).await;
-    for _ in 0..3 {
-        last = anna.prove("x").send(server.target()).await;
-    }
-    assert!(last.headers.contains_key("retry-after"));
-    last.refused(429, ErrorCode::RateLimited);
-    // Whoever has a token is counted apart.
-    assert!(anna.get("/v1/parties").await.ok::<Vec<Party>>().is_empty());
-}
-
-#[tokio::test]
 async fn health_and_readiness_need_no_token() {
     let server = TestServer::start().await;
     assert_eq!(server.request(Request::new("GET", "/healthz")).await.status, 200);
@@ -144,82 +123,4 @@ async fn health_and_readiness_need_no_token() {
     let answer = server.request(Request::new("GET", "/readyz")).await;
     assert!(answer.headers.contains_key("retry-after"));
     answer.refused(503, ErrorCode::Unavailable);
-}
-
-#[tokio::test]
-async fn connections_beyond_the_limit_are_told_to_come_back() {
-    let server = TestServer::start_with(LimitsConfig {
-        connections: std::num::NonZeroUsize::new(2).unwrap(),
-        ..LimitsConfig::default()
-    })
-    .await;
-    let _held = (
-        connect(server.target()).await.unwrap(),
-        connect(server.target()).await.unwrap(),
-    );
-    let answer = server.request(Request::new("GET", "/healthz")).await;
-    assert!(answer.headers.contains_key("retry-after"));
-    answer.refused(503, ErrorCode::Unavailable);
-}
-
-#[tokio::test]
-async fn one_address_cannot_take_every_connection() {
-    let server = TestServer::start_with(LimitsConfig {
-        connections_per_address: std::num::NonZeroUsize::new(2).unwrap(),
-        ..LimitsConfig::default()
-    })
-    .await;
-    let held = (
-        connect(server.target()).await.unwrap(),
-        connect(server.target()).await.unwrap(),
-    );
-    let answer = server.request(Request::new("GET", "/healthz")).await;
-    assert!(answer.headers.contains_key("retry-after"));
-    answer.refused(503, ErrorCode::Unavailable);
-    drop(held);
-}
-
-#[tokio::test]
-async fn whatever_needs_no_token_is_counted() {
-    for (method, path) in [
-        ("GET", "/healthz"),
-        ("GET", "/readyz"),
-        ("GET", "/nothing/here"),
-        ("PUT", "/healthz"),
-        ("PUT", "/v1/parties"),
-    ] {
-        let server = TestServer::start_with(LimitsConfig {
-            requests_per_second: NonZeroU32::new(1).unwrap(),
-            request_burst: NonZeroU32::new(1).unwrap(),
-            ..LimitsConfig::default()
-        })
-        .await;
-        server.request(Request::new(method, path)).await;
-        server
-            .request(Request::new(method, path))
-            .await
-            .refused(429, ErrorCode::RateLimited);
-    }
-}
-
-#[tokio::test]
-async fn devices_of_one_address_share_a_limit() {
-    let server = TestServer::start_with(LimitsConfig {
-        requests_per_second: NonZeroU32::new(1).unwrap(),
-        request_burst: NonZeroU32::new(8).unwrap(),
-        ..LimitsConfig::default()
-    })
-    .await;
-    let (anna, ben) = (Device::new(&server, 1).await, Device::new(&server, 2).await);
-    for _ in 0..4 {
-        assert!(anna.get("/v1/parties").await.ok::<Vec<Party>>().is_empty());
-        assert!(ben.get("/v1/parties").await.ok::<Vec<Party>>().is_empty());
-    }
-    // Fewer than each may ask by itself.
-    let mut refused = 0;
-    for _ in 0..20 {
-        let answers = [anna.get("/v1/parties").await, ben.get("/v1/parties").await];
-        refused += answers.iter().filter(|answer| answer.status == 429).count();
-    }
-    assert!(refused > 0, "two devices asked for more than their address may");
 }

@@ -11,6 +11,7 @@ mod answers;
 mod auth;
 mod convergence;
 mod host;
+mod limits;
 mod logs;
 mod observer;
 mod openapi;

@@ -1,11 +1,9 @@
 //! Parties, members and invites, over real HTTPS.
 
 use std::collections::BTreeSet;
-use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::support::{Answer, Code, Device, Request, TestServer, party};
-use lanrage_control::config::LimitsConfig;
 use lanrage_shared::addr::overlap;
 use lanrage_shared::api::error::ErrorCode;
 use lanrage_shared::api::invite::InviteCreated;
@@ -273,26 +271,6 @@ async fn a_device_that_asks_without_end_is_slowed_down() {
         }
         answer.refused(404, ErrorCode::InviteUnknown);
     }
-}
-
-#[tokio::test]
-async fn an_address_makes_so_many_parties_an_hour() {
-    let server = TestServer::start_with(LimitsConfig {
-        parties_per_hour: NonZeroU32::new(2).unwrap(),
-        ..LimitsConfig::default()
-    })
-    .await;
-    for n in 1..=2 {
-        let device = Device::new(&server, n).await;
-        device.host(&Code::new(u8::try_from(n).unwrap()), None).await;
-    }
-    let third = Device::new(&server, 3).await;
-    let request = Request::new("POST", "/v1/parties").json(&party(&Code::new(3), None));
-    let answer = third.send(request).await;
-    assert!(answer.headers.contains_key("retry-after"));
-    let error = answer.refused(429, ErrorCode::RateLimited);
-    assert!(error.message.contains("parties"), "{}", error.message);
-    assert!(third.get("/v1/parties").await.ok::<Vec<Party>>().is_empty());
 }
 
 #[tokio::test]

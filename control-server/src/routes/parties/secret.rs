@@ -57,10 +57,10 @@ mod tests {
     use lanrage_shared::addr::LAST_MEMBER;
     use lanrage_shared::api::secret::{ResealedInvite, SecretFor};
     use lanrage_shared::ids::MemberId;
-    use lanrage_store::MAX_INVITES;
+    use lanrage_store::Bounds;
 
     use super::*;
-    use crate::router::MAX_BODY;
+    use crate::config::LimitsConfig;
 
     #[test]
     fn the_secret_of_the_largest_party_fits_into_a_request() {
@@ -76,10 +76,10 @@ mod tests {
         let largest = NewSecret {
             epoch: u32::MAX,
             secrets: (1..=LAST_MEMBER).map(secret).collect(),
-            invites: vec![invite; usize::try_from(MAX_INVITES).unwrap()],
+            invites: vec![invite; usize::try_from(Bounds::default().invites_per_party).unwrap()],
         };
         let length = serde_json::to_vec(&largest).unwrap().len();
-        assert!(length < MAX_BODY, "{length}");
+        assert!(length < LimitsConfig::default().body_kib.kib(), "{length}");
         assert!(checked(largest).is_ok());
     }
 }

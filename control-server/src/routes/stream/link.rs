@@ -7,11 +7,9 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use lanrage_shared::api::error::{ApiError, ErrorCode};
 use lanrage_shared::stream::{ClientMessage, ServerMessage};
 
+use crate::limits::StreamLimits;
 use crate::routes::socket::{Frame, Gone, Socket};
 
-/// Frames a member may send, pings and pongs included: hole punching takes a few per peer and second, for a moment.
-const FRAMES_PER_SECOND: NonZeroU32 = NonZeroU32::new(50).unwrap();
-const FRAME_BURST: NonZeroU32 = NonZeroU32::new(200).unwrap();
 /// Refusals a stream outlives: an agent of another version may send something we do not know now and then, and one in a large
 /// party may say too much at once.
 const REFUSALS_PER_SECOND: NonZeroU32 = NonZeroU32::new(1).unwrap();
@@ -33,10 +31,11 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(socket: WebSocket) -> Self {
+    pub(super) fn new(socket: WebSocket, limits: &StreamLimits) -> Self {
+        let frames = Quota::per_second(limits.messages_per_second.get()).allow_burst(limits.message_burst.get());
         Self {
             socket: Socket::new(socket),
-            frames: RateLimiter::direct(Quota::per_second(FRAMES_PER_SECOND).allow_burst(FRAME_BURST)),
+            frames: RateLimiter::direct(frames),
             refusals: RateLimiter::direct(Quota::per_second(REFUSALS_PER_SECOND).allow_burst(REFUSAL_BURST)),
         }
     }

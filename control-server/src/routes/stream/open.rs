@@ -17,8 +17,6 @@ use crate::extract::{Device, Peer, Upgrade};
 
 /// Longest wait for `Hello`.
 const HELLO_PATIENCE: Duration = Duration::from_secs(10);
-/// Largest message an agent may send, in bytes: sixteen times the largest it has a reason to.
-const MAX_INCOMING: usize = 64 * 1024;
 /// What is read from the socket at once, in bytes: room for a signal. The library's own 128 KiB would be kept for each stream.
 const READ_BUFFER: usize = 8 * 1024;
 
@@ -39,9 +37,10 @@ pub async fn open(
     // The token is taken now: shutting down waits for streams that have begun, not for those about to.
     let open = app.streams.token();
     let span = Span::current();
+    let max_message = app.limits.of_streams().message_kib.kib();
     upgrade
-        .max_message_size(MAX_INCOMING)
-        .max_frame_size(MAX_INCOMING)
+        .max_message_size(max_message)
+        .max_frame_size(max_message)
         .read_buffer_size(READ_BUFFER)
         .on_upgrade(move |socket| {
             let stream = async move {
@@ -53,7 +52,7 @@ pub async fn open(
 }
 
 async fn run(app: &App, device: DeviceId, socket: WebSocket) {
-    let mut link = Link::new(socket);
+    let mut link = Link::new(socket, app.limits.of_streams());
     let hello = tokio::select! {
         hello = timeout(HELLO_PATIENCE, link.receive()) => hello,
         () = app.shutdown.cancelled() => return link.bye(session::shutting_down(), true).await,

@@ -8,7 +8,7 @@ use lanrage_shared::stream::PartyEvent;
 use super::fixture::{
     NOW, at_once, device, device_key, founding, lowest_free, party_id, redeem, redemption, replay, seen_by,
 };
-use crate::{Absence, MAX_PARTIES, Patch, Refusal, Store, StoreError};
+use crate::{Absence, Bounds, Patch, Refusal, Store, StoreError};
 
 pub(super) async fn no_two_members_share_a_number_when_all_join_at_once(store: Store) {
     store.create_party(&founding(1, None)).await.unwrap();
@@ -106,7 +106,7 @@ pub(super) async fn a_device_sees_its_own_parties_only(store: Store) {
 }
 
 pub(super) async fn a_device_can_be_in_so_many_parties(store: Store) {
-    let most = u32::try_from(MAX_PARTIES).unwrap();
+    let most = u32::try_from(Bounds::default().parties_per_device).unwrap();
     for n in 1..=most + 1 {
         store.create_party(&founding(n, None)).await.unwrap();
     }

@@ -4,7 +4,7 @@ use lanrage_shared::api::invite::InviteCreated;
 use lanrage_shared::ids::{DeviceId, PartyId};
 use uuid::Uuid;
 
-use super::{MAX_INVITES, Store, lock, require_host, require_room_for_party, retry};
+use super::{Store, lock, require_host, require_room_for_party, retry};
 use crate::database::Transaction;
 use crate::error::{Refusal, Result};
 use crate::rows::{InviteRow, PartyRow, PartyState, SeatRow};
@@ -43,7 +43,7 @@ impl Store {
     async fn try_create_party(&self, founding: &Founding) -> Result<Created> {
         let Founding { party, host, invite } = founding;
         let mut tx = self.write("create_party").await?;
-        require_room_for_party(&mut *tx, host.device).await?;
+        require_room_for_party(&mut *tx, host.device, &self.bounds).await?;
         tx.insert_party(party).await?;
         tx.insert_seat(party.id, host).await?;
         let invite = insert_invite(&mut *tx, party, invite, party.created_at_ms).await?;
@@ -76,7 +76,7 @@ impl Store {
         let mut tx = self.write("create_invite").await?;
         let state = lock(&mut *tx, party).await?;
         require_host(&state, device)?;
-        if tx.count_invites(party, now_ms).await? >= MAX_INVITES {
+        if tx.count_invites(party, now_ms).await? >= self.bounds.invites_per_party {
             return Err(Refusal::TooManyInvites.into());
         }
         let created = insert_invite(&mut *tx, &state.row, invite, now_ms).await?;

@@ -6,14 +6,11 @@
 use lanrage_shared::ids::{DeviceId, IdentityKey, MemberId, PartyId};
 use lanrage_shared::stream::{Departure, PartyEvent};
 
-use super::{Changed, Store, lock, record, require_host, require_version, retry};
+use super::{Bounds, Changed, Store, lock, record, require_host, require_version, retry};
 use crate::database::Transaction;
 use crate::error::{Refusal, Result, StoreError};
 use crate::news::News;
 use crate::rows::{BanRow, PartyState, SeatRow};
-
-/// Bans of one party: far above what a host hands out by hand.
-pub const MAX_BANS: usize = 1000;
 
 /// Whom a host removes.
 #[derive(Debug, Clone, Copy)]
@@ -120,7 +117,7 @@ impl Store {
             return Err(Refusal::RemovingHost.into());
         }
         let how = if removal.ban {
-            ban(&mut *tx, party, &seat, now_ms).await?;
+            ban(&mut *tx, party, &seat, &self.bounds, now_ms).await?;
             Departure::Banned
         } else {
             Departure::Kicked
@@ -156,8 +153,8 @@ impl Store {
     }
 }
 
-async fn ban(tx: &mut dyn Transaction, party: PartyId, seat: &SeatRow, now_ms: u64) -> Result<()> {
-    if tx.bans(party).await?.len() >= MAX_BANS {
+async fn ban(tx: &mut dyn Transaction, party: PartyId, seat: &SeatRow, bounds: &Bounds, now_ms: u64) -> Result<()> {
+    if tx.bans(party).await?.len() >= bounds.bans_per_party {
         return Err(Refusal::TooManyBans.into());
     }
     let ban = BanRow {

@@ -22,7 +22,7 @@ use lanrage_shared::stream::PartyEvent;
 
 pub use self::create::{Created, Founding, NewInviteRow};
 use self::leave::Departing;
-pub use self::leave::{MAX_BANS, Removal};
+pub use self::leave::Removal;
 use self::operation::Unobserved;
 pub use self::operation::{Ending, Observer};
 pub use self::overview::Totals;
@@ -39,10 +39,6 @@ use crate::rows::{PartyRow, PartyState, SeatRow};
 
 /// Events kept per party. An agent that missed more gets a snapshot: cheaper than the gap from about here on.
 pub const EVENTS_KEPT: u64 = 1000;
-/// Parties one device may be in: far above what a person joins, far below what would fill the disk.
-pub const MAX_PARTIES: usize = 32;
-/// Invites of one party that have not expired.
-pub const MAX_INVITES: u64 = 100;
 /// How often an operation that another one got in the way of is tried again.
 const RETRIES: usize = 8;
 
@@ -51,6 +47,28 @@ const RETRIES: usize = 8;
 pub struct Store {
     database: Arc<dyn Database>,
     observer: Arc<dyn Observer>,
+    bounds: Bounds,
+}
+
+/// How much there may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Parties one device may be in: far above what a person joins, far below what would fill the disk.
+    pub parties_per_device: usize,
+    /// Invites of one party that have not expired.
+    pub invites_per_party: u64,
+    /// Devices banned from one party.
+    pub bans_per_party: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            parties_per_device: 32,
+            invites_per_party: 100,
+            bans_per_party: 1000,
+        }
+    }
 }
 
 /// What an operation did to a party, for the change feed.
@@ -81,7 +99,14 @@ impl Store {
         Self {
             database: Arc::new(database),
             observer: Arc::new(Unobserved),
+            bounds: Bounds::default(),
         }
+    }
+
+    /// The same store, with other bounds.
+    #[must_use]
+    pub fn bounded_by(self, bounds: Bounds) -> Self {
+        Self { bounds, ..self }
     }
 
     /// The same store, whose operations `observer` hears of.
@@ -166,8 +191,8 @@ fn as_logged(event: &PartyEvent) -> Cow<'_, PartyEvent> {
 }
 
 /// Refuses a device that is in as many parties as it may be.
-async fn require_room_for_party(tx: &mut dyn Transaction, device: DeviceId) -> Result<()> {
-    if tx.parties_of(device).await?.len() >= MAX_PARTIES {
+async fn require_room_for_party(tx: &mut dyn Transaction, device: DeviceId, bounds: &Bounds) -> Result<()> {
+    if tx.parties_of(device).await?.len() >= bounds.parties_per_device {
         return Err(Refusal::TooManyParties.into());
     }
     Ok(())

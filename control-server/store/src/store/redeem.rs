@@ -8,7 +8,7 @@ use lanrage_shared::ids::{DeviceId, DeviceKey, IdentityKey, MemberId};
 use lanrage_shared::names::MemberName;
 use lanrage_shared::stream::PartyEvent;
 
-use super::{Changed, Store, lock, record, require_room_for_party, retry};
+use super::{Bounds, Changed, Store, lock, record, require_room_for_party, retry};
 use crate::database::Transaction;
 use crate::error::{Refusal, Result, StoreError};
 use crate::rows::{InviteRow, PartyRow, PartyState, SeatRow};
@@ -56,7 +56,7 @@ impl Store {
         }
         let (me, events) = match state.member_of(redemption.device).cloned() {
             Some(seat) => come_back(&mut *tx, &mut state, seat, redemption).await?,
-            None => join(&mut *tx, &mut state, &invite, redemption, admit).await?,
+            None => join(&mut *tx, &mut state, &invite, redemption, &self.bounds, admit).await?,
         };
         let changed = Changed {
             party: state.row.id,
@@ -100,6 +100,7 @@ async fn join(
     state: &mut PartyState,
     invite: &InviteRow,
     redemption: &Redemption,
+    bounds: &Bounds,
     admit: Admit<'_>,
 ) -> Result<(MemberId, Vec<PartyEvent>)> {
     if tx
@@ -124,7 +125,7 @@ async fn join(
         }
         .into());
     }
-    require_room_for_party(tx, redemption.device).await?;
+    require_room_for_party(tx, redemption.device, bounds).await?;
     require_own_key(state, redemption)?;
     let party = state.row.id;
     let number = admit(&state.row, &state.seats)?;

@@ -9,7 +9,6 @@ mod relay;
 mod stream;
 
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,7 +16,7 @@ use std::time::Duration;
 
 use lanrage_control::app::App;
 use lanrage_control::clock::Clock;
-use lanrage_control::config::{LimitsConfig, RedisUrl};
+use lanrage_control::config::{LimitsConfig, RedisUrl, Within};
 use lanrage_control::operator_token::{OperatorToken, Purpose};
 use lanrage_control::server::{Parts, Server, StartError};
 use lanrage_control::tls::ServerIdentity;
@@ -134,18 +133,28 @@ impl TestServer {
         like: Option<&Self>,
         redis: Option<&RedisServer>,
     ) -> Result<Self, StartError> {
+        // A bench asks for a thousand parties.
+        let limits = LimitsConfig {
+            requests_per_second: Within::clamped(u32::MAX),
+            request_burst: Within::clamped(u32::MAX),
+            parties_per_hour: Within::clamped(u32::MAX),
+            ..unlimited()
+        };
+        Self::limited_replica(url, name, like, redis, limits).await
+    }
+
+    pub async fn limited_replica(
+        url: &str,
+        name: &str,
+        like: Option<&Self>,
+        redis: Option<&RedisServer>,
+        limits: LimitsConfig,
+    ) -> Result<Self, StartError> {
         let dir = tempfile::tempdir().unwrap();
         if let Some(like) = like {
             std::fs::copy(like.dir.path().join("identity.pem"), dir.path().join("identity.pem")).unwrap();
         }
         let store = Store::new(PostgresDatabase::connect(url).await?);
-        // A bench asks for a thousand parties.
-        let limits = LimitsConfig {
-            requests_per_second: NonZeroU32::MAX,
-            request_burst: NonZeroU32::MAX,
-            parties_per_hour: NonZeroU32::MAX,
-            ..unlimited()
-        };
         Self::run(dir, store, name, limits, redis).await
     }
 
