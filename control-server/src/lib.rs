@@ -5,6 +5,7 @@
 //! asks the pure rules in [`domain`] and changes the store in one transaction; what changed goes out through the [`feed`] to
 //! the streams of the party. [`presence`] knows who is connected.
 
+pub mod acme;
 pub mod admin;
 pub mod app;
 pub mod auth;

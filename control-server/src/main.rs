@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
+use lanrage_control::acme::Acme;
 use lanrage_control::admin;
 use lanrage_control::cli::{Cli, Command};
 use lanrage_control::clock::SystemClock;
@@ -18,7 +19,7 @@ use lanrage_control::openapi;
 use lanrage_control::operator_token::{OperatorToken, Purpose};
 use lanrage_control::relays::{self, OwnRelay};
 use lanrage_control::server::{Parts, Server};
-use lanrage_control::tls::ServerIdentity;
+use lanrage_control::tls::{Allowance, ServerIdentity};
 use lanrage_relay::cli::mistake;
 use lanrage_relay::metrics::{MetricsServer, Sources};
 use lanrage_relay::relay::RelayServer;
@@ -175,6 +176,8 @@ async fn serve(config: &Config) -> Result<()> {
         (Some(_), None) => bail!("relay metrics need a relay in this process: start with --with-relay"),
         (None, _) => None,
     };
+    let allowance = Allowance::from(&config.limits);
+    let acme = Acme::open(&config.acme, data_dir.path(), &identity, allowance).await?;
     let pin = identity.pin;
     let parts = Parts {
         listen: config.server.listen,
@@ -196,6 +199,9 @@ async fn serve(config: &Config) -> Result<()> {
     };
     let server = Server::bind(parts).await?;
     let shutdown = CancellationToken::new();
+    if let Some(acme) = acme {
+        tokio::spawn(acme.run(shutdown.clone()));
+    }
     let stun = stun.map(|stun| tokio::spawn(stun.run(shutdown.clone())));
     if let Some(metrics) = metrics {
         tokio::spawn(metrics.run(shutdown.clone()));

@@ -148,14 +148,16 @@ impl Server {
         replicas::begin(&app).await?;
         let listening = Listening {
             tcp,
-            tls: TlsAcceptor::from(Arc::new(parts.identity.tls(&[b"http/1.1"]))),
+            tls: Some(TlsAcceptor::from(Arc::new(parts.identity.public_tls(&[b"http/1.1"])))),
             router: router(Arc::clone(&app), &parts.limits),
             overload: overload_router(),
             places,
             allowance: Allowance::from(&parts.limits),
         };
         let admin = match parts.admin {
-            Some(parts) => Some(AdminListener::bind(parts, Arc::clone(&app)).await?),
+            Some(of_admin) => {
+                Some(AdminListener::bind(of_admin, Arc::clone(&app), Allowance::from(&parts.limits)).await?)
+            }
             None => None,
         };
         Ok(Self {

@@ -6,6 +6,7 @@
     reason = "helpers of tests are tests too"
 )]
 
+mod acme;
 mod deploy;
 mod program;
 

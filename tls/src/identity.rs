@@ -5,12 +5,13 @@
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use lanrage_shared::ids::Pin;
-use rcgen::{CertificateParams, KeyPair, PublicKeyData, date_time_ymd};
+use rcgen::{CertificateParams, DistinguishedName, KeyPair, PublicKeyData, date_time_ymd};
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
+use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -27,6 +28,19 @@ pub struct ServerIdentity {
     /// What links and invites pin.
     pub pin: Pin,
     certified: Arc<CertifiedKey>,
+    key: Arc<PrivateKeyDer<'static>>,
+    shown: Arc<Shown>,
+}
+
+/// What clients in general are shown: the server's own certificate, or what an authority has made of the same key.
+#[derive(Debug)]
+struct Shown(RwLock<Arc<CertifiedKey>>);
+
+impl ResolvesServerCert for Shown {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        // It is replaced in one step: a panic elsewhere leaves nothing half-done.
+        Some(Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner)))
+    }
 }
 
 /// Why the server cannot be itself.
@@ -65,17 +79,56 @@ impl ServerIdentity {
         parse(&pem).map_err(|why| IdentityError::Damaged { file, why })
     }
 
-    /// Shows the certificate to clients that speak one of these application protocols, over TLS 1.3.
+    /// Shows the server's own certificate to clients that speak one of these application protocols, over TLS 1.3.
     pub fn tls(&self, protocols: &[&[u8]]) -> ServerConfig {
-        #[expect(clippy::expect_used, reason = "aws-lc-rs provides TLS 1.3")]
-        let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .expect("the provider supports TLS 1.3")
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(&self.certified))));
-        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
-        config
+        tls(Arc::new(SingleCertAndKey::from(Arc::clone(&self.certified))), protocols)
     }
+
+    /// As [`ServerIdentity::tls`], but shows what [`ServerIdentity::show`] was given last.
+    pub fn public_tls(&self, protocols: &[&[u8]]) -> ServerConfig {
+        tls(Arc::clone(&self.shown) as Arc<dyn ResolvesServerCert>, protocols)
+    }
+
+    /// Has clients shown these certificates (PEM) from now on, on every [`ServerIdentity::public_tls`] of this server. The first
+    /// must be of the server's key, which everybody knows it by.
+    pub fn show(&self, chain: &[u8]) -> Result<(), NotOurs> {
+        let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(chain).collect();
+        let certificates = certificates.map_err(|error| NotOurs(error.to_string()))?;
+        if certificates.is_empty() {
+            return Err(NotOurs("there is no certificate".into()));
+        }
+        let certified = CertifiedKey::new(certificates, Arc::clone(&self.certified.key));
+        certified.keys_match().map_err(|error| NotOurs(error.to_string()))?;
+        *self.shown.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(certified);
+        Ok(())
+    }
+
+    /// Asks for a certificate of the server's key under this name (PKCS #10, DER).
+    pub fn request(&self, name: &str) -> Result<Vec<u8>, IdentityError> {
+        let request = || {
+            let pair = KeyPair::try_from(&*self.key)?;
+            let mut params = CertificateParams::new(vec![name.to_owned()])?;
+            params.distinguished_name = DistinguishedName::new();
+            Ok(params.serialize_request(&pair)?.der().to_vec())
+        };
+        request().map_err(|error: rcgen::Error| IdentityError::Generation(error.to_string()))
+    }
+}
+
+/// Certificates that cannot be shown.
+#[derive(Debug, thiserror::Error)]
+#[error("these are not certificates of the server's key: {0}")]
+pub struct NotOurs(String);
+
+fn tls(certificates: Arc<dyn ResolvesServerCert>, protocols: &[&[u8]]) -> ServerConfig {
+    #[expect(clippy::expect_used, reason = "aws-lc-rs provides TLS 1.3")]
+    let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .expect("the provider supports TLS 1.3")
+        .with_no_client_auth()
+        .with_cert_resolver(certificates);
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    config
 }
 
 fn unreadable(file: PathBuf, why: io::Error) -> IdentityError {
@@ -90,11 +143,14 @@ fn parse(pem: &[u8]) -> Result<ServerIdentity, String> {
     let certificate = CertificateDer::from_pem_slice(pem).map_err(|error| format!("its certificate: {error}"))?;
     let pair = KeyPair::try_from(&key).map_err(|error| format!("its key: {error}"))?;
     // It refuses a certificate that is not of this key.
-    let certified = CertifiedKey::from_der(vec![certificate], key, &aws_lc_rs::default_provider())
+    let certified = CertifiedKey::from_der(vec![certificate], key.clone_key(), &aws_lc_rs::default_provider())
         .map_err(|error| error.to_string())?;
+    let certified = Arc::new(certified);
     Ok(ServerIdentity {
         pin: Pin::of_spki(&pair.subject_public_key_info()),
-        certified: Arc::new(certified),
+        shown: Arc::new(Shown(RwLock::new(Arc::clone(&certified)))),
+        certified,
+        key: Arc::new(key),
     })
 }
 
@@ -167,5 +223,16 @@ mod tests {
             assert!(matches!(error, IdentityError::Damaged { .. }), "{error}");
             assert_eq!(std::fs::read_to_string(dir.path().join(FILE)).unwrap(), wrong);
         }
+    }
+
+    #[test]
+    fn only_certificates_of_the_servers_own_key_are_shown() {
+        let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let [mine, theirs] = dirs.each_ref().map(|dir| ServerIdentity::open(dir.path()).unwrap());
+        let certificate_of = |dir: &tempfile::TempDir| std::fs::read(dir.path().join(FILE)).unwrap();
+        assert!(mine.show(&certificate_of(&dirs[0])).is_ok());
+        assert!(mine.show(&certificate_of(&dirs[1])).is_err());
+        assert!(theirs.show(b"").is_err());
+        assert!(!mine.request("lan.example").unwrap().is_empty());
     }
 }

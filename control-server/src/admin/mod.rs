@@ -31,6 +31,8 @@ pub use self::shapes::{AdminMember, AdminParty};
 use crate::app::App;
 use crate::error::Failure;
 use crate::operator_token::OperatorToken;
+use crate::router::overload_router;
+use crate::tls::{Allowance, Listening, Places, serve};
 use crate::{openapi, request_id};
 
 /// What the listener is made of.
@@ -65,16 +67,20 @@ struct Console {
 
 type ConsoleState = Arc<Console>;
 
+/// Connections at once: a Prometheus, and whoever types commands.
+const CONNECTIONS: usize = 64;
+
 /// The operator's listener.
 pub struct AdminListener {
     tcp: TcpListener,
     address: SocketAddr,
     router: Router,
+    allowance: Allowance,
 }
 
 impl AdminListener {
     /// Takes the port. Addresses that others can reach are warned of.
-    pub async fn bind(parts: Parts, app: Arc<App>) -> Result<Self, AdminError> {
+    pub async fn bind(parts: Parts, app: Arc<App>, allowance: Allowance) -> Result<Self, AdminError> {
         let address = parts.listen;
         let bound = TcpListener::bind(address)
             .await
@@ -95,7 +101,12 @@ impl AdminListener {
             data_dir: parts.data_dir,
         };
         let router = router(Arc::new(console));
-        Ok(Self { tcp, address, router })
+        Ok(Self {
+            tcp,
+            address,
+            router,
+            allowance,
+        })
     }
 
     /// Where it listens.
@@ -105,10 +116,15 @@ impl AdminListener {
 
     /// Answers until `shutdown`.
     pub async fn run(self, shutdown: CancellationToken) {
-        let serving = axum::serve(self.tcp, self.router).with_graceful_shutdown(shutdown.cancelled_owned());
-        if let Err(error) = serving.await {
-            tracing::error!(%error, "the operator's questions are no longer answered");
-        }
+        let listening = Listening {
+            tcp: self.tcp,
+            tls: None,
+            router: self.router,
+            overload: overload_router(),
+            places: Places::new(CONNECTIONS, CONNECTIONS),
+            allowance: self.allowance,
+        };
+        serve(listening, shutdown).await;
     }
 }
 

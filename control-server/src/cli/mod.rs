@@ -78,6 +78,9 @@ pub struct ServeArgs {
     /// redis://… that speeds up servers sharing a PostgreSQL [default: none]. With a password in it, use the environment.
     #[arg(long, env = "LANRAGE_REDIS_URL", hide_env_values = true, value_name = "URL")]
     redis_url: Option<RedisUrl>,
+    /// The name to have a certificate for, from Let's Encrypt [default: none]. Agents do not need one.
+    #[arg(long, env = "LANRAGE_DOMAIN", value_name = "NAME")]
+    domain: Option<String>,
     /// Run a relay, with STUN, in the same process.
     #[arg(long, env = "LANRAGE_CONTROL_WITH_RELAY")]
     with_relay: bool,
@@ -165,6 +168,7 @@ impl ServeArgs {
         config.log.format = self.log_format.unwrap_or(config.log.format);
         config.database.url = self.database_url.or(config.database.url);
         config.redis.url = self.redis_url.or(config.redis.url);
+        config.acme.domain = self.domain.filter(|name| !name.is_empty()).or(config.acme.domain);
         let services = &mut config.services;
         services.with_relay |= self.with_relay;
         services.relay_port = self.relay_port.unwrap_or(services.relay_port);

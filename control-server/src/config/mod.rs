@@ -1,5 +1,6 @@
 //! What the operator can say: defaults, then the TOML file, then the environment, then flags.
 
+mod acme;
 mod database;
 mod limits;
 mod log;
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 pub use lanrage_relay::config::{LimitsSection as RelayLimits, LogFormat};
 use serde::Deserialize;
 
+pub use self::acme::AcmeConfig;
 pub use self::database::{DatabaseConfig, DatabaseKind, DatabaseUrl};
 pub use self::limits::{LimitsConfig, Rate, Within};
 pub use self::log::LogConfig;
@@ -29,6 +31,7 @@ pub struct Config {
     pub server: ServerConfig,
     pub database: DatabaseConfig,
     pub redis: RedisConfig,
+    pub acme: AcmeConfig,
     pub services: ServicesConfig,
     pub limits: LimitsConfig,
     pub log: LogConfig,

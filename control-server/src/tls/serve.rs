@@ -1,4 +1,4 @@
-//! The accept loop: TLS on every connection, limits on everything a stranger can hold on to.
+//! The accept loop: TLS where agents connect, limits on everything a stranger can hold on to.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -56,7 +56,8 @@ impl From<&LimitsConfig> for Allowance {
 /// A socket that listens, and what answers on it.
 pub struct Listening {
     pub tcp: TcpListener,
-    pub tls: TlsAcceptor,
+    /// None: without TLS.
+    pub tls: Option<TlsAcceptor>,
     /// Answers within the allowed number of connections.
     pub router: Router,
     /// Answers beyond it.
@@ -123,13 +124,20 @@ struct Answering {
 async fn connection(
     stream: TcpStream,
     address: SocketAddr,
-    tls: TlsAcceptor,
+    tls: Option<TlsAcceptor>,
     answering: Answering,
     place: Place,
     shutdown: CancellationToken,
 ) {
     // Stream messages are small and urgent. A socket that refuses this works too, slower.
     let _ = stream.set_nodelay(true);
+    let peer = Peer {
+        address,
+        place: Arc::new(place),
+    };
+    let Some(tls) = tls else {
+        return speak(stream, answering, peer, &shutdown).await;
+    };
     let handshake = timeout(answering.allowance.header_timeout, tls.accept(stream));
     let stream = tokio::select! {
         () = shutdown.cancelled() => return,
@@ -138,10 +146,6 @@ async fn connection(
             Ok(Err(error)) => return tracing::debug!(%error, "a TLS handshake failed"),
             Err(_) => return tracing::debug!("a TLS handshake took too long"),
         },
-    };
-    let peer = Peer {
-        address,
-        place: Arc::new(place),
     };
     speak(stream, answering, peer, &shutdown).await;
 }
