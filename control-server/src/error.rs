@@ -10,8 +10,8 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use lanrage_shared::api::error::{ApiError, ErrorCode, ErrorDetails};
 use lanrage_store::{Refusal, StoreError};
 
-/// Seconds after which to come back when the database is away.
-const RETRY_AFTER_S: u64 = 2;
+/// Seconds after which to come back when the database is away: it is asked twice a second whether it is back.
+const RETRY_AFTER_S: u64 = 1;
 
 /// A refused request.
 #[derive(Debug, Clone)]
@@ -117,6 +117,14 @@ impl From<StoreError> for Failure {
                 }
                 Self::unavailable("the server's database cannot be reached right now: try again in a moment")
             }
+            StoreError::Uncertain(detail) => {
+                if may_log() {
+                    tracing::warn!(detail, "the database did not say whether a change is kept");
+                }
+                Self::unavailable(
+                    "the server's database did not say whether this was done: look again in a moment before you repeat it",
+                )
+            }
             StoreError::Internal(detail) => {
                 if may_log() {
                     tracing::error!(detail, "the database failed");
@@ -184,6 +192,7 @@ mod tests {
         for error in [
             StoreError::Internal("relation \"seats\" does not exist".into()),
             StoreError::Unavailable("password of alice".into()),
+            StoreError::Uncertain("password of alice".into()),
         ] {
             let failure = Failure::from(error);
             assert!(!failure.error.message.contains("seats"));

@@ -42,7 +42,7 @@ pub async fn run(app: &App) {
         app.limits.forget_idle();
         match once(app).await {
             Ok(()) => {}
-            Err(StoreError::Unavailable(detail)) => {
+            Err(StoreError::Unavailable(detail) | StoreError::Uncertain(detail)) => {
                 tracing::warn!(detail, "upkeep waits: the database cannot be reached")
             }
             Err(error) => tracing::error!(%error, "upkeep failed"),

@@ -8,6 +8,7 @@ mod listen;
 mod sql;
 
 use std::str::FromStr;
+use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -29,7 +30,9 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A migrated PostgreSQL database.
 pub struct PostgresDatabase {
-    pool: PgPool,
+    options: PgConnectOptions,
+    /// Replaced when the database does not answer: connections that lead nowhere are never given back.
+    pool: RwLock<PgPool>,
     replica: ReplicaId,
 }
 
@@ -42,23 +45,37 @@ impl PostgresDatabase {
         // One connection first: it says what is wrong, where a pool would only say that it waited.
         let probe = PgConnection::connect_with(&options).await.map_err(store_error)?;
         probe.close().await.map_err(store_error)?;
-        let pool = PgPoolOptions::new()
-            .max_connections(CONNECTIONS)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            .connect_lazy_with(options);
+        let pool = lazy_pool(&options);
         migrator()
             .run(&pool)
             .await
             .map_err(|error| StoreError::Internal(error.to_string()))?;
         let replica = draw_replica(&pool).await?;
-        Ok(Self { pool, replica })
+        Ok(Self {
+            options,
+            pool: RwLock::new(pool),
+            replica,
+        })
+    }
+
+    fn pool(&self) -> PgPool {
+        // Whoever had the lock only replaced a value.
+        self.pool.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     async fn begin(&self, statement: &'static str) -> Result<Box<dyn Transaction>> {
-        let inner: sqlx::Transaction<'static, Postgres> = self.pool.begin_with(statement).await.map_err(store_error)?;
+        let inner: sqlx::Transaction<'static, Postgres> =
+            self.pool().begin_with(statement).await.map_err(store_error)?;
         let replica = self.replica;
         Ok(Box::new(PostgresTransaction { inner, replica }))
     }
+}
+
+fn lazy_pool(options: &PgConnectOptions) -> PgPool {
+    PgPoolOptions::new()
+        .max_connections(CONNECTIONS)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .connect_lazy_with(options.clone())
 }
 
 fn migrator() -> Migrator {
@@ -115,11 +132,15 @@ impl Database for PostgresDatabase {
     }
 
     async fn listen(&self) -> Result<Option<Box<dyn Listener>>> {
-        Ok(Some(Box::new(PostgresListener::open(&self.pool).await?)))
+        Ok(Some(Box::new(PostgresListener::open(&self.pool()).await?)))
+    }
+
+    fn start_anew(&self) {
+        *self.pool.write().unwrap_or_else(PoisonError::into_inner) = lazy_pool(&self.options);
     }
 
     async fn close(&self) {
-        self.pool.close().await;
+        self.pool().close().await;
     }
 }
 

@@ -35,6 +35,8 @@ pub trait Database: Send + Sync + 'static {
     fn replica(&self) -> ReplicaId;
     /// Hears what is announced; none when it is not shared.
     async fn listen(&self) -> Result<Option<Box<dyn Listener>>>;
+    /// It has not answered for a while: whoever asks next does not wait for a connection that leads nowhere.
+    fn start_anew(&self) {}
     /// Closes every connection.
     async fn close(&self);
 }

@@ -7,7 +7,7 @@ use lanrage_shared::names::{MemberName, PartyName};
 /// Result of a store operation.
 pub type Result<T> = std::result::Result<T, StoreError>;
 
-/// Why an operation failed. Nothing was changed.
+/// Why an operation failed. Nothing was changed, unless it is [`StoreError::Uncertain`].
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// No such party, or none that this device may know of.
@@ -37,6 +37,9 @@ pub enum StoreError {
     /// The database cannot be reached or cannot write now.
     #[error("the database cannot be reached: {0}")]
     Unavailable(String),
+    /// The database did not say whether it made the changes lasting.
+    #[error("the database did not say whether it was done: {0}")]
+    Uncertain(String),
     /// The database answered something it never should; the text is for the log.
     #[error("the database failed: {0}")]
     Internal(String),

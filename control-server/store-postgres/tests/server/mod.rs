@@ -1,4 +1,5 @@
 //! A PostgreSQL server of our own: in a temporary directory, on a free loopback port, gone when dropped, also on a panic.
+#![allow(dead_code, reason = "shared by tests of which only some do it harm")]
 
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
@@ -38,16 +39,57 @@ impl PostgresServer {
         }
         let data = server.data();
         succeed(server.run("initdb", &["-D", &data, "-A", "trust", "-U", "postgres", "--no-sync"]));
-        let options = format!(
-            "-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={} -c fsync=off -c max_connections=60",
-            server.dir.path().display()
-        );
-        let log = server.dir.path().join("log").display().to_string();
-        succeed(server.run(
-            "pg_ctl",
-            &["-D", &data, "-w", "-t", "60", "-l", &log, "-o", &options, "start"],
-        ));
+        server.begin();
         server
+    }
+
+    /// Starts it again where it was, and waits until it answers.
+    pub fn begin(&self) {
+        let options = format!(
+            "-c listen_addresses=127.0.0.1 -c port={} -c unix_socket_directories={} -c fsync=off -c max_connections=60",
+            self.port,
+            self.dir.path().display()
+        );
+        let log = self.dir.path().join("log").display().to_string();
+        succeed(self.run(
+            "pg_ctl",
+            &[
+                "-D",
+                &self.data(),
+                "-w",
+                "-t",
+                "60",
+                "-l",
+                &log,
+                "-o",
+                &options,
+                "start",
+            ],
+        ));
+    }
+
+    /// Ends it: `fast` breaks connections off and writes all it has, `immediate` is as good as a crash.
+    pub fn end(&self, how: &str) {
+        succeed(self.run("pg_ctl", &["-D", &self.data(), "-m", how, "-w", "stop"]));
+    }
+
+    /// Stops all its processes where they are: connections stand and nothing is answered.
+    pub fn freeze(&self) {
+        self.signal("-STOP");
+    }
+
+    pub fn thaw(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let postmaster = std::fs::read_to_string(self.dir.path().join("data/postmaster.pid")).unwrap();
+        let pid = postmaster.lines().next().unwrap();
+        // First it, so that it starts no more of them.
+        succeed(Command::new("kill").args([signal, pid]).output().unwrap());
+        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+        let children: Vec<&str> = children.split_whitespace().collect();
+        succeed(Command::new("kill").arg(signal).args(children).output().unwrap());
     }
 
     /// The URL of a new empty database.
@@ -94,6 +136,10 @@ impl PostgresServer {
 
 impl Drop for PostgresServer {
     fn drop(&mut self) {
+        // A test that failed may have left it frozen.
+        if self.dir.path().join("data/postmaster.pid").exists() {
+            self.thaw();
+        }
         self.run("pg_ctl", &["-D", &self.data(), "-m", "immediate", "-w", "stop"]);
     }
 }

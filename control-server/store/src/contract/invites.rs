@@ -104,8 +104,39 @@ pub(super) async fn an_invite_cannot_be_registered_twice(store: Store) {
     store.create_party(&founding(1, None)).await.unwrap();
     let mut twin = invite(2, None);
     twin.auth_hash = invite(1, None).auth_hash;
+    twin.sealed_secret = vec![9];
     let outcome = store.create_invite(party_id(1), device(1), &twin, NOW).await;
     assert_eq!(refusal(outcome), Refusal::InviteExists);
+}
+
+pub(super) async fn what_is_repeated_after_a_lost_answer_is_done_once(store: Store) {
+    let first = store.create_party(&founding(1, Some(2))).await.unwrap();
+    let mut again = founding(1, Some(2));
+    again.party.id = party_id(100);
+    again.party.created_at_ms = NOW + 5000;
+    again.invite.id = Uuid::from_u128(100);
+    let second = store.create_party(&again).await.unwrap();
+    assert_eq!((second.state, second.invite), (first.state, first.invite));
+    assert_eq!(store.parties_of(device(1)).await.unwrap().len(), 1);
+
+    let mut more = invite(7, Some(1));
+    let first = store.create_invite(party_id(1), device(1), &more, NOW).await.unwrap();
+    more.id = Uuid::from_u128(101);
+    let second = store
+        .create_invite(party_id(1), device(1), &more, NOW + 5)
+        .await
+        .unwrap();
+    assert_eq!(second, first);
+
+    let first = redeem(&store, 2, 7).await.unwrap();
+    let second = redeem(&store, 2, 7).await.unwrap();
+    assert_eq!((second.me, second.state), (first.me, first.state));
+
+    // By somebody else, or once the party has changed, it is not the same.
+    let mut others = founding(3, Some(2));
+    others.invite = invite(1, Some(2));
+    assert_eq!(refusal(store.create_party(&others).await), Refusal::InviteExists);
+    assert_eq!(refusal(store.create_party(&again).await), Refusal::InviteExists);
 }
 
 pub(super) async fn the_host_sees_and_ends_the_invites_that_still_admit(store: Store) {

@@ -35,7 +35,8 @@ pub struct Created {
 }
 
 impl Store {
-    /// Creates a party with its host and one invite.
+    /// Creates a party with its host and one invite. Whoever repeats it after a lost answer, with the same invite, gets the
+    /// party it has already.
     pub async fn create_party(&self, founding: &Founding) -> Result<Created> {
         retry!(self.try_create_party(founding))
     }
@@ -43,6 +44,9 @@ impl Store {
     async fn try_create_party(&self, founding: &Founding) -> Result<Created> {
         let Founding { party, host, invite } = founding;
         let mut tx = self.write("create_party").await?;
+        if let Some(created) = created_before(&mut *tx, founding).await? {
+            return Ok(created);
+        }
         require_room_for_party(&mut *tx, host.device, &self.bounds).await?;
         tx.insert_party(party).await?;
         tx.insert_seat(party.id, host).await?;
@@ -55,7 +59,7 @@ impl Store {
         Ok(Created { state, invite })
     }
 
-    /// Adds an invite to a party that `device` is the host of.
+    /// Adds an invite to a party that `device` is the host of; once, however often it is repeated.
     pub async fn create_invite(
         &self,
         party: PartyId,
@@ -85,6 +89,39 @@ impl Store {
     }
 }
 
+/// The party that the same device created with the same invite, while it has not changed.
+async fn created_before(tx: &mut dyn Transaction, founding: &Founding) -> Result<Option<Created>> {
+    let Some(invite) = tx.invite(&founding.invite.auth_hash).await? else {
+        return Ok(None);
+    };
+    let Some(row) = tx.party(invite.party).await? else {
+        return Ok(None);
+    };
+    let seats = tx.seats(row.id).await?;
+    let (was, is) = (&founding.party, &row);
+    let same_party =
+        (is.seq, &is.name, is.persistent, is.max_members) == (0, &was.name, was.persistent, was.max_members);
+    let [host] = seats.as_slice() else {
+        return Ok(None);
+    };
+    let same_host = (host.device, host.device_key, &host.name)
+        == (founding.host.device, founding.host.device_key, &founding.host.name);
+    if !(same_party && same_host && is_repeated(&invite, &founding.invite)) {
+        return Ok(None);
+    }
+    let invite = InviteCreated {
+        id: invite.id,
+        expires_at_ms: invite.expires_at_ms,
+    };
+    let state = PartyState { row, seats };
+    Ok(Some(Created { state, invite }))
+}
+
+/// Whether an invite is asked for once more. That takes its code, which only its maker has, and the same sealing.
+fn is_repeated(kept: &InviteRow, asked: &NewInviteRow) -> bool {
+    kept.auth_hash == asked.auth_hash && kept.sealed_secret == asked.sealed_secret && kept.max_uses == asked.max_uses
+}
+
 async fn insert_invite(
     tx: &mut dyn Transaction,
     party: &PartyRow,
@@ -103,7 +140,13 @@ async fn insert_invite(
         created_at_ms: now_ms,
     };
     if !tx.insert_invite(&row).await? {
-        return Err(Refusal::InviteExists.into());
+        let kept = tx.invite(&row.auth_hash).await?;
+        let repeated = kept.filter(|kept| kept.party == party.id && is_repeated(kept, invite));
+        let kept = repeated.ok_or(Refusal::InviteExists)?;
+        return Ok(InviteCreated {
+            id: kept.id,
+            expires_at_ms: kept.expires_at_ms,
+        });
     }
     Ok(InviteCreated {
         id: row.id,

@@ -16,6 +16,7 @@ mod upkeep;
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use lanrage_shared::ids::{DeviceId, PartyId};
 use lanrage_shared::stream::PartyEvent;
@@ -36,6 +37,7 @@ use crate::database::{Database, Transaction};
 use crate::error::{Refusal, Result, StoreError};
 use crate::news::News;
 use crate::rows::{PartyRow, PartyState, SeatRow};
+use crate::watched::Watched;
 
 /// Events kept per party. An agent that missed more gets a snapshot: cheaper than the gap from about here on.
 pub const EVENTS_KEPT: u64 = 1000;
@@ -45,7 +47,7 @@ const RETRIES: usize = 8;
 /// What the control server keeps. Clones share one database.
 #[derive(Clone)]
 pub struct Store {
-    database: Arc<dyn Database>,
+    watched: Arc<Watched>,
     observer: Arc<dyn Observer>,
     bounds: Bounds,
 }
@@ -97,7 +99,7 @@ impl Store {
     /// A store on `database`.
     pub fn new(database: impl Database) -> Self {
         Self {
-            database: Arc::new(database),
+            watched: Arc::new(Watched::new(Arc::new(database))),
             observer: Arc::new(Unobserved),
             bounds: Bounds::default(),
         }
@@ -117,12 +119,17 @@ impl Store {
 
     /// What the database is called in the log.
     pub fn kind(&self) -> &'static str {
-        self.database.kind()
+        self.watched.database.kind()
+    }
+
+    /// How long the database has not answered anybody, nobody having asked included.
+    pub fn silent_for(&self) -> Duration {
+        self.watched.silent_for()
     }
 
     /// Closes the database.
     pub async fn close(&self) {
-        self.database.close().await;
+        self.watched.database.close().await;
     }
 }
 

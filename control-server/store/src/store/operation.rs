@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::Store;
 use crate::database::Transaction;
 use crate::error::Result;
+use crate::silence::{LONG_PATIENCE, PATIENCE};
 
 /// How an operation's transaction ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -55,14 +56,28 @@ impl Store {
     /// Begins an operation that sees one moment and changes nothing.
     pub(super) async fn read(&self, name: &'static str) -> Result<Operation> {
         let watch = self.watch(name);
-        let transaction = self.database.read().await?;
+        let transaction = self.watched.read(PATIENCE).await?;
         Ok(Operation::begun(transaction, watch))
     }
 
     /// Begins an operation that may change rows.
     pub(super) async fn write(&self, name: &'static str) -> Result<Operation> {
         let watch = self.watch(name);
-        let transaction = self.database.write().await?;
+        let transaction = self.watched.write(PATIENCE).await?;
+        Ok(Operation::begun(transaction, watch))
+    }
+
+    /// As [`Store::read`], for what looks through whole tables and nobody waits for.
+    pub(super) async fn read_long(&self, name: &'static str) -> Result<Operation> {
+        let watch = self.watch(name);
+        let transaction = self.watched.read(LONG_PATIENCE).await?;
+        Ok(Operation::begun(transaction, watch))
+    }
+
+    /// As [`Store::write`], for what looks through whole tables and nobody waits for.
+    pub(super) async fn write_long(&self, name: &'static str) -> Result<Operation> {
+        let watch = self.watch(name);
+        let transaction = self.watched.write(LONG_PATIENCE).await?;
         Ok(Operation::begun(transaction, watch))
     }
 

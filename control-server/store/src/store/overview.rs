@@ -60,6 +60,6 @@ impl Store {
     /// Writes all there is, as of one moment, into `file`, which is empty or not there. False when the database has tools of
     /// its own for that.
     pub async fn back_up(&self, file: &Path) -> Result<bool> {
-        self.database.back_up(file).await
+        self.watched.database.back_up(file).await
     }
 }

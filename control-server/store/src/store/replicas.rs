@@ -19,17 +19,17 @@ const GONE_KEPT_MS: u64 = 3_600_000;
 impl Store {
     /// Whether other servers may work on the same database.
     pub fn is_shared(&self) -> bool {
-        self.database.is_shared()
+        self.watched.database.is_shared()
     }
 
     /// The number of this run of the server.
     pub fn replica(&self) -> ReplicaId {
-        self.database.replica()
+        self.watched.database.replica()
     }
 
     /// Hears of other replicas; none where there can be no others.
     pub async fn listen(&self) -> Result<Option<Box<dyn Listener>>> {
-        self.database.listen().await
+        self.watched.database.listen().await
     }
 
     /// Takes a place among the replicas, and that of a former run of the same name. Gives another replica that shows another key
@@ -124,7 +124,7 @@ impl Store {
     /// Drops what replicas that are long gone wrote, and what says only that there is nothing to say, from before the time
     /// `gone_before`.
     pub async fn forget_soft_writes(&self, gone_before: u64) -> Result<()> {
-        let mut tx = self.write("forget_soft_writes").await?;
+        let mut tx = self.write_long("forget_soft_writes").await?;
         tx.drop_soft_writes(GONE_KEPT_MS, gone_before).await?;
         tx.commit().await
     }

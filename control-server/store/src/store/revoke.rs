@@ -28,7 +28,7 @@ impl Store {
     }
 
     async fn try_delete_revocations(&self, before_ms: u64) -> Result<()> {
-        let mut tx = self.write("delete_revocations").await?;
+        let mut tx = self.write_long("delete_revocations").await?;
         tx.drop_revocations(before_ms).await?;
         tx.commit().await
     }

@@ -19,7 +19,7 @@ pub struct Absence {
 impl Store {
     /// Parties without their host, which is told as well, where somebody could take its place.
     pub async fn without_host(&self, absence: Absence) -> Result<Vec<(PartyId, MemberId)>> {
-        let mut tx = self.read("without_host").await?;
+        let mut tx = self.read_long("without_host").await?;
         let parties = tx.without_host(absence.gone_ms, absence.present_ms).await?;
         tx.commit().await?;
         Ok(parties)

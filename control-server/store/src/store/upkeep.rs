@@ -8,7 +8,7 @@ use crate::error::Result;
 impl Store {
     /// Members last seen before `before_ms`, except the hosts of persistent parties.
     pub async fn unseen_since(&self, before_ms: u64) -> Result<Vec<(PartyId, DeviceId)>> {
-        let mut tx = self.read("unseen_since").await?;
+        let mut tx = self.read_long("unseen_since").await?;
         let unseen = tx.unseen_since(before_ms).await?;
         tx.commit().await?;
         Ok(unseen)
@@ -20,7 +20,7 @@ impl Store {
     }
 
     async fn try_delete_invites_expired(&self, before_ms: u64) -> Result<u64> {
-        let mut tx = self.write("delete_invites_expired").await?;
+        let mut tx = self.write_long("delete_invites_expired").await?;
         let deleted = tx.delete_invites_expired(before_ms).await?;
         tx.commit().await?;
         Ok(deleted)
@@ -37,7 +37,7 @@ impl Store {
     }
 
     async fn try_delete_forgotten_parties(&self, before_ms: u64) -> Result<usize> {
-        let mut tx = self.write("delete_forgotten_parties").await?;
+        let mut tx = self.write_long("delete_forgotten_parties").await?;
         let mut deleted = 0;
         for party in tx.forgotten_parties(before_ms).await? {
             // As above: somebody may have come since.
@@ -55,7 +55,7 @@ impl Store {
     }
 
     async fn try_delete_empty_parties(&self) -> Result<usize> {
-        let mut tx = self.write("delete_empty_parties").await?;
+        let mut tx = self.write_long("delete_empty_parties").await?;
         let mut deleted = 0;
         for party in tx.empty_parties().await? {
             // Somebody may have joined since; the lock makes the second look the true one.
