@@ -2,11 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
+use axum::http::HeaderValue;
+use axum::http::header::AGE;
+use axum::response::{IntoResponseParts, ResponseParts};
 use lanrage_shared::api::party::Party;
 use lanrage_shared::hlc::ReplicaId;
+use lanrage_shared::ids::{DeviceId, PartyId};
 use lanrage_shared::stream::PartyEvent;
-use lanrage_store::{Changed, PartyState, SoftWrite, Store};
+use lanrage_store::{Changed, Missed, PartyState, SoftWrite, Store, StoreError};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -19,6 +24,7 @@ use crate::operator_token::OperatorToken;
 use crate::presence::{Roster, WriteBehind};
 use crate::relays::Relays;
 use crate::replicas::Replicas;
+use crate::snapshots::Snapshots;
 use crate::tls::Places;
 
 /// The server's parts, shared by all its tasks.
@@ -30,6 +36,8 @@ pub struct App {
     pub feed: Arc<dyn Feed>,
     pub roster: Roster,
     pub write_behind: Arc<WriteBehind>,
+    /// What is read while the database is away.
+    pub snapshots: Snapshots,
     pub replicas: Replicas,
     pub relays: Relays,
     /// What relays show.
@@ -54,6 +62,8 @@ impl App {
             self.relays.announce_revocations();
         }
         self.metrics.events.inc_by(changed.events.len() as u64);
+        self.snapshots
+            .follow(changed.party, &changed.events, self.clock.uptime_ms());
         for (seq, event) in &changed.events {
             let event = Arc::new(event.clone());
             self.feed
@@ -73,8 +83,59 @@ impl App {
         self.relays.set_there(there);
     }
 
-    /// The party as its members see it, with who is connected.
+    /// A party, for one of its members; as it last was while the database is away.
+    pub async fn state_of(&self, party: PartyId, device: DeviceId) -> Result<Seen<PartyState>, StoreError> {
+        let now_ms = self.clock.uptime_ms();
+        match self.store.party(party, device).await {
+            Err(StoreError::Unavailable(why)) => self.last_seen(self.snapshots.party(party, device, now_ms), why),
+            state => state.map(Seen::now),
+        }
+    }
+
+    /// The parties of a device; as they last were while the database is away.
+    pub async fn states_of(&self, device: DeviceId) -> Result<Seen<Vec<PartyState>>, StoreError> {
+        let now_ms = self.clock.uptime_ms();
+        match self.store.parties_of(device).await {
+            Err(StoreError::Unavailable(why)) => self.last_seen(self.snapshots.parties_of(device, now_ms), why),
+            states => {
+                let states = states?;
+                self.snapshots.keep_list(device, &states, now_ms);
+                Ok(Seen::now(states))
+            }
+        }
+    }
+
+    /// What an agent missed; while the database is away, if it has the newest secret.
+    pub async fn missed(
+        &self,
+        party: PartyId,
+        device: DeviceId,
+        since: Option<u64>,
+        secret_epoch: u32,
+    ) -> Result<Missed, StoreError> {
+        let now_ms = self.clock.uptime_ms();
+        match self.store.replay(party, device, since, secret_epoch).await {
+            Err(StoreError::Unavailable(why)) => {
+                let missed = self.snapshots.replay(party, device, since, secret_epoch, now_ms);
+                missed.ok_or(StoreError::Unavailable(why))
+            }
+            missed => {
+                let missed = missed?;
+                self.snapshots.keep(&missed.state, now_ms);
+                Ok(missed)
+            }
+        }
+    }
+
+    fn last_seen<T>(&self, kept: Option<T>, why: String) -> Result<Seen<T>, StoreError> {
+        let value = kept.ok_or(StoreError::Unavailable(why))?;
+        let age = Age(Some(self.store.silent_for()));
+        Ok(Seen { value, age })
+    }
+
+    /// The party as its members see it, with who is connected. It is what they read while the database is away, too.
     pub fn party(&self, state: &PartyState) -> Party {
+        self.snapshots.keep(state, self.clock.uptime_ms());
         let mut party = state.party();
         let online = self.roster.online(party.id);
         for member in &mut party.members {
@@ -84,5 +145,31 @@ impl App {
             }
         }
         party
+    }
+}
+
+/// What was read.
+pub struct Seen<T> {
+    pub value: T,
+    pub age: Age,
+}
+
+impl<T> Seen<T> {
+    fn now(value: T) -> Self {
+        Self { value, age: Age(None) }
+    }
+}
+
+/// For how long an answer may have been out of date, when it does not come from the database: `Age` (RFC 9111 §5.1).
+pub struct Age(Option<Duration>);
+
+impl IntoResponseParts for Age {
+    type Error = std::convert::Infallible;
+
+    fn into_response_parts(self, mut parts: ResponseParts) -> Result<ResponseParts, Self::Error> {
+        if let Some(age) = self.0 {
+            parts.headers_mut().insert(AGE, HeaderValue::from(age.as_secs()));
+        }
+        Ok(parts)
     }
 }

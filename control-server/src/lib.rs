@@ -29,5 +29,6 @@ mod request_id;
 pub mod router;
 pub mod routes;
 pub mod server;
+pub mod snapshots;
 pub mod tls;
 pub mod upkeep;

@@ -28,6 +28,7 @@ use crate::presence::{Roster, WriteBehind};
 use crate::relays::Relays;
 use crate::replicas::{self, Replicas};
 use crate::router::{overload_router, router};
+use crate::snapshots::Snapshots;
 use crate::tls::{Allowance, Listening, Places, ServerIdentity, serve};
 use crate::upkeep;
 
@@ -136,6 +137,7 @@ impl Server {
                 parts.public_host,
             ),
             write_behind,
+            snapshots: Snapshots::default(),
             replicas: Replicas::new(me, parts.redis),
             clock: parts.clock,
             feed,

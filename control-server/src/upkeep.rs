@@ -8,6 +8,7 @@ use lanrage_store::{Absence, Result, StoreError};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::app::App;
+use crate::replicas;
 
 /// How often.
 const EVERY: Duration = Duration::from_secs(60);
@@ -40,6 +41,8 @@ pub async fn run(app: &App) {
             _ = ticks.tick() => {}
         }
         app.limits.forget_idle();
+        app.snapshots
+            .forget_unused(app.clock.uptime_ms(), |party| app.feed.has(party));
         match once(app).await {
             Ok(()) => {}
             Err(StoreError::Unavailable(detail) | StoreError::Uncertain(detail)) => {
@@ -67,6 +70,8 @@ pub async fn once(app: &App) -> Result<()> {
     let now_ms = app.clock.now_ms();
     if !app.store.is_shared() {
         app.store.beat(app.replicas.me()).await?;
+        // A change may be there of which the database did not say so.
+        replicas::look_up(app).await?;
     }
     for seat in app.roster.here() {
         app.write_behind.queue_seen(seat, now_ms);

@@ -1,18 +1,20 @@
 //! What other replicas announce.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use lanrage_shared::ids::PartyId;
 use lanrage_shared::stream::PartyEvent;
-use lanrage_store::{Listener, News, Notice, Result};
+use lanrage_store::{Listener, News, Notice, Result, StoreError};
+use tokio::time::timeout;
 
 use super::read_soft;
 use super::ticking::look_up;
 use crate::app::App;
 use crate::feed::{FeedMessage, Seat};
 
+/// A connection that heard nothing for this long is dead, as this replica's own beats should have come.
+const SILENCE: Duration = Duration::from_secs(2);
 /// The pause before listening again.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -35,7 +37,8 @@ type Never = std::convert::Infallible;
 async fn listen(app: &App, mut listener: Box<dyn Listener>) -> Result<Never> {
     look_up(app).await?;
     loop {
-        let notice = listener.next().await?;
+        let silent = || StoreError::Unavailable("nothing is heard, not even what this replica says".into());
+        let notice = timeout(SILENCE, listener.next()).await.map_err(|_| silent())??;
         handle(app, notice).await?;
     }
 }
@@ -45,7 +48,7 @@ pub(super) async fn handle(app: &App, notice: Notice) -> Result<()> {
     let Notice { from, news } = notice;
     if from == app.replicas.me().id {
         if news == News::Here {
-            app.replicas.heard_itself.store(true, Ordering::Relaxed);
+            app.replicas.hear_itself();
         }
         return Ok(());
     }
@@ -80,10 +83,15 @@ pub(super) async fn handle(app: &App, notice: Notice) -> Result<()> {
 /// Reads a party's new events once for all its streams.
 async fn events(app: &App, party: PartyId, first: u64, last: u64) -> Result<()> {
     if !app.feed.has(party) {
+        app.snapshots.follow_to(party, last);
         return Ok(());
     }
-    let events = app.store.events_after(party, first.saturating_sub(1)).await?;
-    for (seq, event) in events.unwrap_or_default() {
+    let events = app.store.events_after(party, first.saturating_sub(1)).await;
+    if let Ok(Some(events)) = &events {
+        app.snapshots.follow(party, events, app.clock.uptime_ms());
+    }
+    app.snapshots.follow_to(party, last);
+    for (seq, event) in events?.unwrap_or_default() {
         let message = match event {
             // Each stream finds its own in the store.
             PartyEvent::SecretChanged { .. } => FeedMessage::Changed { seq },

@@ -19,12 +19,16 @@ use lanrage_shared::ids::MemberId;
 pub use lanrage_store::LEASE_MS;
 use lanrage_store::{News, ReplicaRow, Result, SoftKey};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
+pub(crate) use self::ticking::look_up;
 use crate::app::App;
 use crate::feed::Seat;
 
 /// How often a replica says that it is there and looks what it may have missed.
 pub const BEAT: Duration = Duration::from_millis(500);
+/// A replica that has not heard itself for this long is deaf: six beats, one of which may be slow.
+const DEAF: Duration = Duration::from_secs(3);
 /// Signals that may wait for the database; more are dropped, as their senders repeat them.
 const QUEUE: usize = 1024;
 /// Signals announced at once.
@@ -39,6 +43,8 @@ pub struct Replicas {
     last_signal: AtomicU64,
     /// This replica has heard itself since its last beat.
     heard_itself: AtomicBool,
+    /// When it last did, or began.
+    heard_at: Mutex<Instant>,
     state: Mutex<Known>,
 }
 
@@ -47,6 +53,8 @@ struct Shortcut {
     client: ::redis::Client,
     news: mpsc::Sender<News>,
     outgoing: Mutex<Option<mpsc::Receiver<News>>>,
+    /// It took the last that was given to it.
+    works: AtomicBool,
 }
 
 #[derive(Default)]
@@ -69,6 +77,7 @@ impl Replicas {
                 client,
                 news,
                 outgoing: Mutex::new(Some(outgoing)),
+                works: AtomicBool::new(true),
             }
         });
         Self {
@@ -78,6 +87,7 @@ impl Replicas {
             shortcut,
             last_signal: AtomicU64::new(0),
             heard_itself: AtomicBool::new(false),
+            heard_at: Mutex::new(Instant::now()),
             state: Mutex::default(),
         }
     }
@@ -90,6 +100,28 @@ impl Replicas {
     /// Other replicas that are there.
     pub fn there(&self) -> BTreeSet<ReplicaId> {
         self.lock().there.clone()
+    }
+
+    /// Whether this replica has lately heard what is announced, its own words at least.
+    pub fn hears(&self) -> bool {
+        self.heard_at.lock().unwrap_or_else(PoisonError::into_inner).elapsed() < DEAF
+    }
+
+    /// Whether there is a Redis, and it does not take what it is given.
+    pub fn lacks_redis(&self) -> bool {
+        let works = |shortcut: &Shortcut| shortcut.works.load(Ordering::Relaxed);
+        !self.shortcut.as_ref().is_none_or(works)
+    }
+
+    fn redis_works(&self, works: bool) {
+        if let Some(shortcut) = &self.shortcut {
+            shortcut.works.store(works, Ordering::Relaxed);
+        }
+    }
+
+    fn hear_itself(&self) {
+        self.heard_itself.store(true, Ordering::Relaxed);
+        *self.heard_at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 
     /// Passes a signal on to whichever replica has its receiver.

@@ -52,6 +52,7 @@ async fn publish(app: &App, client: &Client, mut outgoing: mpsc::Receiver<News>)
             tracing::warn!(%error, "Redis does not answer; replicas hear of one another by the database");
         }
         works = false;
+        app.replicas.redis_works(false);
         tokio::time::sleep(PAUSE).await;
         // What waited since is known by now, and what was counted is too old to matter.
         while outgoing.try_recv().is_ok() {}
@@ -90,6 +91,7 @@ async fn publish_to(app: &App, client: &Client, outgoing: &mut mpsc::Receiver<Ne
         }
         if !pipeline.is_empty() {
             let () = pipeline.query_async(&mut connection).await?;
+            app.replicas.redis_works(true);
         }
     }
 }

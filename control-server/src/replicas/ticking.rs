@@ -48,7 +48,8 @@ pub(super) async fn run(app: &App) {
 pub(super) async fn tick(app: &App, judges: bool) -> Result<Duration> {
     let began = Instant::now();
     let me = app.replicas.me();
-    if !app.replicas.heard_itself.swap(false, Ordering::Relaxed) {
+    // After an outage also because a change may be there of which the database did not say so.
+    if !app.replicas.heard_itself.swap(false, Ordering::Relaxed) || !judges {
         look_up(app).await?;
     }
     let replicas = app.store.beat(me).await?;
@@ -73,16 +74,19 @@ pub(super) async fn tick(app: &App, judges: bool) -> Result<Duration> {
 }
 
 /// Looks up what would have been heard.
-pub(super) async fn look_up(app: &App) -> Result<()> {
+pub(crate) async fn look_up(app: &App) -> Result<()> {
     app.relays.announce_revocations();
-    let parties = app.feed.parties();
+    let mut parties: BTreeSet<PartyId> = app.feed.parties().into_iter().collect();
+    parties.extend(app.snapshots.parties());
     if parties.is_empty() {
         return Ok(());
     }
+    let parties = Vec::from_iter(parties);
     let numbers: BTreeMap<PartyId, u64> = app.store.last_numbers(&parties).await?.into_iter().collect();
     for party in parties {
         // One that is gone is ahead of every number.
         let seq = numbers.get(&party).copied().unwrap_or(u64::MAX);
+        app.snapshots.follow_to(party, seq);
         app.feed.publish(party, &FeedMessage::Changed { seq });
     }
     Ok(())

@@ -3,6 +3,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stdout,
     reason = "helpers of tests are tests too"
 )]
 
@@ -10,9 +11,12 @@ mod admin;
 mod answers;
 mod auth;
 mod convergence;
+mod faults;
 mod host;
+mod kicks;
 mod limits;
 mod logs;
+mod migrations;
 mod observer;
 mod openapi;
 mod parties;

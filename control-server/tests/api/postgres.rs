@@ -2,7 +2,7 @@
 
 #[path = "../program/mod.rs"]
 #[allow(dead_code, reason = "the program's own tests use all of it")]
-mod program;
+pub mod program;
 
 use lanrage_shared::api::party::Party;
 use lanrage_shared::invite::ServerLink;

@@ -19,9 +19,11 @@ pub struct Ready {
     ready: bool,
     /// What was looked at. Migrations are done before the server listens.
     checks: Vec<&'static str>,
+    /// What it lacks and does its work without, `redis`: replicas hear of one another a moment later.
+    lacks: Vec<&'static str>,
 }
 
-/// `GET /readyz`: the database answers.
+/// `GET /readyz`: the database answers, and where replicas share one, this one hears of changes by it.
 #[utoipa::path(
     get, path = "/readyz", tag = "health", security(()),
     responses(
@@ -30,22 +32,34 @@ pub struct Ready {
     ),
 )]
 pub async fn ready(State(app): State<AppState>, _: Stranger) -> Result<Json<Ready>, Failure> {
-    let failure = match tokio::time::timeout(PATIENCE, app.store.ready()).await {
-        Ok(Ok(())) => {
-            return Ok(Json(Ready {
-                ready: true,
-                checks: vec!["database"],
-            }));
-        }
-        Ok(Err(error)) => Failure::from(error),
-        Err(_) => Failure::unavailable("the server's database does not answer"),
+    let database = match tokio::time::timeout(PATIENCE, app.store.ready()).await {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(Failure::from(error)),
+        Err(_) => Some(Failure::unavailable("the server's database does not answer")),
     };
-    let failed = FailedCheck {
-        check: "database".to_owned(),
-        why: failure.error.message.clone(),
-    };
-    Err(failure.with(ErrorDetails {
-        failed: vec![failed],
-        ..ErrorDetails::default()
-    }))
+    let feed = (app.store.is_shared() && !app.replicas.hears()).then(|| {
+        Failure::unavailable("this server does not hear what others change: try another one, or wait a moment")
+    });
+    let failed = [("database", &database), ("feed", &feed)];
+    let failed = failed.into_iter().filter_map(|(check, failure)| {
+        Some(FailedCheck {
+            check: check.to_owned(),
+            why: failure.as_ref()?.error.message.clone(),
+        })
+    });
+    let failed = failed.collect();
+    match database.or(feed) {
+        Some(failure) => Err(failure.with(ErrorDetails {
+            failed,
+            ..ErrorDetails::default()
+        })),
+        None => Ok(Json(Ready {
+            ready: true,
+            checks: match app.store.is_shared() {
+                true => vec!["database", "feed"],
+                false => vec!["database"],
+            },
+            lacks: app.replicas.lacks_redis().then_some("redis").into_iter().collect(),
+        })),
+    }
 }

@@ -1,5 +1,5 @@
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use lanrage_shared::api::party::Member;
 
 use crate::app::AppState;
@@ -14,6 +14,7 @@ use crate::extract::{Device, Page, PartyAt};
         (status = 200, description = "The members, by number", body = [Member], headers(
             ("ETag" = String, description = "Names this answer, for `If-None-Match`"),
             ("Link" = Option<String>, description = "Where the list goes on, if it does: `<…>; rel=\"next\"`"),
+            ("Age" = Option<u64>, description = "Seconds the database has not answered: the answer is what the server last knew"),
         )),
         (status = 304, description = "The list is as `If-None-Match` has it"),
         (status = 404, description = "There is no such party, or the caller is not in it"),
@@ -25,6 +26,7 @@ pub async fn list(
     PartyAt(id): PartyAt,
     page: Page,
 ) -> Result<Response, Failure> {
-    let state = app.store.party(id, claims.sub).await?;
-    page.answer(app.party(&state).members, |member: &Member| member.id)
+    let seen = app.state_of(id, claims.sub).await?;
+    let answer = page.answer(app.party(&seen.value).members, |member: &Member| member.id)?;
+    Ok((seen.age, answer).into_response())
 }

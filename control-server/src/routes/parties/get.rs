@@ -2,7 +2,7 @@ use axum::Json;
 use axum::extract::State;
 use lanrage_shared::api::party::Party;
 
-use crate::app::AppState;
+use crate::app::{Age, AppState};
 use crate::error::Failure;
 use crate::extract::{Device, PartyAt};
 
@@ -11,7 +11,9 @@ use crate::extract::{Device, PartyAt};
     get, path = "/v1/parties/{id}", tag = "parties",
     params(PartyAt),
     responses(
-        (status = 200, description = "The party", body = Party),
+        (status = 200, description = "The party", body = Party, headers(
+            ("Age" = Option<u64>, description = "Seconds the database has not answered: the answer is what the server last knew"),
+        )),
         (status = 404, description = "There is no such party, or the caller is not in it"),
     ),
 )]
@@ -19,7 +21,7 @@ pub async fn get(
     State(app): State<AppState>,
     Device(claims): Device,
     PartyAt(id): PartyAt,
-) -> Result<Json<Party>, Failure> {
-    let state = app.store.party(id, claims.sub).await?;
-    Ok(Json(app.party(&state)))
+) -> Result<(Age, Json<Party>), Failure> {
+    let seen = app.state_of(id, claims.sub).await?;
+    Ok((seen.age, Json(app.party(&seen.value))))
 }

@@ -1,5 +1,5 @@
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use lanrage_shared::api::party::Party;
 
 use crate::app::AppState;
@@ -14,12 +14,14 @@ use crate::extract::{Device, Page};
         (status = 200, description = "The parties, by id", body = [Party], headers(
             ("ETag" = String, description = "Names this answer, for `If-None-Match`"),
             ("Link" = Option<String>, description = "Where the list goes on, if it does: `<…>; rel=\"next\"`"),
+            ("Age" = Option<u64>, description = "Seconds the database has not answered: the answer is what the server last knew"),
         )),
         (status = 304, description = "The list is as `If-None-Match` has it"),
     ),
 )]
 pub async fn list(State(app): State<AppState>, Device(claims): Device, page: Page) -> Result<Response, Failure> {
-    let states = app.store.parties_of(claims.sub).await?;
-    let parties = states.iter().map(|state| app.party(state)).collect();
-    page.answer(parties, |party: &Party| party.id)
+    let seen = app.states_of(claims.sub).await?;
+    let parties = seen.value.iter().map(|state| app.party(state)).collect();
+    let answer = page.answer(parties, |party: &Party| party.id)?;
+    Ok((seen.age, answer).into_response())
 }

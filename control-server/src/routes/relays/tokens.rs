@@ -22,7 +22,7 @@ pub async fn tokens(
     Device(claims): Device,
     PartyAt(id): PartyAt,
 ) -> Result<Json<RelayTokens>, Failure> {
-    let state = app.store.party(id, claims.sub).await?;
+    let state = app.state_of(id, claims.sub).await?.value;
     let me = state.member_of(claims.sub).ok_or(StoreError::NotFound)?;
     let now = app.clock.now_ms() / 1000;
     let expires_at = now + RELAY_TOKEN_LIFETIME_S;

@@ -60,8 +60,8 @@ pub(super) struct Known {
 
 /// Runs a stream until it ends, and takes the member offline.
 pub(super) async fn run(app: &App, device: DeviceId, mut link: Link, party: PartyId, known: Known) {
-    let member = match app.store.party(party, device).await {
-        Ok(state) => state.member_of(device).map(|seat| seat.number),
+    let member = match app.state_of(party, device).await {
+        Ok(seen) => seen.value.member_of(device).map(|seat| seat.number),
         Err(StoreError::NotFound) => None,
         Err(error) => return link.bye(Failure::from(error).error, true).await,
     };
@@ -192,9 +192,8 @@ impl Session<'_> {
     }
 
     async fn missed(&mut self, since: Option<u64>) -> Result<Missed, StoreError> {
-        let store = &self.app.store;
-        store
-            .replay(self.seat.party, self.device, since, self.secret_epoch)
+        self.app
+            .missed(self.seat.party, self.device, since, self.secret_epoch)
             .await
     }
 

@@ -66,16 +66,33 @@ impl Device {
 
     /// Device `n`, signed in to any server.
     pub async fn at(target: Target, n: u32) -> Self {
+        let mut device = Self::unknown(target, n);
+        device.sign_in().await;
+        device
+    }
+
+    fn unknown(target: Target, n: u32) -> Self {
         let mut seed = [n.to_be_bytes()[3]; 32];
         seed[..4].copy_from_slice(&n.to_be_bytes());
-        let mut device = Self {
+        Self {
             target,
             identity: IdentitySecret::from_bytes(seed),
             secret: DeviceSecret::from_bytes(seed.map(|byte| byte ^ 0x55)),
             token: String::new(),
+        }
+    }
+
+    /// Device `n`, unless the server is gone.
+    pub async fn try_at(target: Target, n: u32) -> std::io::Result<Self> {
+        let mut device = Self::unknown(target, n);
+        let request = ChallengeRequest {
+            identity_key: device.identity.public(),
         };
-        device.sign_in().await;
-        device
+        let challenge = Request::new("POST", "/v1/auth/challenge").json(&request);
+        let challenge: Challenge = challenge.try_send(target).await?.ok();
+        let answer = device.prove(&challenge.nonce).try_send(target).await?;
+        device.token = answer.ok::<TokenResponse>().token;
+        Ok(device)
     }
 
     pub async fn sign_in(&mut self) {
@@ -139,13 +156,7 @@ impl Device {
     }
 
     pub async fn redeem_from(&self, code: &Code, name: &str, lans: &[&str]) -> Answer {
-        let request = RedeemInvite {
-            auth: code.code.auth(),
-            member_name: name.parse().unwrap(),
-            lans: lans.iter().map(|lan| lan.parse().unwrap()).collect(),
-        };
-        self.send(Request::new("POST", "/v1/invites/redeem").json(&request))
-            .await
+        self.send(redemption(code, name, lans)).await
     }
 
     pub async fn join(&self, code: &Code, name: &str) -> Joined {
@@ -210,6 +221,16 @@ impl Device {
     pub async fn stream(&self, party: PartyId, since: Option<u64>) -> Stream {
         Stream::open(self, party, since, 1).await
     }
+}
+
+/// The request of a device that shows `code`.
+pub fn redemption(code: &Code, name: &str, lans: &[&str]) -> Request<'static> {
+    let request = RedeemInvite {
+        auth: code.code.auth(),
+        member_name: name.parse().unwrap(),
+        lans: lans.iter().map(|lan| lan.parse().unwrap()).collect(),
+    };
+    Request::new("POST", "/v1/invites/redeem").json(&request)
 }
 
 /// A party of Anna's.

@@ -69,10 +69,15 @@ impl<'a> Request<'a> {
     }
 
     pub async fn send(self, target: Target) -> Answer {
-        let stream = connect(target).await.unwrap();
+        self.try_send(target).await.unwrap()
+    }
+
+    /// As [`Request::send`], also where a server may be gone.
+    pub async fn try_send(self, target: Target) -> std::io::Result<Answer> {
+        let stream = connect(target).await?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
-            .unwrap();
+            .map_err(std::io::Error::other)?;
         let connection = tokio::spawn(connection);
         let mut request = hyper::Request::builder()
             .method(self.method)
@@ -82,15 +87,18 @@ impl<'a> Request<'a> {
             request = request.header(name, value);
         }
         let request = request.body(Body::from(self.body)).unwrap();
-        let response = sender.send_request(request).await.unwrap();
+        let response = sender.send_request(request).await.map_err(std::io::Error::other)?;
         let (head, body) = response.into_parts();
-        let body = to_bytes(Body::new(body), 1 << 20).await.unwrap().to_vec();
+        let body = to_bytes(Body::new(body), 1 << 20)
+            .await
+            .map_err(std::io::Error::other)?
+            .to_vec();
         connection.abort();
-        Answer {
+        Ok(Answer {
             status: head.status,
             headers: head.headers,
             body,
-        }
+        })
     }
 }
 

@@ -7,6 +7,7 @@ pub mod postgres;
 mod redis;
 mod relay;
 mod stream;
+mod writer;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -29,11 +30,12 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub use self::device::{Code, Device, party};
+pub use self::device::{Code, Device, party, redemption};
 pub use self::http::{Answer, Request, Target, connect};
 pub use self::redis::RedisServer;
 pub use self::relay::Relay;
 pub use self::stream::Stream;
+pub use self::writer::{Writer, Written};
 
 /// Longest anything in a test may take.
 pub const PATIENCE: Duration = Duration::from_secs(20);
