@@ -20,8 +20,9 @@ use lanrage_control::operator_token::{OperatorToken, Purpose};
 use lanrage_control::relays::{self, OwnRelay};
 use lanrage_control::server::{Parts, Server};
 use lanrage_control::tls::{Allowance, ServerIdentity};
+use lanrage_observe::traces::Traces;
 use lanrage_relay::cli::mistake;
-use lanrage_relay::metrics::{MetricsServer, Sources};
+use lanrage_relay::metrics::{MetricsServer, Sources, registry};
 use lanrage_relay::relay::RelayServer;
 use lanrage_relay::stun::{StunConfig, StunServer};
 use lanrage_shared::api::party::StunServer as StunAddress;
@@ -31,7 +32,9 @@ use lanrage_store_postgres::PostgresDatabase;
 use lanrage_store_sqlite::SqliteDatabase;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -111,20 +114,31 @@ fn run(cli: Cli) -> Result<()> {
         }
         Command::Serve(args) => {
             let config = args.config()?;
-            let filter = EnvFilter::try_from_env("LANRAGE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-            let lines = tracing_subscriber::fmt()
-                .with_env_filter(filter)
-                .with_writer(std::io::stderr)
-                .with_ansi(std::io::stderr().is_terminal())
-                .with_target(false);
-            match config.log.format {
-                LogFormat::Text => lines.init(),
-                LogFormat::Json => lines.json().flatten_event(true).init(),
-            }
+            let _traces = observe(&config)?;
             let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
             runtime.block_on(serve(&config))
         }
     }
+}
+
+/// Has what happens logged and, where a collector is named, traced until the answer is dropped.
+fn observe(config: &Config) -> Result<Option<Traces>> {
+    let filter = EnvFilter::try_from_env("LANRAGE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false);
+    let lines = match config.log.format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    };
+    let mut layers = vec![lines.with_filter(filter).boxed()];
+    let endpoint = config.tracing.otlp_endpoint.as_ref();
+    let traces = endpoint.map(|endpoint| Traces::start(endpoint, "lanrage-control"));
+    let traces = traces.transpose().context("requests cannot be traced")?;
+    layers.extend(traces.as_ref().map(|traces| traces.layer().boxed()));
+    tracing_subscriber::registry().with(layers).init();
+    Ok(traces)
 }
 
 fn print(line: &str) -> std::io::Result<()> {
@@ -171,7 +185,7 @@ async fn serve(config: &Config) -> Result<()> {
                 relay: relay.as_ref().map(RelayServer::handle),
                 stun: stun.counters(),
             };
-            Some(MetricsServer::bind(listen, sources).await?)
+            Some((MetricsServer::bind(listen).await?, registry(sources)))
         }
         (Some(_), None) => bail!("relay metrics need a relay in this process: start with --with-relay"),
         (None, _) => None,
@@ -203,8 +217,8 @@ async fn serve(config: &Config) -> Result<()> {
         tokio::spawn(acme.run(shutdown.clone()));
     }
     let stun = stun.map(|stun| tokio::spawn(stun.run(shutdown.clone())));
-    if let Some(metrics) = metrics {
-        tokio::spawn(metrics.run(shutdown.clone()));
+    if let Some((metrics, numbers)) = metrics {
+        tokio::spawn(metrics.run(numbers, shutdown.clone()));
     }
     // Members leave the relay while the control server can still tell them of others.
     let stopping = CancellationToken::new();

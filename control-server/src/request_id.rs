@@ -4,9 +4,10 @@ use axum::extract::{MatchedPath, Request};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::Response;
+use lanrage_observe::traces;
 use tokio::time::Instant;
-use tracing::Instrument;
 use tracing::field::Empty;
+use tracing::{Instrument, Span};
 use uuid::Uuid;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -18,6 +19,7 @@ pub(crate) async fn name(request: Request, next: Next) -> Response {
     let id = given(request.headers()).unwrap_or_else(|| Uuid::new_v4().simple().to_string());
     // At this level it is there whichever lines are logged.
     let span = tracing::error_span!("request", request = id, device = Empty, party = Empty);
+    traces::follow(&span, request.headers());
     let mut response = answered(request, next).instrument(span).await;
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
@@ -33,6 +35,10 @@ async fn answered(request: Request, next: Next) -> Response {
     let (status, ms) = (response.status().as_u16(), began.elapsed().as_millis());
     let route = route.as_ref().map_or("none", MatchedPath::as_str);
     tracing::debug!(%method, route, status, ms, "answered");
+    let span = Span::current();
+    traces::describe(&span, "http.request.method", method.as_str().to_owned());
+    traces::describe(&span, "http.route", route.to_owned());
+    traces::describe(&span, "http.response.status_code", i64::from(status));
     response
 }
 

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{RelayConfig, RelaySection};
-use crate::metrics::{MetricsServer, Sources};
+use crate::metrics::{MetricsServer, Sources, registry};
 use crate::registration::{Announcement, RegisterToken, Registration};
 use crate::relay::{RelayHandle, RelayServer, RelaySettings};
 use crate::stun::StunServer;
@@ -35,8 +35,8 @@ pub async fn serve(config: RelayConfig, stopped: impl Future<Output = ()>) -> Re
             relay: relay.clone(),
             stun: stun_counters,
         };
-        let metrics = MetricsServer::bind(listen, sources).await?;
-        tasks.spawn(metrics.run(stop.clone()));
+        let metrics = MetricsServer::bind(listen).await?;
+        tasks.spawn(metrics.run(registry(sources), stop.clone()));
     }
     tasks.spawn(stun.run(stop.clone()));
     tasks.close();

@@ -107,6 +107,18 @@ const NEVER: &[Never] = &[
         reason: "keys and certificates need no runtime, and TLS has one crypto provider",
     },
     Never {
+        package: "lanrage-observe",
+        forbidden: &[
+            "lanrage-relay",
+            "lanrage-control",
+            "lanrage-store",
+            "sqlx",
+            "axum",
+            "ring",
+        ],
+        reason: "all three programs take it, the agent too",
+    },
+    Never {
         package: "lanrage-relay-client",
         forbidden: &[
             "lanrage-relay",

@@ -182,7 +182,7 @@ mod tests {
     #[test]
     fn the_documented_commands_are_understood() {
         for line in [
-            "lanrage up --foreground --tun-name lan1 --port 4000",
+            "lanrage up --foreground --tun-name lan1 --port 4000 --metrics-listen 127.0.0.1:9128",
             "lanrage down",
             "lanrage host lanrage://h#pin --party Friday --name Anna",
             "lanrage invite --expires 7d --uses 3",

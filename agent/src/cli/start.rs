@@ -6,9 +6,12 @@
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Stdio};
 use std::time::{Duration, Instant};
+
+use lanrage_observe::traces::OtlpEndpoint;
 
 use super::Context;
 use crate::api::client::call;
@@ -29,6 +32,8 @@ const MAX_LOG: u64 = 4 * 1024 * 1024;
 pub(super) struct Options {
     pub(super) tun_name: Option<String>,
     pub(super) port: Option<u16>,
+    pub(super) metrics_listen: Option<SocketAddr>,
+    pub(super) otlp_endpoint: Option<OtlpEndpoint>,
 }
 
 /// Starts the agent and waits until it answers.
@@ -98,6 +103,12 @@ fn spawn(state_dir: &Path, options: &Options, log: File) -> io::Result<Child> {
     }
     if let Some(port) = options.port {
         args.extend(["--port".into(), port.to_string().into()]);
+    }
+    if let Some(address) = options.metrics_listen {
+        args.extend(["--metrics-listen".into(), address.to_string().into()]);
+    }
+    if let Some(collector) = &options.otlp_endpoint {
+        args.extend(["--otlp-endpoint".into(), collector.to_string().into()]);
     }
     background_command()?
         .args(args)

@@ -1,7 +1,11 @@
 use std::io::IsTerminal;
+use std::net::SocketAddr;
 
 use clap::Args;
-use tracing_subscriber::EnvFilter;
+use lanrage_observe::traces::{OtlpEndpoint, Traces};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, fmt};
 
 use super::output::{self, Progress};
 use super::{Context, numbers, runtime, start};
@@ -20,6 +24,12 @@ pub(super) struct Up {
     /// UDP port [default: in a party the one used last, else a free one].
     #[arg(long, value_name = "PORT", value_parser = port)]
     port: Option<u16>,
+    /// Address for Prometheus, without a password, like 127.0.0.1:9128 [default: none]. Keep it on loopback.
+    #[arg(long, env = "LANRAGE_METRICS_LISTEN", value_name = "ADDR:PORT", value_parser = listen_address)]
+    metrics_listen: Option<SocketAddr>,
+    /// Collector that traces of requests to the control server are sent to, by OTLP over plain HTTP [default: none].
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
+    otlp_endpoint: Option<OtlpEndpoint>,
     /// Tell the parent how the start went.
     #[arg(long, hide = true, requires = "foreground")]
     report_start: bool,
@@ -40,6 +50,8 @@ impl Up {
         let options = start::Options {
             tun_name: self.tun_name,
             port: self.port,
+            metrics_listen: self.metrics_listen,
+            otlp_endpoint: self.otlp_endpoint,
         };
         let status = runtime()?.block_on(start::in_background(context, &options))?;
         drop(progress);
@@ -50,12 +62,13 @@ impl Up {
     }
 
     fn stay(self, context: &Context) -> Result<(), Failure> {
-        log_to_stderr();
+        let _traces = observe(self.otlp_endpoint.as_ref())?;
         let report = self.report_start;
         let options = UpOptions {
             state_dir: context.state_dir.clone(),
             tun_name: self.tun_name,
             port: self.port,
+            metrics_listen: self.metrics_listen,
             ready: Box::new(move || {
                 if report {
                     start::report_start(&Reply::Done(serde_json::Value::Null));
@@ -74,6 +87,11 @@ fn port(text: &str) -> Result<u16, String> {
     numbers::within(text, 1..=u16::MAX, "a UDP port")
 }
 
+fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| "it is not an address and a port of this PC, like 127.0.0.1:9128".to_owned())
+}
+
 fn sentence(status: &StatusReport) -> String {
     let party = match &status.party {
         Some(party) => format!("back in the party {}", party.name),
@@ -85,16 +103,24 @@ fn sentence(status: &StatusReport) -> String {
     )
 }
 
-fn log_to_stderr() {
+/// Has what happens logged and, where a collector is named, traced until the answer is dropped.
+fn observe(collector: Option<&OtlpEndpoint>) -> Result<Option<Traces>, Failure> {
     let filter = EnvFilter::try_from_env("LANRAGE_LOG")
         .unwrap_or_else(|_| EnvFilter::new("warn,lanrage=info,lanrage_agent_core=info"));
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let lines = fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());
-    // Only fails when a logger is set already, and then there is one.
-    let _ = match std::env::var("LANRAGE_LOG_FORMAT").as_deref() {
-        Ok("json") => lines.json().flatten_event(true).try_init(),
-        _ => lines.try_init(),
+    let lines = match std::env::var("LANRAGE_LOG_FORMAT").as_deref() {
+        Ok("json") => lines.json().flatten_event(true).boxed(),
+        _ => lines.boxed(),
     };
+    let mut layers = vec![lines.with_filter(filter).boxed()];
+    let traces = collector
+        .map(|collector| Traces::start(collector, "lanrage"))
+        .transpose();
+    let traces = traces.map_err(|error| Failure::new("traces", format!("requests cannot be traced: {error}")))?;
+    layers.extend(traces.as_ref().map(|traces| traces.layer().boxed()));
+    // Only fails when a logger is set already, and then there is one.
+    let _ = tracing_subscriber::registry().with(layers).try_init();
+    Ok(traces)
 }

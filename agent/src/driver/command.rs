@@ -10,6 +10,7 @@ use lanrage_shared::names::PartyName;
 use tokio::sync::{mpsc, oneshot};
 
 use super::doctor::Examination;
+use super::metrics::Numbers;
 use super::test_lan::Test;
 use super::test_lan::wire::Message;
 use crate::api::{
@@ -45,6 +46,8 @@ pub enum Command {
         reply: oneshot::Sender<()>,
     },
     Relays(oneshot::Sender<RelaysReport>),
+    /// For Prometheus.
+    Numbers(oneshot::Sender<Box<Numbers>>),
     /// Begins a test of discovery.
     BeginTest(oneshot::Sender<Result<Test, Failure>>),
     /// Says something in it, also to this member.

@@ -13,6 +13,7 @@ mod entry;
 mod farewells;
 mod games;
 mod latency;
+mod metrics;
 mod party;
 mod pings;
 mod relay_words;
@@ -24,17 +25,21 @@ mod stream;
 mod test_lan;
 mod whom;
 
-use std::path::{Path, PathBuf};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lanrage_observe::metrics::MetricsServer;
 use tokio::sync::{Mutex, Notify, mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
 
 use self::adapter::AdapterKeeper;
 use self::agent::{Agent, Inputs};
 use self::command::Commands;
 use self::dataplane::{DataPlane, MTU};
 use self::farewells::Farewells;
+use self::metrics::FromLoop;
 use self::requests::Requests;
 use crate::api::{DeviceReport, Failure, server};
 use crate::io::netwatch::NetWatch;
@@ -58,6 +63,8 @@ pub struct UpOptions {
     pub tun_name: Option<String>,
     /// UDP port; none = the one of last time if it is free, else any.
     pub port: Option<u16>,
+    /// Where Prometheus is answered; none = nowhere.
+    pub metrics_listen: Option<SocketAddr>,
     /// Called when the local API answers.
     pub ready: Box<dyn FnOnce() + Send>,
 }
@@ -73,7 +80,7 @@ pub fn run(options: UpOptions) -> Result<(), Failure> {
     let last_port = state.load_party()?.map(|cache| cache.udp_port);
     let udp = bind(options.port, last_port)?;
     let tun = TunDevice::create(&TunConfig {
-        name: options.tun_name,
+        name: options.tun_name.clone(),
         mtu: MTU,
     })
     .map_err(|error| Failure::new(tun_code(&error), error.to_string()))?;
@@ -87,7 +94,7 @@ pub fn run(options: UpOptions) -> Result<(), Failure> {
                 format!("the operating system gives the agent no threads: {error}"),
             )
         })?;
-    let outcome = runtime.block_on(serve(state, udp, tun, &options.state_dir, options.ready));
+    let outcome = runtime.block_on(serve(state, udp, tun, options));
     runtime.shutdown_timeout(LOOSE_ENDS);
     outcome
 }
@@ -119,13 +126,15 @@ fn tun_code(error: &TunError) -> &'static str {
     }
 }
 
-async fn serve(
-    state: StateDir,
-    udp: UdpPort,
-    tun: TunDevice,
-    state_dir: &Path,
-    ready: Box<dyn FnOnce() + Send>,
-) -> Result<(), Failure> {
+async fn serve(state: StateDir, udp: UdpPort, tun: TunDevice, options: UpOptions) -> Result<(), Failure> {
+    let state_dir = &options.state_dir;
+    let metrics = match options.metrics_listen {
+        Some(address) => {
+            let bound = MetricsServer::bind(address).await;
+            Some(bound.map_err(|error| Failure::new("metrics_listen", error.to_string()))?)
+        }
+        None => None,
+    };
     let listener = LocalListener::bind(state_dir).await.map_err(|error| {
         Failure::new(
             "local_api",
@@ -170,6 +179,10 @@ async fn serve(
         changing: Arc::clone(&changing),
         wake: Notify::new(),
     });
+    if let Some(metrics) = metrics {
+        let numbers = FromLoop(Commands(commands.clone()));
+        tokio::spawn(metrics.run(numbers, CancellationToken::new()));
+    }
     let requests = Requests {
         commands: Commands(commands),
         identity,
@@ -192,7 +205,7 @@ async fn serve(
         platform_stop().await;
         let _ = stop.send(());
     });
-    ready();
+    (options.ready)();
     let ask_again = async {
         loop {
             tokio::select! {

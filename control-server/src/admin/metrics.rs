@@ -1,11 +1,11 @@
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
-use lanrage_relay::metrics::{TEXT, text};
+use lanrage_observe::metrics::{TEXT, text};
 
 use super::{Console, ConsoleState};
 use crate::error::Failure;
-use crate::metrics::Snapshot;
+use crate::metrics::{Snapshot, SoftState};
 
 /// For Prometheus. It names nobody, so it needs no token.
 #[utoipa::path(
@@ -14,7 +14,7 @@ use crate::metrics::Snapshot;
 )]
 pub(super) async fn metrics(State(console): State<ConsoleState>) -> Result<impl IntoResponse, Failure> {
     let Console { app, .. } = &*console;
-    let registry = app.metrics.registry(Snapshot::take(app).await);
+    let registry = app.metrics.registry(Snapshot::take(app).await, SoftState::of(app));
     let text = text(&registry).map_err(|_| Failure::unavailable("the metrics cannot be written"))?;
     Ok(([(CONTENT_TYPE, TEXT)], text))
 }

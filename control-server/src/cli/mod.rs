@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use lanrage_observe::traces::OtlpEndpoint;
 use lanrage_relay::config::udp_port;
 
 pub use self::admin::AdminArgs;
@@ -66,6 +67,9 @@ pub struct ServeArgs {
     /// How log lines look [default: text].
     #[arg(long, env = "LANRAGE_CONTROL_LOG_FORMAT", value_name = "FORMAT")]
     log_format: Option<LogFormat>,
+    /// Collector that traces of requests are sent to, by OTLP over plain HTTP, like http://127.0.0.1:4318 [default: none].
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
+    otlp_endpoint: Option<OtlpEndpoint>,
     /// postgres://… or sqlite:FILE [default: SQLite in the data directory]. Other users can see it on the command line: with a
     /// password in it, use the environment.
     #[arg(
@@ -166,6 +170,7 @@ impl ServeArgs {
         config.server.listen = self.listen.or(config.server.listen);
         config.server.admin_listen = self.admin_listen.unwrap_or(config.server.admin_listen);
         config.log.format = self.log_format.unwrap_or(config.log.format);
+        config.tracing.otlp_endpoint = self.otlp_endpoint.or(config.tracing.otlp_endpoint);
         config.database.url = self.database_url.or(config.database.url);
         config.redis.url = self.redis_url.or(config.redis.url);
         config.acme.domain = self.domain.filter(|name| !name.is_empty()).or(config.acme.domain);

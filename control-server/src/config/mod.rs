@@ -7,6 +7,7 @@ mod log;
 mod redis;
 mod server;
 mod services;
+mod tracing;
 
 use std::path::{Path, PathBuf};
 
@@ -20,6 +21,7 @@ pub use self::log::LogConfig;
 pub use self::redis::{NotRedis, RedisConfig, RedisUrl};
 pub use self::server::ServerConfig;
 pub use self::services::ServicesConfig;
+pub use self::tracing::TracingConfig;
 
 /// The example file, every setting at its default.
 pub const EXAMPLE: &str = include_str!("../../../deploy/control.example.toml");
@@ -35,6 +37,7 @@ pub struct Config {
     pub services: ServicesConfig,
     pub limits: LimitsConfig,
     pub log: LogConfig,
+    pub tracing: TracingConfig,
     /// What members may use of the relay in this process.
     pub relay_limits: RelayLimits,
 }
@@ -92,6 +95,7 @@ mod tests {
         assert_eq!(config.services.stun.len(), 1);
         assert!(config.server.listen.is_some() && config.server.public_address.is_some());
         assert!(config.redis.url.is_some() && config.server.replica_name.is_some());
+        assert!(config.tracing.otlp_endpoint.is_some());
         assert!(config.database.url.is_some() && config.services.relay_metrics_listen.is_some());
     }
 

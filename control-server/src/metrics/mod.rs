@@ -4,10 +4,11 @@
 mod database;
 mod http;
 mod snapshot;
+mod soft_state;
 
 use std::time::Duration;
 
-use lanrage_relay::metrics::Process;
+use lanrage_observe::metrics::Process;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -17,6 +18,7 @@ use prometheus_client::registry::{Registry, Unit};
 pub use self::database::SlowLog;
 pub(crate) use self::http::count;
 pub use self::snapshot::Snapshot;
+pub use self::soft_state::SoftState;
 
 /// Upper bounds of durations, in seconds: from an answer out of memory to the longest a request may take.
 const SECONDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0];
@@ -90,7 +92,7 @@ impl Metrics {
     }
 
     /// Everything, with how the server is at this moment.
-    pub fn registry(&self, now: Snapshot) -> Registry {
+    pub fn registry(&self, now: Snapshot, soft: SoftState) -> Registry {
         let mut all = Registry::default();
         all.register_collector(Box::new(Process));
         let registry = all.sub_registry_with_prefix("lanrage_control");
@@ -107,6 +109,7 @@ impl Metrics {
         registry.register("signals", "Signals passed on between members", self.signals.clone());
         registry.register("events", "Changes of parties", self.events.clone());
         registry.register_collector(Box::new(now));
+        registry.register_collector(Box::new(soft));
         all
     }
 }

@@ -39,16 +39,24 @@ fn numbers_in(text: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// The names of the numbers at `/metrics` of `address`, as Prometheus keeps them.
-fn scrape(address: SocketAddr) -> BTreeSet<String> {
+/// What is at `/metrics` of `address`; also written into the directory `LANRAGE_METRICS_DIR`, for scripts/check-deploy.
+fn scrape(address: SocketAddr, program: &str) -> String {
     let mut scraper = TcpStream::connect(address).unwrap();
     scraper
-        .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        .write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         .unwrap();
     let mut answer = String::new();
     scraper.read_to_string(&mut answer).unwrap();
-    answer
-        .lines()
+    let (_, text) = answer.split_once("\r\n\r\n").unwrap();
+    if let Ok(dir) = std::env::var("LANRAGE_METRICS_DIR") {
+        std::fs::write(Path::new(&dir).join(program), text).unwrap();
+    }
+    text.to_owned()
+}
+
+/// The names of its numbers, as Prometheus keeps them.
+fn names(text: &str) -> BTreeSet<String> {
+    text.lines()
         .filter(|line| !line.starts_with('#'))
         .flat_map(numbers_in)
         .collect()
@@ -72,7 +80,10 @@ fn dashboards_and_alerts_ask_for_numbers_that_exist() {
     let pin = ServerIdentity::read(dir.path()).unwrap().pin;
     let refused = get(serving.address().parse().unwrap(), pin, "/v1/parties").unwrap();
     assert!(refused.starts_with("HTTP/1.1 401"), "{refused}");
-    let exist: BTreeSet<_> = scrape(relay).into_iter().chain(scrape(admin)).collect();
+    // An agent needs a TUN device; its own tests hold this file against it.
+    let agent = std::fs::read_to_string(deploy("prometheus/agent-metrics.txt")).unwrap();
+    let all = [scrape(relay, "relay"), scrape(admin, "control"), agent];
+    let exist: BTreeSet<_> = all.iter().flat_map(|text| names(text)).collect();
     serving.terminate();
     assert!(exist.contains("lanrage_relay_forwarded_frames_total"), "{exist:?}");
 

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lanrage_relay::metrics::{MetricsServer, Sources};
+use lanrage_relay::metrics::{MetricsServer, Sources, registry};
 use lanrage_relay::registration::{Announcement, RegisterToken, Registration};
 use lanrage_relay::relay::{RelayHandle, RelayServer, RelaySettings};
 use lanrage_relay_core::relay::Limits;
@@ -182,15 +182,13 @@ async fn metrics_tell_what_was_counted() {
         relay: Some(relay.handle.clone()),
         stun: Arc::default(),
     };
-    let metrics = MetricsServer::bind((Ipv4Addr::LOCALHOST, 0).into(), sources)
-        .await
-        .unwrap();
+    let metrics = MetricsServer::bind((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
     let address = metrics.local_address().unwrap();
-    tokio::spawn(metrics.run(relay.stop.clone()));
+    tokio::spawn(metrics.run(registry(sources), relay.stop.clone()));
     let mut answers = Vec::new();
     for path in ["/metrics", "/"] {
         let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         tokio::time::timeout(Duration::from_secs(5), stream.read_to_string(&mut answer))
@@ -206,6 +204,7 @@ async fn metrics_tell_what_was_counted() {
         "lanrage_relay_handshakes_total{outcome=\"welcomed\"} 0",
         "lanrage_stun_answered_requests_total 0",
         "process_resident_memory_bytes",
+        "lanrage_relay_build_info{version=",
     ] {
         assert!(answers[0].contains(line), "{line} in {}", answers[0]);
     }

@@ -96,6 +96,7 @@ impl Inbound {
         };
         let packet = self.decrypt(table, peer, from, message, out)?;
         peer.traffic.rx_bytes.fetch_add(length, Ordering::Relaxed);
+        peer.traffic.rx_packets.fetch_add(1, Ordering::Relaxed);
         if peer.path().is_some_and(|path| path.route == from) {
             peer.traffic.last_received_ms.store(table.ms(now), Ordering::Relaxed);
         }

@@ -42,6 +42,9 @@ pub struct PeerLink {
 pub(super) struct Traffic {
     pub(super) rx_bytes: AtomicU64,
     pub(super) tx_bytes: AtomicU64,
+    pub(super) rx_packets: AtomicU64,
+    pub(super) tx_packets: AtomicU64,
+    path_changes: AtomicU64,
     pub(super) last_sent_ms: AtomicU64,
     pub(super) last_received_ms: AtomicU64,
 }
@@ -69,7 +72,10 @@ impl PeerLink {
 
     /// Sets where packets to this peer go from now on.
     pub fn set_path(&self, path: Option<PathInUse>) {
-        self.path.store(path.map(Arc::new));
+        let before = self.path.swap(path.map(Arc::new));
+        if before.map(|path| path.route) != path.map(|path| path.route) {
+            self.traffic.path_changes.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Runs `work` on the tunnel and addresses what it wants to send. Gives false when there was something to send and
@@ -84,6 +90,10 @@ impl PeerLink {
         let result = work(self.tunnel.lock().as_mut(), scratch);
         let path = self.path();
         let sendable = path.is_some() || scratch.is_empty();
+        if path.is_some() {
+            let count = scratch.len() as u64;
+            self.traffic.tx_packets.fetch_add(count, Ordering::Relaxed);
+        }
         for data in scratch.drain(..) {
             if let Some(index) = wg::announced_index(&data) {
                 table.indices.register(index, self.member);
@@ -121,6 +131,19 @@ impl PeerLink {
             self.traffic.rx_bytes.load(Ordering::Relaxed),
             self.traffic.tx_bytes.load(Ordering::Relaxed),
         )
+    }
+
+    /// Packets received and sent, those of WireGuard itself included.
+    pub fn packets(&self) -> (u64, u64) {
+        (
+            self.traffic.rx_packets.load(Ordering::Relaxed),
+            self.traffic.tx_packets.load(Ordering::Relaxed),
+        )
+    }
+
+    /// How often packets to this peer took another way, or none, from then on.
+    pub fn path_changes(&self) -> u64 {
+        self.traffic.path_changes.load(Ordering::Relaxed)
     }
 
     /// When a packet was last sent to the peer and last received on its current path.

@@ -6,6 +6,7 @@ use super::{Agent, Inputs};
 use crate::api::{BridgeChange, BridgeReport, Failure, ServerAddress, StatusReport};
 use crate::driver::command::Command;
 use crate::driver::doctor::Examination;
+use crate::driver::metrics::{Numbers, PeerNumbers};
 use crate::driver::party::Outcome;
 use crate::driver::{bridge, entry, latency, report};
 use crate::state::{Farewell, Settings, StateError};
@@ -63,6 +64,9 @@ impl Agent {
             }
             Command::Relays(reply) => {
                 let _ = reply.send(report::relays(self.session.as_ref(), Instant::now()));
+            }
+            Command::Numbers(reply) => {
+                let _ = reply.send(Box::new(self.numbers(now)));
             }
             Command::BeginTest(reply) => {
                 let _ = reply.send(self.test_lan.begin(self.session.as_ref(), &self.data_plane));
@@ -189,6 +193,21 @@ impl Agent {
             &self.notices,
             now,
         )
+    }
+
+    fn numbers(&self, now: Instant) -> Numbers {
+        let session = self.session.as_ref();
+        let peers = report::peers(session, now).peers.into_iter();
+        let peers = peers.map(|peer| {
+            let link = session.and_then(|session| session.link(peer.member));
+            PeerNumbers::new(peer, link)
+        });
+        Numbers {
+            status: self.status(now),
+            peers: peers.collect(),
+            relays: report::relays(session, now),
+            bridge: self.data_plane.lan.bridge.lock().counts().clone(),
+        }
     }
 
     /// Notes a farewell that has to be said, on disk first.

@@ -12,14 +12,17 @@ use hyper::header::{
 use hyper::upgrade::Upgraded;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use lanrage_observe::traces::traceparent;
 use lanrage_shared::api::error::ApiError;
+use lanrage_shared::ids::DeviceId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tracing::debug;
+use tracing::field::Empty;
+use tracing::{Span, debug};
 
 use super::ControlError;
 
@@ -74,6 +77,11 @@ impl Call {
         }
     }
 
+    /// What traces know of it; no log has it.
+    pub(super) fn span(&self, device: DeviceId) -> Span {
+        traced(&self.method, &self.path, device)
+    }
+
     /// Not sent a second time when the server may have seen it.
     pub(super) fn once(self) -> Self {
         Self {
@@ -81,6 +89,18 @@ impl Call {
             ..self
         }
     }
+}
+
+/// The span of a request, or of the stream's beginning.
+pub(super) fn traced(method: &Method, path: &str, device: DeviceId) -> Span {
+    tracing::trace_span!(
+        "ask",
+        otel.kind = "client",
+        request = Empty,
+        %device,
+        http.request.method = %method,
+        url.path = path
+    )
 }
 
 /// Why a request got no answer.
@@ -209,6 +229,9 @@ impl Connection {
         debug!(request = id, %method, path, "asking the control server");
         let headers = request.headers_mut();
         headers.insert(REQUEST_ID, header(&id)?);
+        let span = Span::current();
+        span.record("request", &id);
+        headers.extend(traceparent(&span));
         headers.insert(HOST, header(&self.authority)?);
         headers.insert(
             USER_AGENT,

@@ -38,8 +38,10 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 pub use stream::{ControlSink, ControlSource, ControlStream};
 use tokio::sync::Mutex;
 use tokio_rustls::TlsConnector;
+use tracing::Instrument;
 use uuid::Uuid;
 
+const STREAM: &str = "/v1/stream";
 /// For one request, its answer included.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections idle for longer are not used again. The server closes idle ones after 5 s; asking on one that is being
@@ -220,7 +222,8 @@ impl ControlClient {
         loop {
             let token = self.token(&mut session).await?;
             let (connection, warm) = self.connection(&mut session).await?;
-            match self.in_time(connection.upgrade("/v1/stream", &token)).await {
+            let span = http::traced(&Method::GET, STREAM, self.identity.device_id());
+            match self.in_time(connection.upgrade(STREAM, &token)).instrument(span).await {
                 Ok(io) => return ControlStream::start(io, self.link.authority(), hello).await,
                 Err(Failed::Broken { .. }) if warm => {}
                 Err(Failed::Final(error)) if !renewed && wants_new_token(&error) => {
@@ -285,7 +288,8 @@ impl ControlClient {
     ) -> Result<T, ControlError> {
         loop {
             let (mut connection, warm) = self.connection(session).await?;
-            match self.in_time(connection.send(call, token)).await {
+            let span = call.span(self.identity.device_id());
+            match self.in_time(connection.send(call, token)).instrument(span).await {
                 Ok(answer) => {
                     session.idle = Some((connection, Instant::now()));
                     return answer.into_value();

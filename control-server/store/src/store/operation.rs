@@ -3,6 +3,8 @@
 use std::ops::{Deref, DerefMut};
 use std::time::{Duration, Instant};
 
+use tracing::Span;
+
 use super::Store;
 use crate::database::Transaction;
 use crate::error::Result;
@@ -44,6 +46,8 @@ struct Watch {
     name: &'static str,
     began: Instant,
     ending: Ending,
+    /// Lasts as long; nothing else is logged in it.
+    _span: Span,
 }
 
 impl Drop for Watch {
@@ -87,6 +91,14 @@ impl Store {
             name,
             began: Instant::now(),
             ending: Ending::Failed,
+            // For traces alone: at this level no log has it.
+            _span: tracing::trace_span!(
+                "database",
+                otel.name = name,
+                otel.kind = "client",
+                db.system.name = self.kind().to_ascii_lowercase(),
+                db.operation.name = name
+            ),
         }
     }
 }
