@@ -53,7 +53,10 @@ pub(crate) fn endpoints() -> OpenApiRouter<AppState> {
 
 /// What answers.
 pub fn router(app: AppState) -> Router {
-    let (router, _) = endpoints().split_for_parts();
+    let (mut router, _) = endpoints().split_for_parts();
+    if app.swagger_ui {
+        router = router.merge(openapi::swagger_ui());
+    }
     router
         .fallback(nothing_here)
         .method_not_allowed_fallback(wrong_method)
