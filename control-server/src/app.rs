@@ -43,6 +43,8 @@ pub struct App {
     /// What relays show.
     pub register_token: OperatorToken,
     pub metrics: Metrics,
+    /// Whether people may look at the API in a browser.
+    pub swagger_ui: bool,
     /// Who may hold connections.
     pub places: Places,
     /// Ends everything.

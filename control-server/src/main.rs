@@ -201,6 +201,7 @@ async fn serve(config: &Config) -> Result<()> {
         stun: stun_servers(config, stun.as_ref()),
         register_token: OperatorToken::open(data_dir.path(), Purpose::Relays)?,
         limits: config.limits.clone(),
+        swagger_ui: config.server.swagger_ui,
         admin: Some(admin::Parts {
             listen: config.server.admin_listen,
             token: OperatorToken::open(data_dir.path(), Purpose::Admin)?,

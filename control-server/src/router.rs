@@ -55,7 +55,10 @@ pub(crate) fn endpoints() -> OpenApiRouter<AppState> {
 
 /// What answers.
 pub fn router(app: AppState, limits: &LimitsConfig) -> Router {
-    let (router, _) = endpoints().split_for_parts();
+    let (mut router, _) = endpoints().split_for_parts();
+    if app.swagger_ui {
+        router = router.merge(openapi::swagger_ui());
+    }
     let max_body = limits.body_kib.kib();
     let turns = Turns::new(limits.requests_at_once);
     router

@@ -69,6 +69,8 @@ pub struct Parts {
     /// A database operation that takes longer is logged.
     pub slow_operation: Duration,
     pub limits: LimitsConfig,
+    /// Whether people may look at the API in a browser.
+    pub swagger_ui: bool,
     /// What other replicas on the same database know this one by. Each has its own.
     pub replica_name: String,
     /// The name or address at which agents reach this server, for relays at the same one.
@@ -143,6 +145,7 @@ impl Server {
             feed,
             register_token: parts.register_token,
             metrics,
+            swagger_ui: parts.swagger_ui,
             places: places.clone(),
             shutdown: CancellationToken::new(),
             streams: TaskTracker::new(),

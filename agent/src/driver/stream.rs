@@ -9,6 +9,7 @@ use lanrage_shared::api::error::ErrorCode;
 use lanrage_shared::ids::PartyId;
 use lanrage_shared::stream::{ClientMessage, ServerMessage};
 use tokio::sync::{Notify, mpsc};
+use tracing::Instrument;
 
 use crate::io::control::{Backoff, ControlClient, ControlError, ControlStream};
 
@@ -66,7 +67,7 @@ impl Stream {
                 outgoing,
                 moved,
                 hurry,
-                task: tokio::spawn(keeper.run()),
+                task: tokio::spawn(keeper.run().in_current_span()),
             },
             events,
         )

@@ -21,6 +21,8 @@ pub struct ServerConfig {
     pub public_address: Option<String>,
     /// What other servers on the same PostgreSQL know this one by. Default: the machine's name and the port.
     pub replica_name: Option<String>,
+    /// Whether `/docs` shows the API in a browser (Swagger UI). Default: no.
+    pub swagger_ui: bool,
 }
 
 impl ServerConfig {
@@ -42,6 +44,7 @@ impl Default for ServerConfig {
             data_dir: PathBuf::from("/var/lib/lanrage-control"),
             public_address: None,
             replica_name: None,
+            swagger_ui: false,
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod complete;
 mod serve;
+mod swagger;
 
 use lanrage_shared::api::error::ApiError;
 use serde_json::{Value, json};
@@ -12,6 +13,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 pub use self::serve::*;
+pub(crate) use self::swagger::swagger_ui;
 use crate::router::endpoints;
 
 /// The public API.

@@ -84,7 +84,9 @@ impl Drop for Traces {
     }
 }
 
-/// Spans of ours.
+/// Spans that are parts of traces. Others are there for the log: they last for as long as a session does.
+const TOLD: [&str; 3] = ["ask", "request", "database"];
+
 fn is_told(metadata: &Metadata<'_>) -> bool {
-    metadata.is_span() && metadata.target().starts_with("lanrage")
+    metadata.is_span() && metadata.target().starts_with("lanrage") && TOLD.contains(&metadata.name())
 }

@@ -41,6 +41,8 @@ pub(super) struct Seated {
     hub: Arc<Hub>,
     pub(super) session: Session<Arc<Port>>,
     pub(super) port: Arc<Port>,
+    /// What is logged about the session is logged in it.
+    pub(super) span: tracing::Span,
 }
 
 impl Hub {
@@ -80,11 +82,14 @@ impl Hub {
             ));
         }
         let (party, member) = admitted.session.member();
-        tracing::debug!(%party, %member, "a member has connected");
+        // At this level it is there whichever lines are logged.
+        let span = tracing::error_span!("session", session = admitted.session.id().0, %party, %member);
+        span.in_scope(|| tracing::debug!("a member has connected"));
         Ok(Seated {
             hub: Arc::clone(self),
             session: admitted.session,
             port: Arc::clone(port),
+            span,
         })
     }
 
@@ -176,7 +181,6 @@ impl Drop for Seated {
         self.port.hung_up();
         self.hub.ports.lock().remove(&self.session.id());
         self.hub.left.notify_waiters();
-        let (party, member) = self.session.member();
-        tracing::debug!(%party, %member, "a member has disconnected");
+        self.span.in_scope(|| tracing::debug!("a member has disconnected"));
     }
 }

@@ -178,7 +178,10 @@ async fn listen(mut receive: RecvStream, exported: &[u8; 32], hub: &Hub, seated:
         match control::read::<ToRelay>(&mut receive).await {
             Ok(Some(message)) => hub.handle_control(&message, exported, seated),
             Ok(None) => return std::future::pending().await,
-            Err(error) => return tracing::debug!(%error, "a member's control channel ended"),
+            Err(error) => {
+                let ended = || tracing::debug!(%error, "a member's control channel ended");
+                return seated.span.in_scope(ended);
+            }
         }
     }
 }

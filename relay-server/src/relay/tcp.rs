@@ -146,12 +146,18 @@ async fn read(frames: &mut Reading, exported: &[u8; 32], hub: &Hub, seated: &Sea
         let frame = match frames.next().await {
             Ok(Some(frame)) => frame,
             Ok(None) => return,
-            Err(error) => return tracing::debug!(%error, "a member's connection broke"),
+            Err(error) => {
+                let broke = || tracing::debug!(%error, "a member's connection broke");
+                return seated.span.in_scope(broke);
+            }
         };
         match Frame::parse(&frame) {
             Ok(parsed) if parsed.kind == FrameKind::Control => match control::from_payload(parsed.payload) {
                 Ok(message) => hub.handle_control(&message, exported, seated),
-                Err(error) => return tracing::debug!(%error, "a member broke the rules of the control channel"),
+                Err(error) => {
+                    let broke = || tracing::debug!(%error, "a member broke the rules of the control channel");
+                    return seated.span.in_scope(broke);
+                }
             },
             // What is no frame is counted as a drop.
             _ => hub.handle_frame(&seated.session, &seated.port, frame),

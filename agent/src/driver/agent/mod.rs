@@ -228,6 +228,7 @@ impl Agent {
 
     fn with_session(&mut self, work: impl FnOnce(&mut PartySession, &DataPlane, Instant)) {
         if let Some(session) = &mut self.session {
+            let _in_party = session.span.clone().entered();
             work(session, &self.data_plane, Instant::now());
             session.engine.handle_timeout(Instant::now());
             session.carry_out(&self.data_plane);
@@ -257,6 +258,7 @@ impl Agent {
 
     fn handle_stream(&mut self, event: StreamEvent, inputs: &Inputs) {
         let Some(session) = &mut self.session else { return };
+        let _in_party = session.span.clone().entered();
         let outcome = session.handle_stream(event, &self.data_plane);
         session.engine.handle_timeout(Instant::now());
         session.carry_out(&self.data_plane);

@@ -25,6 +25,8 @@ use tokio::sync::mpsc;
 
 use self::secrets::Renewal;
 pub use self::secrets::remember_invite;
+use tracing::Span;
+
 use super::dataplane::DataPlane;
 use super::relays::{Membership, RelayEvent, Relays};
 use super::stream::{Stream, StreamEvent};
@@ -55,6 +57,8 @@ pub struct PartySession {
     pub cache: PartyCache,
     pub client: Arc<ControlClient>,
     pub engine: Engine,
+    /// What is logged about the party is logged in it.
+    pub span: Span,
     /// Since when the server is (not) reachable, and why not.
     pub server_reachable: bool,
     pub server_since: Instant,
@@ -99,6 +103,10 @@ impl PartySession {
             seed: rand::random(),
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
         };
+        let (device, party) = (identity.identity.device_id(), cache.party.id);
+        // At this level it is there whichever lines are logged.
+        let span = tracing::error_span!("party", %device, %party);
+        let in_party = span.clone().entered();
         let mut engine = Engine::new(config, now);
         engine.handle_interfaces(interfaces, now);
         let remembered = memory::begin(&mut cache, &mut engine, now);
@@ -125,6 +133,7 @@ impl PartySession {
             cache,
             client,
             engine,
+            span,
             server_reachable: false,
             server_since: now,
             server_problem: None,
@@ -145,6 +154,7 @@ impl PartySession {
         };
         session.offer_relays(remembered.relays);
         session.carry_out(data_plane);
+        drop(in_party);
         let events = Events {
             stream: stream_events,
             relays: relay_events,

@@ -20,6 +20,7 @@ use lanrage_shared::ids::{MemberId, PartyId, RelayId};
 use lanrage_shared::keys::IdentitySecret;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use tracing::Instrument;
 
 use self::dialer::Dialer;
 use self::session::{Keeper, Said};
@@ -104,7 +105,7 @@ impl Relays {
             from_sessions,
             to_loop,
         };
-        let task = tokio::spawn(manager.run(from_loop, said));
+        let task = tokio::spawn(manager.run(from_loop, said).in_current_span());
         (Self { orders, task }, events)
     }
 
@@ -363,7 +364,7 @@ impl Manager {
         );
         let session = Session {
             relay: relay.clone(),
-            task: tokio::spawn(keeper.run()),
+            task: tokio::spawn(keeper.run().in_current_span()),
             up: None,
             draining: false,
         };

@@ -186,6 +186,7 @@ impl TestServer {
             stun: vec![stun],
             register_token,
             limits,
+            swagger_ui: false,
             admin: Some(lanrage_control::admin::Parts {
                 listen: "127.0.0.1:0".parse().unwrap(),
                 token: OperatorToken::open(dir.path(), Purpose::Admin).unwrap(),

@@ -14,7 +14,7 @@ use super::{DropReason, Verdict};
 
 /// Sessions are numbered from the start of the relay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SessionId(pub(super) u64);
+pub struct SessionId(pub u64);
 
 /// A member's seat in its party. It does not end by itself: [`super::Relay::leave`] is for when the connection is over.
 #[derive(Debug)]
