@@ -19,6 +19,7 @@ use crate::operator_token::OperatorToken;
 use crate::presence::{Roster, WriteBehind};
 use crate::relays::Relays;
 use crate::replicas::Replicas;
+use crate::routes::stream::Arrivals;
 use crate::tls::Places;
 
 /// The server's parts, shared by all its tasks.
@@ -39,6 +40,8 @@ pub struct App {
     pub places: Places,
     /// Ends everything.
     pub shutdown: CancellationToken,
+    /// Streams that begin.
+    pub arrivals: Arrivals,
     /// Open streams and links; shutting down waits for them.
     pub streams: TaskTracker,
 }

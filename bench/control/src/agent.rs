@@ -18,8 +18,9 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::http::{Connection, Refusal, Socket, Target};
 
-/// Agents that share an address. Each holds one connection, and the server lets an address have 128.
-const AGENTS_PER_ADDRESS: u32 = 100;
+/// Agents that share an address. The server lets one have 128 connections, and after a restart it still has some of those that
+/// agents have given up on.
+const AGENTS_PER_ADDRESS: u32 = 50;
 /// What a party is called, and all its members.
 const NAME: &str = "bench";
 
@@ -49,7 +50,7 @@ impl Agent {
         }
     }
 
-    /// Where its connections come from: an address of its own for every hundred agents.
+    /// Where its connections come from: an address of its own for every fifty agents.
     pub fn source(&self) -> Ipv4Addr {
         source(self.number / AGENTS_PER_ADDRESS)
     }

@@ -6,6 +6,7 @@ use anyhow::Result;
 use tokio::time::{Instant, sleep};
 
 use crate::crowd::Gathered;
+use crate::process::own_cpu_s;
 use crate::report::Goals;
 use crate::server::{ControlServer, Setup};
 
@@ -41,7 +42,7 @@ pub async fn run(args: &CrowdArgs, goals: &mut Goals) -> Result<()> {
 pub async fn reconnect(args: &CrowdArgs, goals: &mut Goals) -> Result<()> {
     let (mut server, gathered) = crowded(args).await?;
     let steady_mib = server.process.memory_kib("VmRSS")? / MIB;
-    let killed = Instant::now();
+    let (killed, load_cpu_s) = (Instant::now(), own_cpu_s()?);
     server.kill_and_start().await?;
     let up_s = killed.elapsed().as_secs_f64();
     // Whoever has not heard of it yet is still counted.
@@ -52,14 +53,20 @@ pub async fn reconnect(args: &CrowdArgs, goals: &mut Goals) -> Result<()> {
     let most_s = killed.elapsed().as_secs_f64();
     gathered.all_online().await?;
     let all_s = killed.elapsed().as_secs_f64();
+    let (cpu_s, load_cpu_s) = (server.process.cpu_s()?, own_cpu_s()? - load_cpu_s);
     sleep(SETTLE).await;
     let mib = server.process.memory_kib("VmRSS")? / MIB;
     let peak_mib = server.process.memory_kib("VmHWM")? / MIB;
-    println!("| agents | server up after s | half back | 99 % | all | steady MiB | at most MiB | then MiB |");
-    println!("| -----: | ----------------: | --------: | ---: | --: | ---------: | ----------: | -------: |");
+    println!(
+        "| agents | server up after s | half back | 99 % | all | CPU s | load CPU s | steady MiB | at most MiB | then MiB |"
+    );
+    println!(
+        "| -----: | ----------------: | --------: | ---: | --: | ----: | ---------: | ---------: | ----------: | -------: |"
+    );
     let agents = args.agents;
     println!(
-        "| {agents} | {up_s:.1} | {half_s:.1} | {most_s:.1} | {all_s:.1} | {steady_mib:.0} | {peak_mib:.0} | {mib:.0} |"
+        "| {agents} | {up_s:.1} | {half_s:.1} | {most_s:.1} | {all_s:.1} | {cpu_s:.1} | {load_cpu_s:.1} | {steady_mib:.0} \
+         | {peak_mib:.0} | {mib:.0} |"
     );
     let refusals = gathered.crowd.refusals.lock();
     for (why, times) in refusals.iter() {
