@@ -24,6 +24,7 @@ use crate::operator_token::OperatorToken;
 use crate::presence::{Roster, WriteBehind};
 use crate::relays::Relays;
 use crate::replicas::Replicas;
+use crate::routes::stream::Arrivals;
 use crate::snapshots::Snapshots;
 use crate::tls::Places;
 
@@ -49,6 +50,8 @@ pub struct App {
     pub places: Places,
     /// Ends everything.
     pub shutdown: CancellationToken,
+    /// Streams that begin.
+    pub arrivals: Arrivals,
     /// Open streams and links; shutting down waits for them.
     pub streams: TaskTracker,
 }

@@ -20,6 +20,7 @@ pub mod feed;
 pub mod healthcheck;
 pub mod limits;
 pub mod metrics;
+pub mod open_files;
 pub mod openapi;
 pub mod operator_token;
 pub mod presence;

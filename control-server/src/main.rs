@@ -15,6 +15,7 @@ use lanrage_control::clock::SystemClock;
 use lanrage_control::config::{Config, DatabaseKind, EXAMPLE, LogFormat, RedisUrl};
 use lanrage_control::data_dir::{DataDir, DataDirLock, lock_database};
 use lanrage_control::healthcheck::healthcheck;
+use lanrage_control::open_files;
 use lanrage_control::openapi;
 use lanrage_control::operator_token::{OperatorToken, Purpose};
 use lanrage_control::relays::{self, OwnRelay};
@@ -115,6 +116,9 @@ fn run(cli: Cli) -> Result<()> {
         Command::Serve(args) => {
             let config = args.config()?;
             let _traces = observe(&config)?;
+            if let Err(error) = open_files::allow_most() {
+                tracing::debug!(%error, "the number of open files stays as it is");
+            }
             let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
             runtime.block_on(serve(&config))
         }

@@ -28,12 +28,13 @@ use crate::presence::{Roster, WriteBehind};
 use crate::relays::Relays;
 use crate::replicas::{self, Replicas};
 use crate::router::{overload_router, router};
+use crate::routes::stream::Arrivals;
 use crate::snapshots::Snapshots;
 use crate::tls::{Allowance, Listening, Places, ServerIdentity, serve};
 use crate::upkeep;
 
 /// Connections the kernel holds before they are accepted: a server that restarts is greeted by everybody at once.
-const BACKLOG: i32 = 1024;
+const BACKLOG: i32 = 4096;
 /// Longest shutting down waits for requests and streams to end.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(4);
 
@@ -148,6 +149,7 @@ impl Server {
             swagger_ui: parts.swagger_ui,
             places: places.clone(),
             shutdown: CancellationToken::new(),
+            arrivals: Arrivals::default(),
             streams: TaskTracker::new(),
         });
         replicas::begin(&app).await?;

@@ -28,7 +28,7 @@ const SETTLE: Duration = Duration::from_millis(500);
 pub async fn run(way: Way, core: Option<usize>, pairs: u16, rate: u32, args: &RunArgs) -> Result<Outcome> {
     let subject = Subject::start(way, core).await?;
     let cpu_s = || subject.process().map_or(Ok(0.0), |process| process.cpu_s());
-    let resident_kib = || subject.process().map_or(Ok(0.0), |process| process.resident_kib());
+    let resident_kib = || subject.process().map_or(Ok(0.0), |process| process.memory_kib("VmRSS"));
 
     let kib_before = resident_kib()?;
     let (mut senders, mut receivers) = (Vec::new(), Vec::new());

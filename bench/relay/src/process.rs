@@ -26,10 +26,12 @@ impl Process {
         cpu_s_of(self.0.id())
     }
 
-    /// Memory it holds, in KiB. What the kernel holds for its sockets is not in it.
-    pub fn resident_kib(&self) -> Result<f64> {
+    /// Memory it holds (`VmRSS`), or held at most (`VmHWM`), in KiB. What the kernel holds for its sockets is not in it.
+    pub fn memory_kib(&self, which: &str) -> Result<f64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix(which)?.strip_prefix(':'));
         Ok(line
             .context("a process has memory")?
             .trim()

@@ -65,7 +65,7 @@ impl Feed for MemoryFeed {
 
     fn publish(&self, party: PartyId, message: &FeedMessage) {
         if let Some(members) = self.lock().parties.get_mut(&party) {
-            members.retain(|_, subscriber| subscriber.deliver(message.clone()));
+            members.retain(|member, subscriber| !message.concerns(*member) || subscriber.deliver(message.clone()));
         }
     }
 
@@ -144,6 +144,20 @@ mod tests {
         assert_eq!(two.messages.recv().await, Some(signal(1)));
         assert_eq!(two.messages.recv().await, Some(signal(2)));
         assert!(three.messages.try_recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn what_a_member_says_of_itself_goes_to_the_others() {
+        let feed = MemoryFeed::default();
+        let (mut two, mut three) = (feed.subscribe(seat(2)), feed.subscribe(seat(3)));
+        let said = FeedMessage::Presence {
+            member: MemberId(2),
+            online: true,
+            presence: None,
+        };
+        feed.publish(seat(2).party, &said);
+        assert_eq!(three.messages.recv().await, Some(said));
+        assert!(two.messages.try_recv().is_err());
     }
 
     #[tokio::test]

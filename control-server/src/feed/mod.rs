@@ -42,6 +42,13 @@ pub enum FeedMessage {
     Signal { from: MemberId, sealed: String },
 }
 
+impl FeedMessage {
+    /// Whether a member has to hear of it: of itself it knows.
+    fn concerns(&self, member: MemberId) -> bool {
+        !matches!(self, Self::Presence { member: of, .. } if *of == member)
+    }
+}
+
 /// Why a subscription ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
@@ -57,7 +64,7 @@ pub trait Feed: Send + Sync + 'static {
     fn subscribe(&self, seat: Seat) -> Subscription;
     /// Ends a subscription unless another has taken its place.
     fn unsubscribe(&self, seat: Seat, id: u64);
-    /// To every stream of a party.
+    /// To every stream of a party that it concerns: what a member says of itself goes to the others.
     fn publish(&self, party: PartyId, message: &FeedMessage);
     /// To one member. Says whether it has a stream here.
     fn send(&self, to: Seat, message: FeedMessage) -> bool;

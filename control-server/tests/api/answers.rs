@@ -2,8 +2,9 @@
 
 use lanrage_shared::api::error::ErrorCode;
 use lanrage_shared::api::party::Party;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::support::{Answer, Code, Device, Request, TestServer};
+use crate::support::{Answer, Code, Device, Request, TestServer, connect};
 
 fn id_of(answer: &Answer) -> String {
     answer.headers["x-request-id"].to_str().unwrap().to_owned()
@@ -25,6 +26,38 @@ async fn every_answer_names_its_request() {
         let answer = server.request(Request::new("GET", path)).await;
         assert_eq!(id_of(&answer).len(), 32, "{path}");
     }
+}
+
+#[tokio::test]
+async fn of_a_body_without_an_end_little_is_taken_and_it_is_refused() {
+    const CHUNK: usize = 64 * 1024;
+    // What the kernel holds of a connection, both ends together, is a few MiB.
+    const MOST: usize = 64 * 1024 * 1024;
+    let server = TestServer::start().await;
+    let anna = Device::new(&server, 1).await;
+    let (mut answers, mut sink) = tokio::io::split(connect(server.target()).await.unwrap());
+    let head = format!(
+        "POST /v1/parties HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\n\
+         transfer-encoding: chunked\r\n\r\n",
+        anna.token
+    );
+    let chunk = format!("{CHUNK:x}\r\n{}\r\n", " ".repeat(CHUNK));
+    let sending = async {
+        let mut taken = 0;
+        sink.write_all(head.as_bytes()).await.unwrap();
+        while taken < MOST && sink.write_all(chunk.as_bytes()).await.is_ok() {
+            taken += CHUNK;
+        }
+        taken
+    };
+    let answering = async {
+        let mut answer = [0; 12];
+        answers.read_exact(&mut answer).await.unwrap();
+        answer
+    };
+    let (taken, answer) = tokio::join!(sending, answering);
+    assert_eq!(&answer, b"HTTP/1.1 413");
+    assert!(taken < MOST, "{taken}");
 }
 
 #[tokio::test]

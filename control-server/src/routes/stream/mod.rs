@@ -1,10 +1,12 @@
 //! `/v1/stream`: one WebSocket per agent.
 //!
-//! `open` proves who is there and reads `Hello`; a `session` subscribes to the party's feed first and reads the store second,
+//! `open` proves who is there and reads `Hello`; `arrivals` is the line for the database; a `session` subscribes to the party's feed first and reads the store second,
 //! so that nothing falls between; `link` is the socket with its time limits.
 
+mod arrivals;
 mod link;
 mod open;
 mod session;
 
+pub use self::arrivals::Arrivals;
 pub use self::open::*;

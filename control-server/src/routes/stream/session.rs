@@ -1,16 +1,18 @@
 //! One member's stream, from `Hello` to its end.
 
 use lanrage_shared::api::error::{ApiError, ErrorCode};
+use lanrage_shared::api::party::Services;
 use lanrage_shared::api::secret::SealedSecret;
 use lanrage_shared::ids::{DeviceId, PartyId};
 use lanrage_shared::signal::MAX_SIGNAL_TEXT;
 use lanrage_shared::stream::{ClientMessage, PartyEvent, ServerMessage};
 use lanrage_store::{Missed, PartyState, Replay, StoreError};
+use tokio::sync::{SemaphorePermit, mpsc, watch};
 
 use super::link::{Incoming, Link};
 use crate::app::App;
 use crate::error::Failure;
-use crate::feed::{Ended, FeedMessage, Seat, Subscription};
+use crate::feed::{EndNotice, Ended, FeedMessage, Seat, Subscription};
 use crate::routes::socket::Gone;
 
 /// Why a session is over.
@@ -60,6 +62,10 @@ pub(super) struct Known {
 
 /// Runs a stream until it ends, and takes the member offline.
 pub(super) async fn run(app: &App, device: DeviceId, mut link: Link, party: PartyId, known: Known) {
+    let turn = match turn(app).await {
+        Ok(turn) => turn,
+        Err(reason) => return end(link, reason).await,
+    };
     let member = match app.state_of(party, device).await {
         Ok(seen) => seen.value.member_of(device).map(|seat| seat.number),
         Err(StoreError::NotFound) => None,
@@ -92,9 +98,20 @@ pub(super) async fn run(app: &App, device: DeviceId, mut link: Link, party: Part
         secret_epoch: known.secret_epoch,
         link: &mut link,
     };
-    let Err(reason) = session.run(subscription, known.since).await;
+    let Err(reason) = session.run(subscription, known.since, turn).await;
     drop(connection);
     end(link, reason).await;
+}
+
+/// A turn to read what a stream begins with.
+async fn turn(app: &App) -> Result<SemaphorePermit<'_>, End> {
+    tokio::select! {
+        () = app.shutdown.cancelled() => Err(End::Bye(shutting_down(), true)),
+        turn = app.arrivals.turn() => turn.ok_or_else(|| {
+            let message = "too many agents come back at once: try again in a moment";
+            End::Bye(ApiError::new(ErrorCode::Unavailable, message), true)
+        }),
+    }
 }
 
 async fn end(link: Link, end: End) {
@@ -134,7 +151,12 @@ struct Session<'a> {
 type Never = std::convert::Infallible;
 
 impl Session<'_> {
-    async fn run(&mut self, subscription: Subscription, since: Option<u64>) -> Result<Never, End> {
+    async fn run(
+        &mut self,
+        subscription: Subscription,
+        since: Option<u64>,
+        turn: SemaphorePermit<'_>,
+    ) -> Result<Never, End> {
         let app = self.app;
         let Subscription {
             mut messages, mut end, ..
@@ -146,24 +168,45 @@ impl Session<'_> {
             server_time_ms: app.clock.now_ms(),
         };
         self.link.send(&welcome).await?;
-        self.greet(since).await?;
+        self.greet(since, turn).await?;
+        loop {
+            let services = self
+                .until_services_change(&mut messages, &mut end, &mut services)
+                .await?;
+            self.link.send(&ServerMessage::Services { services }).await?;
+        }
+    }
+
+    /// Passes messages on, both ways, until the operator's services are others. What happens once in a stream's life is waited
+    /// for by one future: to take its place in a queue and leave it again with every message costs more than the message.
+    async fn until_services_change(
+        &mut self,
+        messages: &mut mpsc::Receiver<FeedMessage>,
+        end: &mut EndNotice,
+        services: &mut watch::Receiver<Services>,
+    ) -> Result<Services, End> {
+        let app = self.app;
+        let change = async {
+            tokio::select! {
+                () = app.shutdown.cancelled() => Err(End::Bye(shutting_down(), true)),
+                reason = end.reason() => Err(ended(reason)),
+                Ok(()) = services.changed() => Ok(services.borrow_and_update().clone()),
+            }
+        };
+        tokio::pin!(change);
         loop {
             tokio::select! {
-                () = app.shutdown.cancelled() => return Err(End::Bye(shutting_down(), true)),
-                reason = end.reason() => return Err(ended(reason)),
+                change = &mut change => return change,
                 Some(message) = messages.recv() => self.pass_on(message).await?,
-                Ok(()) = services.changed() => {
-                    let services = services.borrow_and_update().clone();
-                    self.link.send(&ServerMessage::Services { services }).await?;
-                }
                 incoming = self.link.receive() => self.handle(incoming?).await?,
             }
         }
     }
 
     /// Brings the agent up to date: the gap and everybody's presence, or a snapshot that has both.
-    async fn greet(&mut self, since: Option<u64>) -> Result<(), End> {
+    async fn greet(&mut self, since: Option<u64>, turn: SemaphorePermit<'_>) -> Result<(), End> {
         let missed = self.missed(since).await?;
+        drop(turn);
         if missed.state.member_of(self.device).is_none() {
             return Err(not_a_member());
         }
@@ -225,7 +268,6 @@ impl Session<'_> {
             FeedMessage::Event { seq, event } if seq == self.seq + 1 => return self.event(seq, (*event).clone()).await,
             FeedMessage::Changed { seq } if seq <= self.seq => return Ok(()),
             FeedMessage::Event { .. } | FeedMessage::Changed { .. } => return self.catch_up().await,
-            FeedMessage::Presence { member, .. } if member == self.seat.member => return Ok(()),
             FeedMessage::Presence {
                 member,
                 online,
