@@ -14,6 +14,8 @@ use std::io::{Read, Write};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use lanrage_control::healthcheck::get;
+use lanrage_control::tls::ServerIdentity;
 use program::{Serving, printed, run};
 
 /// The one sentence of a command that must fail.
@@ -311,4 +313,45 @@ fn the_operator_asks_the_running_server_with_nothing_but_its_data_directory() {
     std::fs::remove_dir_all(format!("{data}-2")).unwrap();
     serving.terminate();
     assert!(complaint(&["admin", "stats", "--data-dir", data]).contains("does not answer"));
+}
+
+#[test]
+fn swagger_ui_is_there_when_it_is_wanted_and_loads_nothing_from_elsewhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("control.toml");
+    std::fs::write(&config, "[server]\nswagger_ui = true\n").unwrap();
+    for arguments in [[].as_slice(), &["--config", config.to_str().unwrap()]] {
+        let serving = Serving::start(dir.path(), arguments);
+        let pin = ServerIdentity::read(dir.path()).unwrap().pin;
+        let ask = |path| get(serving.address().parse().unwrap(), pin, path).unwrap();
+        let pages = [
+            "/docs",
+            "/docs/",
+            "/docs/swagger-initializer.js",
+            "/docs/swagger-ui-bundle.js",
+            "/docs/none",
+        ]
+        .map(ask);
+        serving.terminate();
+        let statuses = pages.each_ref().map(|page| &page[9..12]);
+        if arguments.is_empty() {
+            assert_eq!(statuses, ["404"; 5]);
+            continue;
+        }
+        assert_eq!(statuses, ["308", "200", "200", "200", "404"]);
+        assert!(
+            pages[1]
+                .to_ascii_lowercase()
+                .contains("content-security-policy: default-src 'none'")
+        );
+        for attribute in ["src=\"", "href=\""] {
+            let mut named = pages[1].split(attribute).skip(1);
+            assert!(
+                named.all(|url| url.starts_with("./") || url.starts_with("index.css")),
+                "{}",
+                pages[1]
+            );
+        }
+        assert!(pages[2].contains("/v1/openapi.json"), "{}", pages[2]);
+    }
 }

@@ -114,3 +114,33 @@ async fn every_line_about_a_request_has_its_name_its_device_and_its_party() {
     }
     assert!(!text.contains(&anna.token), "a token is in the log");
 }
+
+#[tokio::test(flavor = "current_thread")]
+async fn lines_in_json_have_it_too() {
+    let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry());
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(Level::DEBUG)
+        .with_writer(move || writer.clone())
+        .json()
+        .flatten_event(true)
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let server = TestServer::start().await;
+    let anna = Device::new(&server, 1).await;
+    let id = anna.host(&Code::new(1), None).await.party.id;
+    let request = Request::new("GET", format!("/v1/parties/{id}")).header("x-request-id", "mine-8");
+    anna.send(request).await;
+    server.stop().await;
+    let text = log.text();
+    let lines = text
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let answered = lines
+        .filter(|line| line["span"]["request"] == "mine-8")
+        .find(|line| line["message"] == "answered")
+        .unwrap_or_else(|| panic!("{text}"));
+    assert_eq!(answered["span"]["device"], anna.id().to_string());
+    assert_eq!(answered["span"]["party"], id.to_string());
+}
