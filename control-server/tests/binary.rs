@@ -213,7 +213,7 @@ fn the_relay_inside_has_metrics_where_the_operator_wants_them() {
     assert!(!serving.before.contains("everybody"), "{}", serving.before);
     let mut scraper = std::net::TcpStream::connect(address).unwrap();
     scraper
-        .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        .write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         .unwrap();
     let mut answer = String::new();
     scraper.read_to_string(&mut answer).unwrap();
