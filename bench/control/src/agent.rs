@@ -9,7 +9,7 @@ use hyper::StatusCode;
 use lanrage_shared::api::auth::{Challenge, ChallengeRequest, TokenRequest, TokenResponse};
 use lanrage_shared::api::invite::{NewInvite, RedeemInvite};
 use lanrage_shared::api::party::{CreateParty, Joined};
-use lanrage_shared::ids::{PartyId, Pin};
+use lanrage_shared::ids::{DeviceId, PartyId, Pin};
 use lanrage_shared::invite::{CODE_ENTROPY, InviteCode};
 use lanrage_shared::keys::{DeviceSecret, IdentitySecret, PartySecret, token_proof};
 use lanrage_shared::seal::NONCE_LEN;
@@ -48,6 +48,15 @@ impl Agent {
             party: None,
             seq: None,
         }
+    }
+
+    /// The party it founded or joined.
+    pub fn party(&self) -> Option<PartyId> {
+        self.party
+    }
+
+    pub fn device(&self) -> DeviceId {
+        self.identity.device_id()
     }
 
     /// Where its connections come from: an address of its own for every fifty agents.

@@ -5,7 +5,7 @@ use std::cell::{Cell, OnceCell};
 #[expect(clippy::expect_used, clippy::unwrap_used, reason = "shared with tests")]
 #[path = "../../../control-server/store-postgres/tests/server/mod.rs"]
 mod postgres;
-#[expect(clippy::expect_used, clippy::unwrap_used, dead_code, reason = "shared with tests")]
+#[expect(clippy::expect_used, clippy::unwrap_used, reason = "shared with tests")]
 #[path = "../../../control-server/tests/api/support/redis.rs"]
 mod redis;
 
@@ -25,6 +25,15 @@ impl Databases {
         self.fresh.set(self.fresh.get() + 1);
         let name = format!("bench{}", self.fresh.get());
         self.postgres.get_or_init(PostgresServer::start).fresh_database(&name)
+    }
+
+    /// Nobody hears from Redis until it thaws.
+    pub fn freeze_redis(&self) {
+        self.redis.get_or_init(RedisServer::start).freeze();
+    }
+
+    pub fn thaw_redis(&self) {
+        self.redis.get_or_init(RedisServer::start).thaw();
     }
 
     pub fn redis(&self) -> String {

@@ -105,6 +105,7 @@ async fn streams(through: Through, databases: &Databases, args: &HeartbeatArgs) 
         database: postgres.then(|| databases.postgres()),
         redis: redis.then(|| databases.redis()),
         limits: vec![format!("connections = {}", args.agents + 1000)],
+        ..Setup::default()
     });
     let one = one.await?;
     let mut servers = vec![one];

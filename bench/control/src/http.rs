@@ -11,10 +11,13 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, RETRY_AFTER, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+    AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, IF_MATCH, RETRY_AFTER, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION,
+    UPGRADE,
 };
+use hyper::http::request;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use lanrage_shared::api::party::{Party, UpdateParty};
 use lanrage_shared::ids::Pin;
 use lanrage_tls::pinned::client_config;
 use rustls::client::Resumption;
@@ -115,7 +118,27 @@ impl Connection {
 
     /// Sends a request with a token, if any, and gives the answer's body if it is a success.
     pub async fn ask(&mut self, method: Method, path: &str, token: &str, body: Bytes) -> Result<Bytes, Refusal> {
-        let mut request = Request::builder().method(method).uri(path).header(HOST, "server");
+        let request = Request::builder().method(method).uri(path);
+        self.send(request, token, body).await
+    }
+
+    /// Changes a party that still has this version.
+    pub async fn update(
+        &mut self,
+        path: &str,
+        token: &str,
+        version: u64,
+        update: &UpdateParty,
+    ) -> Result<Party, Refusal> {
+        let request = Request::builder().method(Method::PATCH).uri(path);
+        let request = request.header(IF_MATCH, format!("\"{version}\""));
+        let body = serde_json::to_vec(update).map_err(broken)?;
+        let answer = self.send(request, token, body.into()).await?;
+        serde_json::from_slice(&answer).map_err(broken)
+    }
+
+    async fn send(&mut self, request: request::Builder, token: &str, body: Bytes) -> Result<Bytes, Refusal> {
+        let mut request = request.header(HOST, "server");
         if !token.is_empty() {
             request = request.header(AUTHORIZATION, format!("Bearer {token}"));
         }

@@ -8,6 +8,7 @@
 #![expect(clippy::print_stdout, reason = "a benchmark prints its results")]
 
 mod agent;
+mod converge;
 mod crowd;
 mod databases;
 mod empty;
@@ -49,6 +50,8 @@ enum Command {
     SlowHeaders(strangers::SlowHeadersArgs),
     /// What bodies that never end do
     HugeBody(strangers::HugeBodyArgs),
+    /// Whether two servers with different clocks agree after their Redis was frozen
+    Converge(converge::ConvergeArgs),
     /// The empty server
     #[command(hide = true)]
     Empty,
@@ -68,6 +71,7 @@ async fn run(cli: Cli) -> Result<()> {
         Command::Reconnect(args) => idle::reconnect(&args, &mut goals).await?,
         Command::SlowHeaders(args) => strangers::slow_headers(&args, &mut goals).await?,
         Command::HugeBody(args) => strangers::huge_body(&args, &mut goals).await?,
+        Command::Converge(args) => converge::run(&args, &mut goals).await?,
         Command::Empty => empty::serve().await?,
     }
     let missed: Vec<&str> = goals.missed().collect();

@@ -26,6 +26,8 @@ pub struct Setup {
     pub redis: Option<String>,
     /// The lines of `[limits]` that differ from the server's defaults.
     pub limits: Vec<String>,
+    /// How far its clock is from the true time, in seconds.
+    pub skew_s: i64,
 }
 
 /// A server that runs until this is dropped.
@@ -44,9 +46,14 @@ impl ControlServer {
 
     /// Another server on the same database.
     pub async fn replica(&self) -> Result<Self> {
+        self.replica_with(self.setup.clone()).await
+    }
+
+    /// The same, started with something else.
+    pub async fn replica_with(&self, setup: Setup) -> Result<Self> {
         let dir = tempfile::tempdir()?;
         fs::copy(self.dir.path().join(IDENTITY_FILE), dir.path().join(IDENTITY_FILE))?;
-        Self::start_in(self.setup.clone(), dir).await
+        Self::start_in(setup, dir).await
     }
 
     async fn start_in(setup: Setup, dir: TempDir) -> Result<Self> {
@@ -101,6 +108,13 @@ impl ControlServer {
 
 fn command(setup: &Setup, dir: &TempDir, target: &Target, admin: SocketAddr) -> Result<Command> {
     let mut command = Command::new(program()?);
+    if setup.skew_s != 0 {
+        // Only the time of day is another: waiting takes as long as it takes. The loader knows where libraries are.
+        command
+            .env("LD_PRELOAD", "/usr/$LIB/faketime/libfaketime.so.1")
+            .env("FAKETIME", format!("{:+}s", setup.skew_s))
+            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    }
     command
         .arg("serve")
         .arg("--config")
