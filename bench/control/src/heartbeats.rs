@@ -59,7 +59,7 @@ pub struct HeartbeatArgs {
     #[arg(long, default_value_t = 4000)]
     agents: u32,
     /// Heartbeats a second, all agents together
-    #[arg(long, default_value_t = 20_000)]
+    #[arg(long, default_value_t = 22_000)]
     rate: u32,
     /// Members of a party
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(2..=254))]
