@@ -170,6 +170,7 @@ async fn outage(name: &str, away: impl FnOnce(&PostgresServer), lasting: Duratio
     watched.goes_on(&server).await;
     while began.elapsed() < lasting {
         assert_eq!(readiness(server.target()).await.0, 503);
+        watched.stream.stay(Duration::from_millis(100)).await;
     }
     watched.goes_on(&server).await;
     back(&postgres);

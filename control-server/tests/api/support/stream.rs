@@ -1,5 +1,7 @@
 //! The agent's end of the control stream.
 
+use std::time::Duration;
+
 use futures_util::{SinkExt, StreamExt};
 use lanrage_shared::api::error::ErrorCode;
 use lanrage_shared::api::party::Party;
@@ -84,6 +86,12 @@ impl Stream {
         let text = text.await.expect("a message comes in time")?;
         self.heard.push(text.to_string());
         Some(ServerMessage::parse(&text).unwrap())
+    }
+
+    /// Answers the server's pings for a while, as an agent does all the time; whatever else comes is skipped.
+    pub async fn stay(&mut self, during: Duration) {
+        let staying = async { while let Some(Ok(_)) = self.socket.next().await {} };
+        assert!(timeout(during, staying).await.is_err(), "the stream is open");
     }
 
     pub async fn next(&mut self) -> ServerMessage {
