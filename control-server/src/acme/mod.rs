@@ -136,7 +136,7 @@ impl Ordering {
                     let next = next_attempt(shown, failures, tried);
                     let minutes = next.duration_since(tried).unwrap_or_default().as_secs() / 60;
                     tracing::warn!(
-                        "no certificate for {}: {error}; agents do not need one. The next attempt is in {minutes} min",
+                        "no certificate for {}: {error:#}; agents do not need one. The next attempt is in {minutes} min",
                         self.domain
                     );
                 }
