@@ -97,7 +97,7 @@ fn moving_from_the_relay_to_the_direct_path_loses_nothing() -> Result<()> {
         all_see(&scene, direct)?;
         to_host.run_on(1000, SETTLE)?;
         let outcome = to_host.finish()?;
-        ensure!(outcome.lost == 0, "{outcome:?}; Ben's log:\n{}", guest.agent.log());
+        ensure!(outcome.lost == 0, "{outcome:?}\n{}", what_was_dropped(&[host, guest])?);
         let left = guest.agent.run(&["leave"])?;
         ensure!(left.code == 0, "leaving: {}", left.stderr);
         wait::until("Anna to be alone again", SETTLE, || {
@@ -105,6 +105,15 @@ fn moving_from_the_relay_to_the_direct_path_loses_nothing() -> Result<()> {
         })?;
     }
     Ok(())
+}
+
+/// The state of `players`, which tells what went no further and why, and their logs.
+fn what_was_dropped(players: &[&Player]) -> Result<String> {
+    let of = |player: &&Player| -> Result<String> {
+        let status = player.agent.run(&["status", "--json"])?.stdout;
+        Ok(format!("{}: {status}\n{}", player.agent.name(), player.agent.log()))
+    };
+    Ok(players.iter().map(of).collect::<Result<Vec<_>>>()?.join("\n"))
 }
 
 /// Cuts the direct paths of seven guests at once, once for each of `cuts`.
