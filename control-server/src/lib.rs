@@ -31,5 +31,6 @@ pub mod router;
 pub mod routes;
 pub mod server;
 pub mod snapshots;
+pub mod tasks;
 pub mod tls;
 pub mod upkeep;

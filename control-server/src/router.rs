@@ -10,6 +10,7 @@ use axum::response::Response;
 use axum::{Extension, Router};
 use lanrage_shared::api::error::ErrorCode;
 use tokio::sync::Semaphore;
+use tracing::Instrument;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -66,11 +67,11 @@ pub fn router(app: AppState, limits: &LimitsConfig) -> Router {
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(max_body))
         .layer(Extension(MaxBody(max_body)))
+        .layer(middleware::from_fn_with_state(turns, take_turn))
         .layer(middleware::from_fn_with_state(
             limits.request_timeout_s.seconds(),
             give_up_late,
         ))
-        .layer(middleware::from_fn_with_state(turns, take_turn))
         .layer(middleware::from_fn_with_state(app.metrics.clone(), metrics::count))
         .layer(middleware::from_fn(request_id::name))
         .with_state(app)
@@ -93,15 +94,23 @@ async fn wrong_method(_: Stranger) -> Failure {
     Failure::new(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::BadRequest, message)
 }
 
-/// Answers whoever takes too long over a body, or waits too long for an answer.
+/// Answers whoever takes too long over a body, or waits too long for an answer. What was begun is brought to its end all the same,
+/// also for somebody who does not wait for the answer: a change that is made has to be told to others.
 pub(crate) async fn give_up_late(
     State(limit): State<Duration>,
     request: Request,
     next: Next,
 ) -> Result<Response, Failure> {
-    tokio::time::timeout(limit, next.run(request))
-        .await
-        .map_err(|_| Failure::unavailable("the request took too long: try again in a moment"))
+    let answer = tokio::spawn(next.run(request).in_current_span());
+    match tokio::time::timeout(limit, answer).await {
+        Ok(Ok(response)) => Ok(response),
+        Ok(Err(failed)) => match failed.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime ends.
+            Err(_) => Err(Failure::unavailable("the server stops: try again in a moment")),
+        },
+        Err(_) => Err(Failure::unavailable("the request took too long: try again in a moment")),
+    }
 }
 
 /// So many requests are answered at once. When the database is slow they pile up, and more would only wait for longer.
@@ -126,4 +135,34 @@ async fn take_turn(State(turns): State<Turns>, request: Request, next: Next) -> 
         ));
     };
     Ok(next.run(request).await)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::routing::get;
+    use futures_util::poll;
+    use tokio::sync::{Notify, mpsc};
+    use tower::ServiceExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_begun_is_finished_for_somebody_who_has_gone() {
+        let (made, told) = (Arc::new(Notify::new()), mpsc::channel(1));
+        let ((tell, mut told), wait) = (told, Arc::clone(&made));
+        let change = async move || {
+            wait.notified().await;
+            let _ = tell.send(()).await;
+        };
+        let router = Router::new()
+            .route("/", get(change))
+            .layer(middleware::from_fn_with_state(Duration::from_secs(60), give_up_late));
+        let request = Request::builder().uri("/").body(Body::empty()).unwrap();
+        let mut answer = Box::pin(router.oneshot(request));
+        assert!(poll!(&mut answer).is_pending());
+        drop(answer);
+        made.notify_one();
+        assert_eq!(told.recv().await, Some(()));
+    }
 }

@@ -30,13 +30,16 @@ use crate::replicas::{self, Replicas};
 use crate::router::{overload_router, router};
 use crate::routes::stream::Arrivals;
 use crate::snapshots::Snapshots;
+use crate::tasks::Tasks;
 use crate::tls::{Allowance, Listening, Places, ServerIdentity, serve};
 use crate::upkeep;
 
 /// Connections the kernel holds before they are accepted: a server that restarts is greeted by everybody at once.
 const BACKLOG: i32 = 4096;
-/// Longest shutting down waits for requests and streams to end.
+/// Longest shutting down waits for requests, streams and background tasks to end.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(4);
+/// Longest it waits for the database to take what members last said, however long the former took.
+const SAVING_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Why the server cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +57,13 @@ pub enum StartError {
     #[error(transparent)]
     Store(#[from] StoreError),
 }
+
+/// Why the server stopped without having been told to.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the server's {0} ended by itself, which is a fault of the program (see the lines before): start the server again"
+)]
+pub struct Broken(&'static str);
 
 /// What a server is made of.
 pub struct Parts {
@@ -190,47 +200,55 @@ impl Server {
         Arc::clone(&self.app)
     }
 
-    /// Answers until `shutdown`; then parts with every stream, lets requests finish and closes the store.
-    pub async fn run(self, shutdown: CancellationToken) {
+    /// Answers until `shutdown`; then parts with every stream, lets requests finish, saves what waits and closes the store. So it does
+    /// when one of its own tasks or of `tasks`, which end with `shutdown`, ends before.
+    pub async fn run(self, mut tasks: Tasks, shutdown: CancellationToken) -> Result<(), Broken> {
         let Self {
             app, listening, admin, ..
         } = self;
-        let admin = admin.map(|admin| tokio::spawn(admin.run(app.shutdown.clone())));
-        let accepting = tokio::spawn(serve(listening, app.shutdown.clone()));
-        let upkeep = tokio::spawn({
-            let app = Arc::clone(&app);
-            async move {
-                tokio::join!(
-                    upkeep::run(&app),
-                    upkeep::watch_relays(&app),
-                    replicas::run(&app),
-                    app.write_behind.run(&app.store, &app.shutdown),
-                )
-            }
+        tasks.spawn("answering of agents", serve(listening, app.shutdown.clone()));
+        if let Some(admin) = admin {
+            tasks.spawn("answering of the operator", admin.run(app.shutdown.clone()));
+        }
+        tasks.spawn("upkeep", upkeep::run(Arc::clone(&app)));
+        tasks.spawn("watch over relays", upkeep::watch_relays(Arc::clone(&app)));
+        tasks.spawn("talk with other servers", replicas::run(Arc::clone(&app)));
+        let saving = Arc::clone(&app);
+        tasks.spawn("saving of presence", async move {
+            saving.write_behind.run(&saving.store, &saving.shutdown).await;
         });
-        shutdown.cancelled().await;
+        let outcome = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => Ok(()),
+            name = tasks.first_to_end() => Err(Broken(name)),
+        };
+        shutdown.cancel();
         app.shutdown.cancel();
         app.streams.close();
         let ending = async {
-            // A task that panicked has ended as well.
-            let _ = accepting.await;
             app.streams.wait().await;
-            let _ = upkeep.await;
-            if let Some(admin) = admin {
-                let _ = admin.await;
-            }
-            let saved = async {
-                app.write_behind.flush(&app.store).await?;
-                app.store.part(app.replicas.me()).await
-            };
-            if let Err(error) = saved.await {
-                tracing::debug!(%error, "what members last said is not saved");
-            }
-            app.store.close().await;
+            tasks.all_to_end().await;
         };
         if timeout(SHUTDOWN_PATIENCE, ending).await.is_err() {
             tracing::warn!("some connections did not end in time");
         }
+        save(&app).await;
+        outcome
+    }
+}
+
+/// Writes what members last said, and takes leave of the other replicas.
+async fn save(app: &App) {
+    let saved = async {
+        app.write_behind.flush(&app.store).await?;
+        app.store.part(app.replicas.me()).await?;
+        app.store.close().await;
+        Ok::<_, StoreError>(())
+    };
+    match timeout(SAVING_PATIENCE, saved).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "what members last said is not saved"),
+        Err(_) => tracing::warn!("what members last said may not be saved: the database takes too long"),
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the server does by itself: it notes who is connected, and clears away what nobody comes back for.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use lanrage_shared::api::relay::RELAY_TOKEN_LIFETIME_S;
@@ -32,7 +33,7 @@ pub const REVOCATION_KEPT_MS: u64 = 2 * RELAY_TOKEN_LIFETIME_S * 1000;
 const GONE_KEPT_MS: u64 = 3_600_000;
 
 /// Does the upkeep until the server shuts down.
-pub async fn run(app: &App) {
+pub async fn run(app: Arc<App>) {
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -43,7 +44,7 @@ pub async fn run(app: &App) {
         app.limits.forget_idle();
         app.snapshots
             .forget_unused(app.clock.uptime_ms(), |party| app.feed.has(party));
-        match once(app).await {
+        match once(&app).await {
             Ok(()) => {}
             Err(StoreError::Unavailable(detail) | StoreError::Uncertain(detail)) => {
                 tracing::warn!(detail, "upkeep waits: the database cannot be reached")
@@ -54,7 +55,7 @@ pub async fn run(app: &App) {
 }
 
 /// Notices relays that are silent, until the server shuts down.
-pub async fn watch_relays(app: &App) {
+pub async fn watch_relays(app: Arc<App>) {
     let mut ticks = interval(WATCH_RELAYS_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

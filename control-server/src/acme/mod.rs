@@ -126,11 +126,21 @@ impl Ordering {
                 continue;
             }
             tried = SystemTime::now();
-            match self.order().await {
-                Ok(()) => {
-                    failures = 0;
-                    shown = self.show_kept();
-                }
+            let ordered = self.order().await;
+            if ordered.is_ok() {
+                shown = self.show_kept();
+            }
+            // One that is of no use, or by this machine's clock is over already, must not be ordered again and again.
+            let ordered = ordered.and_then(|()| {
+                let lasts = next_attempt(shown, 0, tried) > tried;
+                anyhow::ensure!(
+                    lasts,
+                    "the authority's certificate cannot be used: is this machine's clock right?"
+                );
+                Ok(())
+            });
+            match ordered {
+                Ok(()) => failures = 0,
                 Err(error) => {
                     failures += 1;
                     let next = next_attempt(shown, failures, tried);

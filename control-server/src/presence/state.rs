@@ -211,10 +211,13 @@ impl Members {
         own.map(|(seat, write)| (*seat, write.clone())).collect()
     }
 
-    /// Forgets who went before the time `before`.
+    /// Forgets who went before the time `before`, also those whose replica went without saying so.
     pub(super) fn forget_gone(&mut self, before: u64) {
-        self.map
-            .retain(|_, write| write.value.online || write.stamp.time >= before);
+        let there = &self.there;
+        self.map.retain(|_, write| {
+            let holds = write.value.online && there.contains(&write.stamp.replica);
+            holds || write.stamp.time >= before
+        });
     }
 }
 

@@ -39,6 +39,9 @@ pub struct WriteBehindCounters {
 #[derive(Default)]
 pub struct WriteBehind {
     pending: Mutex<Pending>,
+    /// Held while a flush is under way: the database has to take writes in the order of their stamps, as other replicas read what is
+    /// later than the last they read.
+    flushing: tokio::sync::Mutex<()>,
     news: Notify,
     counters: WriteBehindCounters,
 }
@@ -115,6 +118,7 @@ impl WriteBehind {
 
     /// Writes all that waits.
     pub async fn flush(&self, store: &Store) -> Result<()> {
+        let _in_order = self.flushing.lock().await;
         let taken = std::mem::take(&mut *self.lock());
         if taken.is_empty() {
             return Ok(());

@@ -47,8 +47,10 @@ async fn listen(app: &App, mut listener: Box<dyn Listener>) -> Result<Never> {
 pub(super) async fn handle(app: &App, notice: Notice) -> Result<()> {
     let Notice { from, news } = notice;
     if from == app.replicas.me().id {
-        if news == News::Here {
-            app.replicas.hear_itself();
+        match news {
+            News::Here => app.replicas.hear_itself(),
+            News::Events { party, last, .. } => app.replicas.changed_here(party, last),
+            _ => {}
         }
         return Ok(());
     }

@@ -11,11 +11,11 @@ mod ticking;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use lanrage_shared::hlc::ReplicaId;
-use lanrage_shared::ids::MemberId;
+use lanrage_shared::ids::{MemberId, PartyId};
 pub use lanrage_store::LEASE_MS;
 use lanrage_store::{News, ReplicaRow, Result, SoftKey};
 use tokio::sync::mpsc;
@@ -65,6 +65,17 @@ struct Known {
     marks: BTreeMap<ReplicaId, u64>,
     /// The last signal delivered of each.
     signals: BTreeMap<ReplicaId, u64>,
+    /// Parties that were changed here since the last beat, each with the number of its last event.
+    changed_here: BTreeMap<PartyId, u64>,
+}
+
+impl Known {
+    /// These are there. Of others nothing is kept: their writes are read anew when they come back.
+    fn set_there(&mut self, there: BTreeSet<ReplicaId>) {
+        self.marks.retain(|replica, _| there.contains(replica));
+        self.signals.retain(|replica, _| there.contains(replica));
+        self.there = there;
+    }
 }
 
 impl Replicas {
@@ -124,6 +135,12 @@ impl Replicas {
         *self.heard_at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 
+    fn changed_here(&self, party: PartyId, last: u64) {
+        let mut state = self.lock();
+        let number = state.changed_here.entry(party).or_default();
+        *number = last.max(*number);
+    }
+
     /// Passes a signal on to whichever replica has its receiver.
     pub fn signal(&self, from: MemberId, to: Seat, sealed: String) {
         let there = !self.lock().there.is_empty();
@@ -170,9 +187,9 @@ pub async fn begin(app: &App) -> Result<()> {
 }
 
 /// Hears and tells until the server shuts down.
-pub async fn run(app: &App) {
+pub async fn run(app: Arc<App>) {
     if !app.store.is_shared() {
-        return;
+        return app.shutdown.cancelled().await;
     }
     let outgoing = app
         .replicas
@@ -181,9 +198,9 @@ pub async fn run(app: &App) {
         .unwrap_or_else(PoisonError::into_inner)
         .take();
     let work = async {
-        tokio::join!(ticking::run(app), hearing::run(app), take_shortcut(app), async {
+        tokio::join!(ticking::run(&app), hearing::run(&app), take_shortcut(&app), async {
             if let Some(outgoing) = outgoing {
-                speak(app, outgoing).await;
+                speak(&app, outgoing).await;
             }
         })
     };

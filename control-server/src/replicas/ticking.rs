@@ -52,6 +52,7 @@ pub(super) async fn tick(app: &App, judges: bool) -> Result<Duration> {
     if !app.replicas.heard_itself.swap(false, Ordering::Relaxed) || !judges {
         look_up(app).await?;
     }
+    tell_again(app);
     let replicas = app.store.beat(me).await?;
     let took = began.elapsed();
     let mut there: BTreeSet<ReplicaId> = replicas.iter().map(|replica| replica.id).collect();
@@ -67,10 +68,23 @@ pub(super) async fn tick(app: &App, judges: bool) -> Result<Duration> {
         tracing::warn!(replica = %id, "a replica is gone");
     }
     read_soft(app, there.iter().copied()).await?;
-    app.replicas.lock().there.clone_from(&there);
+    app.replicas.lock().set_there(there.clone());
     app.set_there(there);
     app.relays.merge(&app.store.soft_writes_of_relays().await?);
     Ok(took)
+}
+
+/// Tells of changes made here: whoever made one tells of it, unless it was not told itself that it had been made (the answer to a
+/// commit can be lost). Who has heard of them ignores this.
+fn tell_again(app: &App) {
+    let changed = std::mem::take(&mut app.replicas.lock().changed_here);
+    if !changed.is_empty() {
+        app.relays.announce_revocations();
+    }
+    for (party, seq) in changed {
+        app.snapshots.follow_to(party, seq);
+        app.feed.publish(party, &FeedMessage::Changed { seq });
+    }
 }
 
 /// Looks up what would have been heard.

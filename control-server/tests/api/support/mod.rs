@@ -19,7 +19,8 @@ use lanrage_control::app::App;
 use lanrage_control::clock::Clock;
 use lanrage_control::config::{LimitsConfig, RedisUrl, Within};
 use lanrage_control::operator_token::{OperatorToken, Purpose};
-use lanrage_control::server::{Parts, Server, StartError};
+use lanrage_control::server::{Broken, Parts, Server, StartError};
+use lanrage_control::tasks::Tasks;
 use lanrage_control::tls::ServerIdentity;
 use lanrage_shared::api::party::StunServer;
 use lanrage_shared::ids::Pin;
@@ -104,7 +105,7 @@ pub struct TestServer {
     pub app: Arc<App>,
     dir: TempDir,
     stop: CancellationToken,
-    running: JoinHandle<()>,
+    running: JoinHandle<Result<(), Broken>>,
 }
 
 impl TestServer {
@@ -207,7 +208,7 @@ impl TestServer {
             app: server.app(),
             dir,
             stop: stop.clone(),
-            running: tokio::spawn(server.run(stop)),
+            running: tokio::spawn(server.run(Tasks::default(), stop)),
         })
     }
 
@@ -238,7 +239,11 @@ impl TestServer {
     /// What SIGTERM does; returns when the server has stopped.
     pub async fn stop(self) -> TempDir {
         self.stop.cancel();
-        tokio::time::timeout(PATIENCE, self.running).await.unwrap().unwrap();
+        tokio::time::timeout(PATIENCE, self.running)
+            .await
+            .unwrap()
+            .unwrap()
+            .unwrap();
         self.dir
     }
 }
