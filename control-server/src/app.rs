@@ -24,6 +24,7 @@ use crate::operator_token::OperatorToken;
 use crate::presence::{Roster, WriteBehind};
 use crate::relays::Relays;
 use crate::replicas::Replicas;
+use crate::routes::health::Readiness;
 use crate::routes::stream::Arrivals;
 use crate::snapshots::Snapshots;
 use crate::tls::Places;
@@ -52,6 +53,7 @@ pub struct App {
     pub shutdown: CancellationToken,
     /// Streams that begin.
     pub arrivals: Arrivals,
+    pub readiness: Readiness,
     /// Open streams and links; shutting down waits for them.
     pub streams: TaskTracker,
 }
@@ -92,7 +94,7 @@ impl App {
     pub async fn state_of(&self, party: PartyId, device: DeviceId) -> Result<Seen<PartyState>, StoreError> {
         let now_ms = self.clock.uptime_ms();
         match self.store.party(party, device).await {
-            Err(StoreError::Unavailable(why)) => self.last_seen(self.snapshots.party(party, device, now_ms), why),
+            Err(error) if error.is_for_now() => self.last_seen(self.snapshots.party(party, device, now_ms), error),
             state => state.map(Seen::now),
         }
     }
@@ -101,7 +103,7 @@ impl App {
     pub async fn states_of(&self, device: DeviceId) -> Result<Seen<Vec<PartyState>>, StoreError> {
         let now_ms = self.clock.uptime_ms();
         match self.store.parties_of(device).await {
-            Err(StoreError::Unavailable(why)) => self.last_seen(self.snapshots.parties_of(device, now_ms), why),
+            Err(error) if error.is_for_now() => self.last_seen(self.snapshots.parties_of(device, now_ms), error),
             states => {
                 let states = states?;
                 self.snapshots.keep_list(device, &states, now_ms);
@@ -120,9 +122,9 @@ impl App {
     ) -> Result<Missed, StoreError> {
         let now_ms = self.clock.uptime_ms();
         match self.store.replay(party, device, since, secret_epoch).await {
-            Err(StoreError::Unavailable(why)) => {
+            Err(error) if error.is_for_now() => {
                 let missed = self.snapshots.replay(party, device, since, secret_epoch, now_ms);
-                missed.ok_or(StoreError::Unavailable(why))
+                missed.ok_or(error)
             }
             missed => {
                 let missed = missed?;
@@ -132,8 +134,8 @@ impl App {
         }
     }
 
-    fn last_seen<T>(&self, kept: Option<T>, why: String) -> Result<Seen<T>, StoreError> {
-        let value = kept.ok_or(StoreError::Unavailable(why))?;
+    fn last_seen<T>(&self, kept: Option<T>, why: StoreError) -> Result<Seen<T>, StoreError> {
+        let value = kept.ok_or(why)?;
         let age = Age(Some(self.store.silent_for()));
         Ok(Seen { value, age })
     }

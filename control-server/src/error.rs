@@ -110,7 +110,9 @@ impl From<StoreError> for Failure {
                 })
             }
             StoreError::Refused(refusal) => refusal.into(),
-            StoreError::Contended => Self::unavailable("too many changes of this party at once: try again"),
+            StoreError::Contended | StoreError::Busy => {
+                Self::unavailable("too many changes of this party at once: try again")
+            }
             StoreError::Unavailable(detail) => {
                 if may_log() {
                     tracing::warn!(detail, "the database cannot be reached");

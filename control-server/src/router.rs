@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
+use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use axum::{Extension, Router};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use lanrage_shared::api::error::ErrorCode;
 use tokio::sync::Semaphore;
 use tracing::Instrument;
@@ -23,11 +25,7 @@ use crate::openapi;
 use crate::request_id;
 use crate::routes::{auth, bans, conflicts, health, invites, members, parties, relay_link, relays, stream};
 
-/// Largest request body, in bytes. Put into every request, so that whoever is refused hears it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct MaxBody(pub(crate) usize);
-
-/// Every endpoint with its description. Each begins with `Device` or `Stranger`, which count the request.
+/// Every endpoint with its description. Each but those of health begins with `Device` or `Stranger`, which count the request.
 pub(crate) fn endpoints() -> OpenApiRouter<AppState> {
     OpenApiRouter::with_openapi(openapi::shapes())
         .routes(routes!(auth::challenge))
@@ -60,16 +58,18 @@ pub fn router(app: AppState, limits: &LimitsConfig) -> Router {
     if app.swagger_ui {
         router = router.merge(openapi::swagger_ui());
     }
-    let max_body = limits.body_kib.kib();
     let turns = Turns::new(limits.requests_at_once);
     router
         .fallback(nothing_here)
         .method_not_allowed_fallback(wrong_method)
-        .layer(DefaultBodyLimit::max(max_body))
-        .layer(Extension(MaxBody(max_body)))
+        // Bodies are whole by then.
+        .layer(DefaultBodyLimit::disable())
         .layer(middleware::from_fn_with_state(turns, take_turn))
         .layer(middleware::from_fn_with_state(
-            limits.request_timeout_s.seconds(),
+            RequestAllowance {
+                time: limits.request_timeout_s.seconds(),
+                max_body: limits.body_kib.kib(),
+            },
             give_up_late,
         ))
         .layer(middleware::from_fn_with_state(app.metrics.clone(), metrics::count))
@@ -94,23 +94,48 @@ async fn wrong_method(_: Stranger) -> Failure {
     Failure::new(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::BadRequest, message)
 }
 
-/// Answers whoever takes too long over a body, or waits too long for an answer. What was begun is brought to its end all the same,
-/// also for somebody who does not wait for the answer: a change that is made has to be told to others.
+/// What one request may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RequestAllowance {
+    pub(crate) time: Duration,
+    pub(crate) max_body: usize,
+}
+
+/// Answers whoever takes too long over a body, or waits too long for an answer. A body is read before anything else is done, so that
+/// slow ones take nobody's turn. What was begun then is brought to its end, also for somebody who does not wait for the answer: a
+/// change that is made has to be told to others.
 pub(crate) async fn give_up_late(
-    State(limit): State<Duration>,
+    State(allowance): State<RequestAllowance>,
     request: Request,
     next: Next,
 ) -> Result<Response, Failure> {
-    let answer = tokio::spawn(next.run(request).in_current_span());
-    match tokio::time::timeout(limit, answer).await {
-        Ok(Ok(response)) => Ok(response),
-        Ok(Err(failed)) => match failed.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            // The runtime ends.
-            Err(_) => Err(Failure::unavailable("the server stops: try again in a moment")),
-        },
-        Err(_) => Err(Failure::unavailable("the request took too long: try again in a moment")),
-    }
+    let answer = async {
+        let request = whole(request, allowance.max_body).await?;
+        match tokio::spawn(next.run(request).in_current_span()).await {
+            Ok(response) => Ok(response),
+            Err(failed) => match failed.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime ends.
+                Err(_) => Err(Failure::unavailable("the server stops: try again in a moment")),
+            },
+        }
+    };
+    tokio::time::timeout(allowance.time, answer)
+        .await
+        .map_err(|_| Failure::unavailable("the request took too long: try again in a moment"))?
+}
+
+/// The request with all of its body.
+async fn whole(request: Request, max_body: usize) -> Result<Request, Failure> {
+    let (head, body) = request.into_parts();
+    let body = Limited::new(body, max_body).collect().await.map_err(|error| {
+        if error.is::<LengthLimitError>() {
+            let message = format!("the request is larger than {} KiB", max_body / 1024);
+            return Failure::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::TooLarge, message);
+        }
+        Failure::bad_request("the request's body ends in the middle")
+    })?;
+    Ok(Request::from_parts(head, Body::from(body.to_bytes())))
 }
 
 /// So many requests are answered at once. When the database is slow they pile up, and more would only wait for longer.
@@ -139,13 +164,17 @@ async fn take_turn(State(turns): State<Turns>, request: Request, next: Next) -> 
 
 #[cfg(test)]
 mod tests {
-    use axum::body::Body;
     use axum::routing::get;
     use futures_util::poll;
     use tokio::sync::{Notify, mpsc};
     use tower::ServiceExt;
 
     use super::*;
+
+    const ALLOWANCE: RequestAllowance = RequestAllowance {
+        time: Duration::from_secs(60),
+        max_body: 1024,
+    };
 
     #[tokio::test]
     async fn what_was_begun_is_finished_for_somebody_who_has_gone() {
@@ -157,7 +186,7 @@ mod tests {
         };
         let router = Router::new()
             .route("/", get(change))
-            .layer(middleware::from_fn_with_state(Duration::from_secs(60), give_up_late));
+            .layer(middleware::from_fn_with_state(ALLOWANCE, give_up_late));
         let request = Request::builder().uri("/").body(Body::empty()).unwrap();
         let mut answer = Box::pin(router.oneshot(request));
         assert!(poll!(&mut answer).is_pending());

@@ -28,6 +28,7 @@ use crate::presence::{Roster, WriteBehind};
 use crate::relays::Relays;
 use crate::replicas::{self, Replicas};
 use crate::router::{overload_router, router};
+use crate::routes::health::Readiness;
 use crate::routes::stream::Arrivals;
 use crate::snapshots::Snapshots;
 use crate::tasks::Tasks;
@@ -36,6 +37,8 @@ use crate::upkeep;
 
 /// Connections the kernel holds before they are accepted: a server that restarts is greeted by everybody at once.
 const BACKLOG: i32 = 4096;
+/// What the kernel holds of what a connection was sent and has not read (it takes twice as much).
+const SEND_BUFFER: usize = 128 * 1024;
 /// Longest shutting down waits for requests, streams and background tasks to end.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(4);
 /// Longest it waits for the database to take what members last said, however long the former took.
@@ -160,6 +163,7 @@ impl Server {
             places: places.clone(),
             shutdown: CancellationToken::new(),
             arrivals: Arrivals::default(),
+            readiness: Readiness::default(),
             streams: TaskTracker::new(),
         });
         replicas::begin(&app).await?;
@@ -272,6 +276,8 @@ fn listen_on(address: SocketAddr) -> Result<TcpListener, StartError> {
         }
         // So that a restarted server gets its port back while old connections linger in TIME_WAIT.
         socket.set_reuse_address(true)?;
+        // Accepted connections have it too: what who does not read is sent must not fill the machine's memory.
+        socket.set_send_buffer_size(SEND_BUFFER)?;
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;

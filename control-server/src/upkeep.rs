@@ -66,9 +66,17 @@ pub async fn watch_relays(app: Arc<App>) {
     }
 }
 
-/// Does it once.
+/// Does it once. What fails keeps nothing else from being done; gives the first failure.
 pub async fn once(app: &App) -> Result<()> {
     let now_ms = app.clock.now_ms();
+    let noted = note_presence(app, now_ms).await;
+    let succeeded = succeed_hosts(app, now_ms).await;
+    let cleared = clear_away(app, now_ms).await;
+    let forgotten = forget_unseen(app, now_ms).await;
+    noted.and(succeeded).and(cleared).and(forgotten)
+}
+
+async fn note_presence(app: &App, now_ms: u64) -> Result<()> {
     if !app.store.is_shared() {
         app.store.beat(app.replicas.me()).await?;
         // A change may be there of which the database did not say so.
@@ -77,7 +85,10 @@ pub async fn once(app: &App) -> Result<()> {
     for seat in app.roster.here() {
         app.write_behind.queue_seen(seat, now_ms);
     }
-    app.write_behind.flush(&app.store).await?;
+    app.write_behind.flush(&app.store).await
+}
+
+async fn clear_away(app: &App, now_ms: u64) -> Result<()> {
     let gone_before_ms = now_ms.saturating_sub(GONE_KEPT_MS);
     app.roster.forget_gone(gone_before_ms);
     app.store.forget_soft_writes(time_at(gone_before_ms)).await?;
@@ -87,21 +98,28 @@ pub async fn once(app: &App) -> Result<()> {
     app.store
         .delete_revocations(now_ms.saturating_sub(REVOCATION_KEPT_MS))
         .await?;
-    let before_ms = now_ms.saturating_sub(UNSEEN_MS);
-    for (party, device) in app.store.unseen_since(before_ms).await? {
-        if let Some(changed) = app.store.remove_unseen(party, device, before_ms, now_ms).await? {
-            tracing::debug!(%party, %device, "a member was not seen for 30 days and is no longer one");
-            app.announce(&changed);
+    app.store.delete_empty_parties().await.map(drop)
+}
+
+/// Removes members and parties that were not seen for long: while some server was there to see them. After a server was away for
+/// weeks, a backup was restored or the clock was wrong, everybody has all the time again.
+async fn forget_unseen(app: &App, now_ms: u64) -> Result<()> {
+    let watched_ms = now_ms.saturating_sub(app.store.watched_since(now_ms).await?);
+    if watched_ms >= UNSEEN_MS {
+        let before_ms = now_ms.saturating_sub(UNSEEN_MS);
+        for (party, device) in app.store.unseen_since(before_ms).await? {
+            if let Some(changed) = app.store.remove_unseen(party, device, before_ms, now_ms).await? {
+                tracing::info!(%party, %device, "a member was not seen for 30 days and is no longer one");
+                app.announce(&changed);
+            }
         }
     }
-    succeed_hosts(app, now_ms).await?;
-    app.store.delete_empty_parties().await?;
-    let forgotten = app
-        .store
-        .delete_forgotten_parties(now_ms.saturating_sub(FORGOTTEN_MS))
-        .await?;
-    if forgotten > 0 {
-        tracing::info!(parties = forgotten, "parties nobody was in for 180 days are forgotten");
+    if watched_ms >= FORGOTTEN_MS {
+        let before_ms = now_ms.saturating_sub(FORGOTTEN_MS);
+        let forgotten = app.store.delete_forgotten_parties(before_ms).await?;
+        if forgotten > 0 {
+            tracing::info!(parties = forgotten, "parties nobody was in for 180 days are forgotten");
+        }
     }
     Ok(())
 }

@@ -25,6 +25,12 @@ pub const AAD: &[u8] = b"lanrage signal v1";
 /// What a signal starts with that travels as a datagram through a relay, while the control server is away.
 const DATAGRAM_MAGIC: [u8; 4] = [0xF5, b'L', b'R', 2];
 
+/// Whether this may be a sealed signal, for whoever passes it on and cannot open it.
+pub fn is_sealed_text(text: &str) -> bool {
+    let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=');
+    text.bytes().all(is_base64)
+}
+
 /// A sealed signal as a datagram for a relay.
 pub fn to_datagram(sealed: &str) -> Vec<u8> {
     [&DATAGRAM_MAGIC, sealed.as_bytes()].concat()

@@ -15,7 +15,7 @@ pub const MAX_TOKEN: usize = 2048;
 
 /// How far ahead of the reader's clock a token may have been made, in seconds: more than two clocks differ that are five minutes
 /// off each.
-const TOLERATED_S: u64 = 15 * 60;
+pub const TOLERATED_S: u64 = 15 * 60;
 
 /// What every token of ours says about itself.
 pub trait Claims: Serialize + DeserializeOwned {

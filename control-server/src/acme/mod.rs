@@ -25,8 +25,9 @@ use crate::config::AcmeConfig;
 use crate::router::overload_router;
 use crate::tls::{Allowance, Listening, Places, ServerIdentity, serve};
 
-/// Connections at once: an authority looks from a handful of places.
+/// Connections at once: an authority looks from a handful of places, so nobody else may take them all.
 const CONNECTIONS: usize = 64;
+const CONNECTIONS_PER_ADDRESS: usize = 4;
 
 /// Why no certificate can be ordered, known before the server starts.
 #[derive(Debug, thiserror::Error)]
@@ -88,7 +89,7 @@ impl Acme {
             tls: None,
             router: challenges::router(Arc::clone(&self.challenges)),
             overload: overload_router(),
-            places: Places::new(CONNECTIONS, CONNECTIONS),
+            places: Places::new(CONNECTIONS, CONNECTIONS_PER_ADDRESS),
             allowance: self.allowance,
         };
         let ordering = Ordering {

@@ -2,6 +2,7 @@
 
 use hmac::{Hmac, Mac};
 use lanrage_shared::ids::IdentityKey;
+use lanrage_shared::token::TOLERATED_S;
 use sha2::Sha256;
 
 const EXPIRY_LEN: usize = 8;
@@ -20,12 +21,13 @@ impl NonceKey {
         [expiry.as_slice(), &tag].concat()
     }
 
-    /// Whether we made this nonce for `identity` and it has not ended.
+    /// Whether we, or a replica whose clock differs from this one's, made this nonce for `identity` and it has not ended.
     pub(super) fn accepts(&self, nonce: &[u8], identity: &IdentityKey, now_ms: u64) -> bool {
         let Some((expiry, tag)) = nonce.split_first_chunk::<EXPIRY_LEN>() else {
             return false;
         };
-        self.mac(identity, expiry).verify_slice(tag).is_ok() && now_ms < u64::from_be_bytes(*expiry)
+        self.mac(identity, expiry).verify_slice(tag).is_ok()
+            && now_ms < u64::from_be_bytes(*expiry).saturating_add(TOLERATED_S * 1000)
     }
 
     fn mac(&self, identity: &IdentityKey, expiry: &[u8; EXPIRY_LEN]) -> Hmac<Sha256> {
@@ -48,8 +50,9 @@ mod tests {
         let key = NonceKey::new([1; 32]);
         let anna = IdentityKey([2; 32]);
         let nonce = key.make(&anna, 1000);
-        assert!(key.accepts(&nonce, &anna, 999));
-        assert!(!key.accepts(&nonce, &anna, 1000));
+        let end_ms = 1000 + TOLERATED_S * 1000;
+        assert!(key.accepts(&nonce, &anna, end_ms - 1));
+        assert!(!key.accepts(&nonce, &anna, end_ms));
         assert!(!key.accepts(&nonce, &IdentityKey([3; 32]), 999));
         assert!(!NonceKey::new([9; 32]).accepts(&nonce, &anna, 999));
     }

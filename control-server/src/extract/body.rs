@@ -8,7 +8,6 @@ use lanrage_shared::api::error::ErrorCode;
 use serde::de::DeserializeOwned;
 
 use crate::error::Failure;
-use crate::router::MaxBody;
 
 /// The request's body as `T`.
 #[derive(Debug)]
@@ -18,24 +17,15 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = Failure;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
-        let most = request.extensions().get::<MaxBody>().copied();
         match Json::<T>::from_request(request, state).await {
             Ok(Json(value)) => Ok(Self(value)),
-            Err(rejection) => Err(refuse(&rejection, most)),
+            Err(rejection) => Err(refuse(&rejection)),
         }
     }
 }
 
-fn refuse(rejection: &JsonRejection, most: Option<MaxBody>) -> Failure {
+fn refuse(rejection: &JsonRejection) -> Failure {
     match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Failure::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            ErrorCode::TooLarge,
-            match most {
-                Some(MaxBody(bytes)) => format!("the request is larger than {} KiB", bytes / 1024),
-                None => "the request is too large".to_owned(),
-            },
-        ),
         StatusCode::UNSUPPORTED_MEDIA_TYPE => Failure::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             ErrorCode::BadRequest,

@@ -8,6 +8,10 @@ use tokio::sync::{mpsc, watch};
 
 use super::{EndNotice, Ended, Feed, FeedMessage, QUEUE, Seat, Subscription};
 
+/// While so much waits for a stream, signals to it are left out, as their senders repeat them: they are the largest messages, and
+/// members choose how many there are.
+const SIGNALS: usize = QUEUE / 4;
+
 /// Streams of this process, by party and member.
 #[derive(Default)]
 pub struct MemoryFeed {
@@ -101,8 +105,12 @@ impl Feed for MemoryFeed {
 }
 
 impl Subscriber {
-    /// Queues a message; false when the subscription is over.
+    /// Queues a message; false when the subscription is over. A signal that finds too much waiting is left out.
     fn deliver(&self, message: FeedMessage) -> bool {
+        let waiting = QUEUE - self.messages.capacity();
+        if matches!(message, FeedMessage::Signal { .. }) && waiting >= SIGNALS {
+            return true;
+        }
         match self.messages.try_send(message) {
             Ok(()) => true,
             Err(mpsc::error::TrySendError::Full(_)) => {
@@ -172,12 +180,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn signals_alone_do_not_fill_the_queue_of_who_does_not_read() {
+        let feed = MemoryFeed::default();
+        let mut slow = feed.subscribe(seat(2));
+        for n in 0..2 * QUEUE {
+            assert!(feed.send(seat(2), signal(n)));
+        }
+        let waiting = std::iter::from_fn(|| slow.messages.try_recv().ok()).count();
+        assert_eq!(waiting, SIGNALS);
+        assert!(feed.send(seat(2), signal(0)));
+        assert_eq!(slow.messages.recv().await, Some(signal(0)));
+    }
+
+    #[tokio::test]
     async fn a_slow_reader_is_ended_and_others_are_not() {
         let feed = MemoryFeed::default();
         let (mut slow, mut quick) = (feed.subscribe(seat(2)), feed.subscribe(seat(3)));
-        for n in 0..=QUEUE {
-            feed.publish(seat(2).party, &signal(n));
-            assert_eq!(quick.messages.recv().await, Some(signal(n)));
+        for seq in 0..=QUEUE as u64 {
+            let message = FeedMessage::Changed { seq };
+            feed.publish(seat(2).party, &message);
+            assert_eq!(quick.messages.recv().await, Some(message));
         }
         assert_eq!(slow.end.reason().await, Ended::TooSlow);
     }

@@ -197,7 +197,7 @@ mod tests {
     use tokio::time::interval;
 
     use super::*;
-    use crate::router::give_up_late;
+    use crate::router::{RequestAllowance, give_up_late};
 
     /// More than any test's connection lasts, in virtual time.
     const LONG: Duration = Duration::from_secs(3600);
@@ -207,7 +207,10 @@ mod tests {
         write_timeout: Duration::from_secs(4),
         max_head: 12 * 1024,
     };
-    const REQUEST_TIMEOUT: Duration = Duration::from_secs(7);
+    const REQUEST: RequestAllowance = RequestAllowance {
+        time: Duration::from_secs(7),
+        max_body: 64 * 1024,
+    };
 
     /// A client's end of a connection with little room, and how long the server holds the other one.
     fn connect() -> (DuplexStream, impl Future<Output = Duration>) {
@@ -215,7 +218,7 @@ mod tests {
         let router = Router::new()
             .route("/", get(async || "x".repeat(100_000)))
             .route("/body", post(async |_: String| "read"))
-            .layer(from_fn_with_state(REQUEST_TIMEOUT, give_up_late));
+            .layer(from_fn_with_state(REQUEST, give_up_late));
         let Seating::Seated(place) = Places::new(1, 1).take([192, 0, 2, 1].into()) else {
             panic!("there is a place");
         };
@@ -263,7 +266,7 @@ mod tests {
             drip_into(&mut client, &[b'x'; 1000], Duration::from_secs(1)).await;
         });
         let held = held.await;
-        assert!(held <= REQUEST_TIMEOUT + ALLOWANCE.header_timeout, "{held:?}");
+        assert!(held <= REQUEST.time + ALLOWANCE.header_timeout, "{held:?}");
     }
 
     async fn drip_into(client: &mut DuplexStream, bytes: &[u8], every: Duration) {

@@ -15,6 +15,8 @@ pub(crate) fn store_error(error: sqlx::Error) -> StoreError {
             match database.code().as_deref().unwrap_or_default() {
                 // Unique violation, serialization failure, deadlock.
                 "23505" | "40001" | "40P01" => StoreError::Contended,
+                // A lock was not to be had in time.
+                "55P03" => StoreError::Busy,
                 // Connection exception, insufficient resources, operator intervention (shutting down, starting up), system
                 // error, read-only transaction (a standby).
                 code if ["08", "53", "57", "58"].iter().any(|class| code.starts_with(class)) || code == "25006" => {

@@ -28,6 +28,12 @@ const CONNECTIONS: u32 = 16;
 /// How long a request waits for a connection before it is told that the database is not there.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a statement waits for a row that somebody else changes: shorter than nobody is answered for before the database counts as
+/// away, as it is not the database that is slow then. Whoever waits holds a connection.
+const LOCK_TIMEOUT: &str = "500ms";
+/// A transaction that says nothing for this long, of a frozen replica for instance, is ended, so that others can go on.
+const FORSAKEN: &str = "10s";
+
 /// A migrated PostgreSQL database.
 pub struct PostgresDatabase {
     options: PgConnectOptions,
@@ -43,13 +49,21 @@ impl PostgresDatabase {
             .map_err(|_| StoreError::Internal("the database URL is not one of PostgreSQL".into()))?
             .application_name("lanrage-control");
         // One connection first: it says what is wrong, where a pool would only say that it waited.
-        let probe = PgConnection::connect_with(&options).await.map_err(store_error)?;
-        probe.close().await.map_err(store_error)?;
-        let pool = lazy_pool(&options);
+        let mut first = PgConnection::connect_with(&options).await.map_err(store_error)?;
         migrator()
-            .run(&pool)
+            .run(&mut first)
             .await
             .map_err(|error| StoreError::Internal(error.to_string()))?;
+        first.close().await.map_err(store_error)?;
+        // Migrations may wait for as long as it takes; nobody else does.
+        let options = options.options([
+            ("lock_timeout", LOCK_TIMEOUT),
+            ("idle_in_transaction_session_timeout", FORSAKEN),
+            ("tcp_keepalives_idle", "10"),
+            ("tcp_keepalives_interval", "5"),
+            ("tcp_keepalives_count", "3"),
+        ]);
+        let pool = lazy_pool(&options);
         let replica = draw_replica(&pool).await?;
         Ok(Self {
             options,

@@ -55,3 +55,22 @@ async fn a_server_goes_on_with_the_tables_of_a_newer_version() {
     assert!(again.replica() > store.replica(), "each run has a number of its own");
     again.ready().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_somebody_holds_costs_only_whoever_needs_it() {
+    let server = PostgresServer::start();
+    let url = server.fresh_database("held");
+    let store = Store::new(PostgresDatabase::connect(&url).await.unwrap());
+    store.watched_since(1).await.unwrap();
+    // As a frozen replica does, or a forgotten psql.
+    let mut holder = sqlx::PgConnection::connect(&url).await.unwrap();
+    let mut held = holder.begin().await.unwrap();
+    sqlx::query("SELECT FROM counters FOR UPDATE").execute(&mut *held).await.unwrap();
+    for _ in 0..3 {
+        let (waits, goes_on) = tokio::join!(store.watched_since(2), store.secret("a", b"kept"));
+        assert!(matches!(waits, Err(StoreError::Busy)), "{waits:?}");
+        goes_on.unwrap();
+    }
+    held.rollback().await.unwrap();
+    store.watched_since(2).await.unwrap();
+}

@@ -12,6 +12,8 @@ pub(crate) fn store_error(error: sqlx::Error) -> StoreError {
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed
+        // The connection is not what it should be, and is not used again.
+        | sqlx::Error::InvalidSavePointStatement
         | sqlx::Error::BeginFailed => StoreError::Unavailable(error.to_string()),
         sqlx::Error::Database(database) if database.is_unique_violation() => StoreError::Contended,
         sqlx::Error::Database(database) => {

@@ -16,7 +16,7 @@ use lanrage_store::columns::fitting;
 use lanrage_store::{Database, Listener, Result, StoreError, Transaction};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{SqlSafeStr, Sqlite};
+use sqlx::{Connection, SqlSafeStr, Sqlite};
 
 use crate::error::store_error;
 use crate::sql::SqliteTransaction;
@@ -66,6 +66,13 @@ fn pool(connections: u32) -> SqlitePoolOptions {
         .acquire_timeout(TURN_TIMEOUT)
         .idle_timeout(None)
         .max_lifetime(None)
+        // On a full disk SQLite ends a transaction by itself, and a connection that holds it for open would refuse every other one.
+        .after_release(|connection, _| {
+            Box::pin(async move {
+                connection.ping().await?;
+                Ok(!connection.is_in_transaction())
+            })
+        })
 }
 
 fn migrator() -> Migrator {
@@ -148,4 +155,34 @@ async fn draw_replica(pool: &SqlitePool) -> Result<ReplicaId> {
         .await
         .map_err(store_error)?;
     fitting(number, "value").map(ReplicaId)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_full_disk_costs_nobody_but_whoever_filled_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = SqliteConnectOptions::new()
+            .filename(dir.path().join("full.sqlite3"))
+            .create_if_missing(true)
+            // As good as a full disk: SQLite has no room beyond.
+            .pragma("max_page_count", "4");
+        let writer = pool(1).connect_with(options).await.unwrap();
+        sqlx::query("CREATE TABLE files (content BLOB)")
+            .execute(&writer)
+            .await
+            .unwrap();
+        for _ in 0..2 {
+            let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.unwrap();
+            let statement = sqlx::query("INSERT INTO files VALUES (zeroblob(100000))");
+            let full = statement.execute(&mut *transaction).await.map_err(store_error);
+            assert!(matches!(full, Err(StoreError::Unavailable(_))), "{full:?}");
+        }
+        let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.unwrap();
+        let statement = sqlx::query("INSERT INTO files VALUES (zeroblob(10))");
+        statement.execute(&mut *transaction).await.unwrap();
+        transaction.commit().await.unwrap();
+    }
 }

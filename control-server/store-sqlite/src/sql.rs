@@ -56,6 +56,22 @@ impl Transaction for SqliteTransaction {
         self.run(statement).await.map(drop)
     }
 
+    async fn counter(&mut self, name: &str) -> Result<Option<u64>> {
+        let statement = sqlx::query("SELECT value FROM counters WHERE name = ?1").bind(name);
+        let row = self.one(statement).await?;
+        row.map(|row| number(&row, "value")).transpose()
+    }
+
+    async fn set_counter(&mut self, name: &str, value: u64) -> Result<()> {
+        let statement = sqlx::query(
+            "INSERT INTO counters (name, value) VALUES (?1, ?2) \
+             ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        )
+        .bind(name)
+        .bind(signed(value));
+        self.run(statement).await.map(drop)
+    }
+
     async fn party(&mut self, id: PartyId) -> Result<Option<PartyRow>> {
         let statement = sqlx::query("SELECT * FROM parties WHERE id = ?1").bind(id.0);
         self.one(statement).await?.map(|row| PartyRow::read(&row)).transpose()

@@ -51,6 +51,10 @@ pub trait Transaction: Overview + Removals + Replication + Send {
     async fn secret(&mut self, name: &str) -> Result<Option<Vec<u8>>>;
     /// Keeps a secret unless there is one of that name.
     async fn insert_secret(&mut self, name: &str, value: &[u8]) -> Result<()>;
+    /// A number of the server itself.
+    async fn counter(&mut self, name: &str) -> Result<Option<u64>>;
+    /// Keeps such a number.
+    async fn set_counter(&mut self, name: &str, value: u64) -> Result<()>;
 
     /// One party.
     async fn party(&mut self, id: PartyId) -> Result<Option<PartyRow>>;

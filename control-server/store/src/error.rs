@@ -34,6 +34,9 @@ pub enum StoreError {
     /// Another transaction was in the way; the same operation will succeed when tried again. [`crate::Store`] does.
     #[error("another change was in the way")]
     Contended,
+    /// Others have been changing the same for too long.
+    #[error("others are changing the same for too long")]
+    Busy,
     /// The database cannot be reached or cannot write now.
     #[error("the database cannot be reached: {0}")]
     Unavailable(String),
@@ -43,6 +46,13 @@ pub enum StoreError {
     /// The database answered something it never should; the text is for the log.
     #[error("the database failed: {0}")]
     Internal(String),
+}
+
+impl StoreError {
+    /// Whether what was to be read is there and cannot be had now.
+    pub fn is_for_now(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Busy)
+    }
 }
 
 /// A rule of LANrage that the request broke.

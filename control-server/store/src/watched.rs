@@ -134,6 +134,8 @@ watched! {
     Transaction {
         fn secret(name: &str) -> Option<Vec<u8>>;
         fn insert_secret(name: &str, value: &[u8]) -> ();
+        fn counter(name: &str) -> Option<u64>;
+        fn set_counter(name: &str, value: u64) -> ();
         fn party(id: PartyId) -> Option<PartyRow>;
         fn lock_party(id: PartyId) -> Option<PartyRow>;
         fn parties_of(device: DeviceId) -> Vec<PartyId>;

@@ -7,6 +7,8 @@ use lanrage_control::config::{LimitsConfig, Within};
 use lanrage_control::tls::Allowance;
 use lanrage_shared::api::error::ErrorCode;
 use lanrage_shared::api::party::Party;
+use lanrage_store::Database;
+use lanrage_store_sqlite::SqliteDatabase;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -81,13 +83,7 @@ async fn one_address_cannot_take_every_connection() {
 
 #[tokio::test]
 async fn whatever_needs_no_token_is_counted() {
-    for (method, path) in [
-        ("GET", "/healthz"),
-        ("GET", "/readyz"),
-        ("GET", "/nothing/here"),
-        ("PUT", "/healthz"),
-        ("PUT", "/v1/parties"),
-    ] {
+    for (method, path) in [("GET", "/nothing/here"), ("PUT", "/healthz"), ("PUT", "/v1/parties")] {
         let server = TestServer::start_with(LimitsConfig {
             requests_per_second: Within::clamped(1),
             request_burst: Within::clamped(1),
@@ -266,38 +262,70 @@ async fn a_member_says_no_more_than_it_may() {
     assert!((5..=6).contains(&refusals.len()), "{refusals:?}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn requests_beyond_those_answered_at_once_are_told_to_come_back() {
     let (server, anna) = with(LimitsConfig {
         requests_at_once: Within::clamped(1),
         ..LimitsConfig::default()
     })
     .await;
-    // One whose body does not come.
-    let mut slow = connect(server.target()).await.unwrap();
-    let head = format!(
-        "POST /v1/parties HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n\
-         content-type: application/json\r\ncontent-length: 100\r\n\r\n{{",
-        anna.token
-    );
-    slow.write_all(head.as_bytes()).await.unwrap();
-    slow.flush().await.unwrap();
+    let ben = Device::new(&server, 2).await;
+    // Another process writes, and Ben's party waits for it.
+    let database = SqliteDatabase::open(&server.data_dir().join("control.sqlite3")).await;
+    let writing = database.unwrap().write().await.unwrap();
+    let waits = ben.send(Request::new("POST", "/v1/parties").json(&party(&Code::new(1), None)));
     let refused = async {
         loop {
             let answer = anna.get("/v1/parties").await;
-            if answer.status == 503 {
+            if String::from_utf8_lossy(&answer.body).contains("too much to do") {
                 return answer;
             }
         }
     };
-    let answer = tokio::time::timeout(PATIENCE, refused).await.unwrap();
+    let both = async { tokio::join!(waits, refused) };
+    let (_, answer) = tokio::time::timeout(PATIENCE, both).await.unwrap();
     assert!(answer.headers.contains_key("retry-after"));
     answer.refused(503, ErrorCode::Unavailable);
     let alive = server.request(Request::new("GET", "/healthz")).await;
     assert_eq!(alive.status, 200, "a busy server is alive");
-    drop(slow);
+    drop(writing);
     let answered = async { while anna.get("/v1/parties").await.status != 200 {} };
     tokio::time::timeout(PATIENCE, answered).await.unwrap();
+}
+
+#[tokio::test]
+async fn bodies_that_do_not_come_take_nobodys_turn() {
+    let (server, anna) = with(LimitsConfig {
+        requests_at_once: Within::clamped(1),
+        ..LimitsConfig::default()
+    })
+    .await;
+    let mut slow = connect(server.target()).await.unwrap();
+    let head = "POST /v1/auth/challenge HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+                content-length: 100\r\nexpect: 100-continue\r\n\r\n";
+    slow.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    slow.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 100", "the server waits for the body");
+    assert!(anna.get("/v1/parties").await.ok::<Vec<Party>>().is_empty());
+}
+
+#[tokio::test]
+async fn a_load_balancer_that_shares_an_address_with_everybody_hears_how_the_server_is() {
+    let server = TestServer::start_with(LimitsConfig {
+        requests_per_second: Within::clamped(1),
+        request_burst: Within::clamped(1),
+        ..LimitsConfig::default()
+    })
+    .await;
+    for path in ["/nothing/here", "/healthz", "/readyz", "/healthz", "/readyz"] {
+        let answer = server.request(Request::new("GET", path)).await;
+        assert!(
+            answer.status == 200 || path == "/nothing/here",
+            "{path}: {}",
+            answer.status
+        );
+    }
 }
 
 #[tokio::test]

@@ -322,3 +322,23 @@ async fn a_redis_that_freezes_and_dies_costs_nothing_but_a_moment() {
     exchange("without Redis").await;
     replicas.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_whose_maker_was_not_told_of_it_is_heard_where_it_was_made() {
+    let postgres = PostgresServer::start();
+    let replicas = Replicas::start(&postgres, "untold").await;
+    let one = &replicas.one;
+    let pair = pair(one, one).await;
+    let (mut at_one, _) = begun(&pair.anna, pair.party).await;
+    // As when the answer to the commit is lost: nothing else happens at this replica.
+    let left = one
+        .app
+        .store
+        .leave_party(pair.party, pair.ben.id(), one.app.clock.now_ms());
+    let changed = left.await.unwrap();
+    let (seq, event) = within(SLOW, "departure", at_one.event()).await;
+    assert_eq!((seq, event), changed.events[0]);
+    let party: Party = pair.anna.party(pair.party).await;
+    assert_eq!(party.members.len(), 1);
+    replicas.stop().await;
+}

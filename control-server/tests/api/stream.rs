@@ -1,12 +1,15 @@
 //! The control stream, over real WebSockets.
 
-use crate::support::{Code, Device, Request, Stream, TestServer, until};
+use crate::support::{Code, Device, Request, Stream, TestServer, connect, until};
 use lanrage_shared::api::error::ErrorCode;
 use lanrage_shared::api::game::{Playing, Wording};
 use lanrage_shared::api::presence::{Mapping, NatSummary, Presence};
 use lanrage_shared::ids::{MemberId, PartyId};
 use lanrage_shared::signal::MAX_SIGNAL_TEXT;
 use lanrage_shared::stream::{ClientMessage, PartyEvent, ServerMessage};
+use lanrage_store::{SoftKey, Store};
+use lanrage_store_sqlite::SqliteDatabase;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Anna hosts, Ben has joined.
 async fn pair(server: &TestServer) -> (Device, Device, PartyId, MemberId, MemberId) {
@@ -313,8 +316,7 @@ async fn a_server_that_stops_parts_with_everybody_and_keeps_everything() {
     assert!(started.elapsed().as_secs() < 5);
     assert!(tokio::net::TcpStream::connect(anna.target.address).await.is_err());
     let file = dir.path().join("control.sqlite3");
-    let database = lanrage_store_sqlite::SqliteDatabase::open(&file).await.unwrap();
-    let store = lanrage_store::Store::new(database);
+    let store = Store::new(SqliteDatabase::open(&file).await.unwrap());
     assert_eq!(store.parties_of(ben.id()).await.unwrap().len(), 1);
 }
 
@@ -354,4 +356,27 @@ async fn presence_that_the_database_does_not_take_waits_and_does_not_pile_up() {
     };
     until("the database does not take it", failed).await;
     assert_eq!(write_behind.waiting(), 1, "one write a member");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_saves_what_waits_though_a_request_drags_on() {
+    let server = TestServer::start().await;
+    let (anna, _, party, host, _) = pair(&server).await;
+    let mut at_anna = anna.stream(party, None).await;
+    at_anna.welcome().await;
+    let mut slow = connect(server.target()).await.unwrap();
+    let head = "POST /v1/auth/challenge HTTP/1.1\r\nhost: server\r\ncontent-type: application/json\r\n\
+                content-length: 100\r\nexpect: 100-continue\r\n\r\n";
+    slow.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    slow.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 100", "the server waits for the body");
+    let dir = server.stop().await;
+    let database = SqliteDatabase::open(&dir.path().join("control.sqlite3")).await.unwrap();
+    let writes = Store::new(database).soft_writes_of(party).await.unwrap();
+    let of_anna = writes.iter().find(|write| write.key == SoftKey::Member(party, host));
+    assert!(
+        of_anna.is_some_and(|write| write.gone),
+        "that she went is saved: {writes:?}"
+    );
 }

@@ -3,15 +3,43 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use lanrage_shared::api::error::{ErrorDetails, FailedCheck};
+use lanrage_store::Store;
 use serde::Serialize;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 use utoipa::ToSchema;
 
 use crate::app::AppState;
 use crate::error::Failure;
-use crate::extract::Stranger;
 
 /// Longest wait for the database's answer, so that a load balancer hears in time.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What the database last said, and when it was asked. Everybody who asks while it is being asked gets the next answer together, so
+/// that whoever asks without end costs it little.
+#[derive(Debug, Default)]
+pub struct Readiness(Mutex<Option<(Instant, Option<String>)>>);
+
+impl Readiness {
+    /// What keeps the database from being used; none when nothing does.
+    async fn trouble(&self, store: &Store) -> Option<String> {
+        let came = Instant::now();
+        let mut last = self.0.lock().await;
+        if let Some((asked, trouble)) = &*last
+            && *asked >= came
+        {
+            return trouble.clone();
+        }
+        let asked = Instant::now();
+        let trouble = match tokio::time::timeout(PATIENCE, store.ready()).await {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(Failure::from(error).error.message),
+            Err(_) => Some("the server's database does not answer".to_owned()),
+        };
+        *last = Some((asked, trouble.clone()));
+        trouble
+    }
+}
 
 /// A server that does its work.
 #[derive(Debug, Serialize, ToSchema)]
@@ -23,7 +51,8 @@ pub struct Ready {
     lacks: Vec<&'static str>,
 }
 
-/// `GET /readyz`: the database answers, and where replicas share one, this one hears of changes by it.
+/// `GET /readyz`: the database answers and can be written to, and where replicas share one, this one hears of changes by it. Nobody is
+/// counted: a load balancer may share its address with everybody.
 #[utoipa::path(
     get, path = "/readyz", tag = "health", security(()),
     responses(
@@ -31,12 +60,8 @@ pub struct Ready {
         (status = 503, description = "It does not: `details.failed` says what fails, and why"),
     ),
 )]
-pub async fn ready(State(app): State<AppState>, _: Stranger) -> Result<Json<Ready>, Failure> {
-    let database = match tokio::time::timeout(PATIENCE, app.store.ready()).await {
-        Ok(Ok(())) => None,
-        Ok(Err(error)) => Some(Failure::from(error)),
-        Err(_) => Some(Failure::unavailable("the server's database does not answer")),
-    };
+pub async fn ready(State(app): State<AppState>) -> Result<Json<Ready>, Failure> {
+    let database = app.readiness.trouble(&app.store).await.map(Failure::unavailable);
     let feed = (app.store.is_shared() && !app.replicas.hears()).then(|| {
         Failure::unavailable("this server does not hear what others change: try another one, or wait a moment")
     });

@@ -4,7 +4,7 @@ use lanrage_shared::api::error::{ApiError, ErrorCode};
 use lanrage_shared::api::party::Services;
 use lanrage_shared::api::secret::SealedSecret;
 use lanrage_shared::ids::{DeviceId, PartyId};
-use lanrage_shared::signal::MAX_SIGNAL_TEXT;
+use lanrage_shared::signal::{MAX_SIGNAL_TEXT, is_sealed_text};
 use lanrage_shared::stream::{ClientMessage, PartyEvent, ServerMessage};
 use lanrage_store::{Missed, PartyState, Replay, StoreError};
 use tokio::sync::{SemaphorePermit, mpsc, watch};
@@ -330,6 +330,9 @@ impl Session<'_> {
             Incoming::Message(ClientMessage::Signal { sealed, .. }) if sealed.len() > MAX_SIGNAL_TEXT => {
                 self.refuse(ErrorCode::TooLarge, "this signal is too long").await
             }
+            Incoming::Message(ClientMessage::Signal { sealed, .. }) if !is_sealed_text(&sealed) => {
+                self.refuse(ErrorCode::BadRequest, "this is not a sealed signal").await
+            }
             Incoming::Message(ClientMessage::Signal { to, .. }) if to == self.seat.member => {
                 self.refuse(ErrorCode::BadRequest, "a signal goes to another member")
                     .await
@@ -345,7 +348,8 @@ impl Session<'_> {
                     from,
                     sealed: sealed.clone(),
                 };
-                if !self.app.feed.send(to, signal) {
+                // Who is nowhere is not looked for.
+                if !self.app.feed.send(to, signal) && self.app.roster.is_online(to) {
                     self.app.replicas.signal(from, to, sealed);
                 }
                 Ok(())

@@ -86,6 +86,7 @@ pub fn all() -> Vec<Check> {
         soft::replicas_know_one_another_and_agree_on_the_key,
         soft::numbers_and_events_are_read_as_others_wrote_them,
         upkeep::secrets_are_drawn_once,
+        upkeep::a_long_time_without_upkeep_begins_the_watch_anew,
         upkeep::members_not_seen_are_found_and_removed,
         upkeep::parties_nobody_was_in_for_long_are_forgotten,
         upkeep::expired_invites_and_empty_parties_are_cleared_away,

@@ -71,3 +71,17 @@ pub(super) async fn parties_nobody_was_in_for_long_are_forgotten(store: Store) {
         assert_eq!(replay(&store, party, None).await.is_ok(), kept, "{party}");
     }
 }
+
+pub(super) async fn a_long_time_without_upkeep_begins_the_watch_anew(store: Store) {
+    const HOUR: u64 = 3_600_000;
+    let mut now = NOW;
+    for hours in [0, 1, 24, 24] {
+        now += hours * HOUR;
+        assert_eq!(store.watched_since(now).await.unwrap(), NOW, "at {now}");
+    }
+    let later = now + 25 * HOUR;
+    assert_eq!(store.watched_since(later).await.unwrap(), later);
+    assert_eq!(store.watched_since(later + HOUR).await.unwrap(), later);
+    // The clock was wrong.
+    assert_eq!(store.watched_since(NOW).await.unwrap(), NOW);
+}

@@ -30,9 +30,9 @@ pub struct Missed {
 }
 
 impl Store {
-    /// Whether the database answers.
+    /// Whether the database answers, and lets somebody write.
     pub async fn ready(&self) -> Result<()> {
-        let mut tx = self.read("ready").await?;
+        let mut tx = self.write("ready").await?;
         tx.secret("").await?;
         tx.commit().await
     }

@@ -41,9 +41,7 @@ impl Store {
     async fn try_join(&self, me: &ReplicaRow) -> Result<Option<ReplicaRow>> {
         let mut tx = self.write("join").await?;
         let there = tx.replicas(LEASE_MS).await?;
-        let other = there
-            .into_iter()
-            .find(|other| other.name != me.name && other.pin != me.pin);
+        let other = there.into_iter().find(|other| other.pin != me.pin);
         if other.is_none() {
             tx.drop_replica(&me.name).await?;
             tx.save_replica(me).await?;

@@ -5,7 +5,38 @@ use lanrage_shared::ids::{DeviceId, PartyId};
 use super::{Store, retry};
 use crate::error::Result;
 
+/// Names of the counters: when upkeep was last done, and since when there was no long time without it.
+const LAST_UPKEEP: &str = "upkeep_ms";
+const WATCHED_SINCE: &str = "watched_since_ms";
+/// Without upkeep for longer than this, nobody was there to see members.
+const UNWATCHED_MS: u64 = 24 * 3600 * 1000;
+
+/// Since when members would have been seen, of a database whose upkeep was last done at `last_ms`. A clock that was set far back says
+/// as little as a server that was away.
+fn watched_since(last_ms: Option<u64>, since_ms: Option<u64>, now_ms: u64) -> u64 {
+    match (last_ms, since_ms) {
+        (Some(last_ms), Some(since_ms)) if now_ms.abs_diff(last_ms) <= UNWATCHED_MS => since_ms,
+        _ => now_ms,
+    }
+}
+
 impl Store {
+    /// Notes that upkeep is done now. Gives since when some server has been at work on this database without a day's break: who was not
+    /// seen before that may have had no server to be seen by.
+    pub async fn watched_since(&self, now_ms: u64) -> Result<u64> {
+        retry!(self.try_watched_since(now_ms))
+    }
+
+    async fn try_watched_since(&self, now_ms: u64) -> Result<u64> {
+        let mut tx = self.write_long("watched_since").await?;
+        let (last_ms, since_ms) = (tx.counter(LAST_UPKEEP).await?, tx.counter(WATCHED_SINCE).await?);
+        let watched_since_ms = watched_since(last_ms, since_ms, now_ms);
+        tx.set_counter(WATCHED_SINCE, watched_since_ms).await?;
+        tx.set_counter(LAST_UPKEEP, now_ms).await?;
+        tx.commit().await?;
+        Ok(watched_since_ms)
+    }
+
     /// Members last seen before `before_ms`, except the hosts of persistent parties.
     pub async fn unseen_since(&self, before_ms: u64) -> Result<Vec<(PartyId, DeviceId)>> {
         let mut tx = self.read_long("unseen_since").await?;
