@@ -16,6 +16,7 @@ use lanrage_control::open_files;
 use lanrage_control::openapi;
 use lanrage_control::operator_token::{OperatorToken, Purpose};
 use lanrage_control::tls::ServerIdentity;
+use lanrage_observe::logs;
 use lanrage_observe::traces::Traces;
 use lanrage_relay::cli::mistake;
 use tracing_subscriber::layer::SubscriberExt;
@@ -114,7 +115,8 @@ fn run(cli: Cli) -> Result<()> {
 
 /// Has what happens logged and, where a collector is named, traced until the answer is dropped.
 fn observe(config: &Config) -> Result<Option<Traces>> {
-    let filter = EnvFilter::try_from_env("LANRAGE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let wanted = std::env::var("LANRAGE_LOG").unwrap_or_else(|_| "info".to_owned());
+    let filter = EnvFilter::new(logs::checked(&wanted).context("LANRAGE_LOG cannot be followed")?);
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())

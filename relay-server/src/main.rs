@@ -3,8 +3,9 @@
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use clap::Parser;
+use lanrage_observe::logs;
 use lanrage_relay::cli::{Cli, Command, ServeArgs, mistake};
 use lanrage_relay::config::{EXAMPLE, LogFormat};
 use lanrage_relay::healthcheck::healthcheck;
@@ -37,12 +38,7 @@ fn print(text: &str) -> Result<()> {
 
 fn run(args: ServeArgs) -> Result<()> {
     let config = args.settings()?;
-    let filter = EnvFilter::try_new(&config.log).map_err(|_| {
-        anyhow!(
-            "\"{}\" is not a log level; use error, warn, info, debug or trace",
-            config.log
-        )
-    })?;
+    let filter = EnvFilter::new(logs::checked(&config.log)?);
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -107,6 +107,8 @@ fn in_words(report: &SettingsReport) -> String {
     };
     let door = if report.locked {
         "It is locked: no invite lets anybody in until `lanrage unlock`."
+    } else if report.members >= usize::from(report.max_members) {
+        "It is full: no invite lets anybody in until somebody leaves."
     } else {
         "Invites let people in."
     };
@@ -154,6 +156,9 @@ mod tests {
             "Friday (10.64.3.0/24): its host is Anna.\n2 of at most 64 members. Invites let people in. It ends when the last \
              member leaves."
         );
+        report.max_members = 2;
+        let text = in_words(&report);
+        assert!(text.contains("It is full"), "{text}");
         report.locked = true;
         report.is_host = true;
         let text = in_words(&report);

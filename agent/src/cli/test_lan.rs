@@ -38,6 +38,9 @@ fn in_words(report: &TestLanReport) -> String {
         Some(game) => format!("As {game} looks for servers"),
         None => "As most games look for servers".to_owned(),
     };
+    if report.ways.iter().all(|way| way.results.is_empty()) {
+        return "Nobody else is in the party, so there is nobody to hear this PC.".to_owned();
+    }
     let mut parts = Vec::new();
     for way in &report.ways {
         parts.push(format!("{what}, by {}:\n{}", described(way), matrix(way)));

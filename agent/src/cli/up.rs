@@ -2,6 +2,7 @@ use std::io::IsTerminal;
 use std::net::SocketAddr;
 
 use clap::Args;
+use lanrage_observe::logs;
 use lanrage_observe::traces::{OtlpEndpoint, Traces};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -105,8 +106,10 @@ fn sentence(status: &StatusReport) -> String {
 
 /// Has what happens logged and, where a collector is named, traced until the answer is dropped.
 fn observe(collector: Option<&OtlpEndpoint>) -> Result<Option<Traces>, Failure> {
-    let filter = EnvFilter::try_from_env("LANRAGE_LOG")
-        .unwrap_or_else(|_| EnvFilter::new("warn,lanrage=info,lanrage_agent_core=info"));
+    let wanted =
+        std::env::var("LANRAGE_LOG").unwrap_or_else(|_| "warn,lanrage=info,lanrage_agent_core=info".to_owned());
+    let wanted = logs::checked(&wanted).map_err(|error| Failure::new("log_level", format!("LANRAGE_LOG: {error}")))?;
+    let filter = EnvFilter::new(wanted);
     let lines = fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());

@@ -28,7 +28,7 @@ pub fn checks(status: &StatusReport, relays: &RelaysReport, clock_offset_ms: Opt
         ok("party", format!("this PC is in the party \"{}\"", party.name)),
         server(&status.server, status.state),
         clock(clock_offset_ms),
-        nat(&status.nat),
+        nat(&status.nat, &status.server),
         relay(relays, is_settling(&status.server)),
     ]
 }
@@ -74,8 +74,22 @@ fn clock(offset_ms: Option<i64>) -> DoctorCheck {
     }
 }
 
-fn nat(nat: &NatReport) -> DoctorCheck {
+fn nat(nat: &NatReport, server: &ServerReport) -> DoctorCheck {
     match nat.mapping {
+        Mapping::Unknown | Mapping::Other if is_settling(server) => {
+            unknown("nat", "the NAT was not measured yet", "ask again in a few seconds")
+        }
+        Mapping::Unknown | Mapping::Other if !server.reachable => unknown(
+            "nat",
+            "the NAT cannot be measured while the server is away",
+            "ask again when it is back",
+        ),
+        Mapping::Unknown | Mapping::Other => warning(
+            "nat",
+            "the NAT cannot be measured, and PCs behind routers do not find each other: no STUN server answers",
+            "ask whoever runs the server to start it with --with-relay, or to name the relay's STUN ports in its [services], and to \
+             open UDP 3478 and 3479",
+        ),
         Mapping::Blocked => warning(
             "nat",
             "this network lets no UDP out, so everything goes through a relay by TCP, which is slower",
@@ -86,9 +100,6 @@ fn nat(nat: &NatReport) -> DoctorCheck {
             "the router has a symmetric NAT, with which not every pair of players gets a direct path",
             "switch on UPnP in the router, or choose an \"open\" or \"full cone\" NAT there if it has such a setting",
         ),
-        Mapping::Unknown | Mapping::Other => {
-            unknown("nat", "the NAT was not measured yet", "ask again in a few seconds")
-        }
         _ => ok("nat", format!("the NAT lets direct paths through ({})", nat.kind)),
     }
 }
@@ -134,8 +145,22 @@ mod tests {
             mapping,
             ..NatReport::default()
         };
+        let server = |reachable, since, reason: Option<&str>| ServerReport {
+            reachable,
+            since: Some(since),
+            reason: reason.map(str::to_owned),
+            ..ServerReport::default()
+        };
+        let nat = |report: &NatReport| nat(report, &server(true, 60, None));
         assert_eq!(nat(&of(Mapping::EndpointIndependent)).verdict, Verdict::Ok);
-        assert_eq!(nat(&of(Mapping::Unknown)).verdict, Verdict::Unknown);
+        assert_eq!(
+            nat(&of(Mapping::Unknown)).verdict,
+            Verdict::Warning,
+            "no STUN server answers"
+        );
+        for server in [server(true, 1, None), server(false, 60, Some("refused"))] {
+            assert_eq!(super::nat(&of(Mapping::Unknown), &server).verdict, Verdict::Unknown);
+        }
         for mapping in [Mapping::Blocked, Mapping::AddressAndPortDependent] {
             let check = nat(&of(mapping));
             assert!(check.verdict == Verdict::Warning && check.fix.is_some(), "{check:?}");

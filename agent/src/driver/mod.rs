@@ -74,8 +74,9 @@ pub fn run(options: UpOptions) -> Result<(), Failure> {
     platform::check_privileges().map_err(|sentence| Failure::new("no_privileges", sentence))?;
     platform::allow_many_sockets();
     let state = StateDir::open(&options.state_dir)?;
-    // Until everything is closed: `lanrage down` waits for it, and the next agent needs the sockets.
-    let _held = state.hold();
+    // Until the process has ended and with it every thread that has a socket open: `lanrage down` waits for it, and the next agent
+    // needs them.
+    std::mem::forget(state.hold());
     // Also says now, not later, when the party's file is damaged.
     let last_port = state.load_party()?.map(|cache| cache.udp_port);
     let udp = bind(options.port, last_port)?;

@@ -121,7 +121,7 @@ impl Ping {
         let name = &self.view.member.name;
         let reason = answered.is_none().then(|| match &self.view.reason {
             Some(reason) if self.view.path.is_none() => reason.clone(),
-            _ => format!("the path to {name} works, but its PC does not answer pings: its firewall may drop them"),
+            _ => format!("no answer came back from {name}: its firewall may drop pings, or the path has just broken; the next seconds show which"),
         });
         let rtt_ms = answered.map(|at| at.saturating_duration_since(self.sent).as_secs_f64() * 1000.0);
         let report = PingReport {

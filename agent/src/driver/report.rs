@@ -56,7 +56,7 @@ pub fn status(
     }
     if session.server_reachable && !session.engine.has_stun() && !session.services_changed {
         warnings.push(
-            "the server has no STUN service, so PCs behind routers cannot connect directly: whoever runs it has to start it with --with-relay"
+            "the server has no STUN service, so PCs behind routers cannot connect directly: whoever runs it has to start it with --with-relay, or name the relay's STUN ports in its [services]"
                 .to_owned(),
         );
     }

@@ -62,10 +62,14 @@ impl Config {
             file: file.to_owned(),
             why,
         })?;
-        toml::from_str(&text).map_err(|error| ConfigError::Wrong {
-            file: file.to_owned(),
-            line: error.span().map_or(1, |span| line_of(&text, span.start)),
-            message: one_sentence(error.message()),
+        toml::from_str(&text).map_err(|error| {
+            let line = error.span().map_or(1, |span| line_of(&text, span.start));
+            let setting = setting_in(&text, line).map_or_else(String::new, |name| format!("{name}: "));
+            ConfigError::Wrong {
+                file: file.to_owned(),
+                line,
+                message: format!("{setting}{}", one_sentence(error.message())),
+            }
         })
     }
 }
@@ -73,6 +77,12 @@ impl Config {
 fn line_of(text: &str, offset: usize) -> usize {
     let before = text.as_bytes().iter().take(offset);
     1 + before.filter(|byte| **byte == b'\n').count()
+}
+
+/// The name of the setting in a line. What it is set to may be secret.
+fn setting_in(text: &str, line: usize) -> Option<&str> {
+    let (name, _) = text.lines().nth(line - 1)?.split_once('=')?;
+    Some(name.trim()).filter(|name| !name.is_empty())
 }
 
 fn one_sentence(message: &str) -> String {
@@ -125,7 +135,7 @@ mod tests {
         let file = dir.path().join("control.toml");
         for (text, line) in [
             ("[server]\nlisten = \"0.0.0.0:1\"\nlisen = 3\n", "line 3"),
-            ("[limits]\n\nconnections = \"many\"\n", "line 3"),
+            ("[limits]\n\nconnections = \"many\"\n", "line 3: connections: "),
             ("[server\n", "line 1"),
         ] {
             std::fs::write(&file, text).unwrap();

@@ -65,7 +65,10 @@ async fn a_row_that_somebody_holds_costs_only_whoever_needs_it() {
     // As a frozen replica does, or a forgotten psql.
     let mut holder = sqlx::PgConnection::connect(&url).await.unwrap();
     let mut held = holder.begin().await.unwrap();
-    sqlx::query("SELECT FROM counters FOR UPDATE").execute(&mut *held).await.unwrap();
+    sqlx::query("SELECT FROM counters FOR UPDATE")
+        .execute(&mut *held)
+        .await
+        .unwrap();
     for _ in 0..3 {
         let (waits, goes_on) = tokio::join!(store.watched_since(2), store.secret("a", b"kept"));
         assert!(matches!(waits, Err(StoreError::Busy)), "{waits:?}");

@@ -118,7 +118,7 @@ fn no_path(c: Circumstances<'_>) -> String {
     if !c.has_stun {
         return format!(
             "the server has no STUN service, so neither you nor {name} knows where it can be reached from outside: whoever runs \
-             the server has to start it with --with-relay"
+             the server has to start it with --with-relay, or name the relay's STUN ports in its [services]"
         );
     }
     format!(

@@ -52,10 +52,10 @@ impl Engine {
     /// What the party is told of it.
     pub fn nat_summary(&self) -> NatSummary {
         NatSummary {
-            mapping: if self.is_stun_silent() {
-                Mapping::Unknown
-            } else {
-                self.nat.mapping
+            // Silence of a server that is away says nothing of this network.
+            mapping: match self.nat.mapping {
+                Mapping::Blocked if self.is_stun_silent() || self.server_reachable == Some(false) => Mapping::Unknown,
+                mapping => mapping,
             },
             filtering: self.nat.filtering,
             port_mapping: self.own.port_mapped.is_some(),
@@ -100,7 +100,7 @@ impl Engine {
                     relay: relay.map(RelayId::as_str),
                     left_for_relay: peer.paths.left_for_relay(),
                     peer_name: peer.member.name.as_str(),
-                    peer_online: peer.signalling.is_online(),
+                    peer_online: online,
                     server_reachable: self.server_reachable,
                     has_stun: self.has_stun(),
                     first_attempt: peer.paths.is_first_attempt() || self.prediction.is_trying(peer.member.id),

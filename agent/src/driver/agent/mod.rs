@@ -117,10 +117,15 @@ impl Agent {
         self.tell_servers();
         self.games = Arc::clone(&inputs.games.borrow().library);
         self.apply_bridge();
-        let Some(cache) = self.state.load_party()? else {
+        let Some(mut cache) = self.state.load_party()? else {
             self.notices.extend(self.state.take_notices());
             return Ok(());
         };
+        // Another one was asked for, or the former one was taken.
+        if cache.udp_port != self.device.port {
+            cache.udp_port = self.device.port;
+            self.state.save_party(&cache)?;
+        }
         self.notices.extend(self.state.take_notices());
         tracing::info!(party = %cache.party.id, "back in the party of before");
         let identity = self.state.identity();
