@@ -10,6 +10,7 @@
 mod admin;
 mod answers;
 mod auth;
+mod conflicts;
 mod convergence;
 mod faults;
 mod host;
