@@ -16,7 +16,8 @@ const LOGGED: usize = 1000;
 
 #[derive(Default)]
 pub(super) struct Conflicts {
-    kept: VecDeque<(PartyId, SoftConflict)>,
+    /// Each with its number, the newest first.
+    kept: VecDeque<(u64, PartyId, SoftConflict)>,
     logged: BTreeSet<Seat>,
     count: u64,
 }
@@ -37,13 +38,13 @@ impl Conflicts {
             winner: side(&conflict.winner),
             loser: side(&conflict.loser),
         };
-        self.kept.push_front((seat.party, conflict));
+        self.kept.push_front((self.count, seat.party, conflict));
     }
 
-    /// Of a party, the newest first.
-    pub(super) fn of(&self, party: PartyId) -> Vec<SoftConflict> {
-        let own = self.kept.iter().filter(|(of, _)| *of == party);
-        own.map(|(_, conflict)| conflict.clone()).collect()
+    /// Of a party, each with its number: a newer one has a greater.
+    pub(super) fn of(&self, party: PartyId) -> Vec<(u64, SoftConflict)> {
+        let own = self.kept.iter().filter(|(_, of, _)| *of == party);
+        own.map(|(number, _, conflict)| (*number, conflict.clone())).collect()
     }
 
     pub(super) fn count(&self) -> u64 {

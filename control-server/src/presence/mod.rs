@@ -134,8 +134,8 @@ impl Roster {
         self.lock().members.forget_gone(time_at(before_ms));
     }
 
-    /// Conflicts of a party's members, the newest first.
-    pub fn conflicts(&self, party: PartyId) -> Vec<SoftConflict> {
+    /// Conflicts of a party's members, each with its number: a newer one has a greater.
+    pub fn conflicts(&self, party: PartyId) -> Vec<(u64, SoftConflict)> {
         self.lock().conflicts.of(party)
     }
 

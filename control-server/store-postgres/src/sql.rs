@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use lanrage_shared::hlc::ReplicaId;
 use lanrage_shared::ids::{DeviceId, MemberId, PartyId};
 use lanrage_store::columns::{Columns, number, signed};
-use lanrage_store::{InviteRow, PartyRow, Result, SeatRow, Transaction};
+use lanrage_store::{InviteRow, PartyRow, Result, SeatRow, Transaction, select};
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
 use sqlx::{Postgres, Row};
@@ -77,12 +77,12 @@ impl Transaction for PostgresTransaction {
     }
 
     async fn party(&mut self, id: PartyId) -> Result<Option<PartyRow>> {
-        let statement = sqlx::query("SELECT * FROM parties WHERE id = $1").bind(id.0);
+        let statement = sqlx::query(select!(parties "WHERE id = $1")).bind(id.0);
         self.one(statement).await?.map(|row| PartyRow::read(&row)).transpose()
     }
 
     async fn lock_party(&mut self, id: PartyId) -> Result<Option<PartyRow>> {
-        let statement = sqlx::query("SELECT * FROM parties WHERE id = $1 FOR UPDATE").bind(id.0);
+        let statement = sqlx::query(select!(parties "WHERE id = $1 FOR UPDATE")).bind(id.0);
         self.one(statement).await?.map(|row| PartyRow::read(&row)).transpose()
     }
 
@@ -158,7 +158,7 @@ impl Transaction for PostgresTransaction {
     }
 
     async fn seats(&mut self, party: PartyId) -> Result<Vec<SeatRow>> {
-        let statement = sqlx::query("SELECT * FROM seats WHERE party = $1 ORDER BY number").bind(party.0);
+        let statement = sqlx::query(select!(seats "WHERE party = $1 ORDER BY number")).bind(party.0);
         self.all(statement).await?.iter().map(SeatRow::read).collect()
     }
 
@@ -286,12 +286,12 @@ impl Transaction for PostgresTransaction {
     }
 
     async fn invite(&mut self, auth_hash: &[u8; 32]) -> Result<Option<InviteRow>> {
-        let statement = sqlx::query("SELECT * FROM invites WHERE auth_hash = $1").bind(auth_hash.to_vec());
+        let statement = sqlx::query(select!(invites "WHERE auth_hash = $1")).bind(auth_hash.to_vec());
         self.one(statement).await?.map(|row| InviteRow::read(&row)).transpose()
     }
 
     async fn invites(&mut self, party: PartyId) -> Result<Vec<InviteRow>> {
-        let statement = sqlx::query("SELECT * FROM invites WHERE party = $1 ORDER BY created_at_ms, id").bind(party.0);
+        let statement = sqlx::query(select!(invites "WHERE party = $1 ORDER BY created_at_ms, id")).bind(party.0);
         self.all(statement).await?.iter().map(InviteRow::read).collect()
     }
 

@@ -12,7 +12,7 @@ mod server;
 use lanrage_store::{Database, Store, StoreError, contract};
 use lanrage_store_postgres::PostgresDatabase;
 use server::PostgresServer;
-use sqlx::Connection;
+use sqlx::{Connection, PgConnection};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_promise_of_the_store_holds_on_postgresql() {
@@ -47,7 +47,7 @@ async fn a_server_goes_on_with_the_tables_of_a_newer_version() {
     let server = PostgresServer::start();
     let url = server.fresh_database("newer");
     let store = Store::new(PostgresDatabase::connect(&url).await.unwrap());
-    let mut newer = sqlx::PgConnection::connect(&url).await.unwrap();
+    let mut newer = PgConnection::connect(&url).await.unwrap();
     let statement = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
                      VALUES (9999, 'of tomorrow', true, ''::bytea, 0)";
     sqlx::query(statement).execute(&mut newer).await.unwrap();
@@ -76,4 +76,40 @@ async fn a_row_that_somebody_holds_costs_only_whoever_needs_it() {
     }
     held.rollback().await.unwrap();
     store.watched_since(2).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_go_on_with_what_they_have_prepared_when_a_newer_version_adds_columns() {
+    let server = PostgresServer::start();
+    let url = server.fresh_database("columns");
+    let store = Store::new(PostgresDatabase::connect(&url).await.unwrap());
+    let mut newer = PgConnection::connect(&url).await.unwrap();
+    try_everything(&store, &mut newer).await;
+    let before = connections(&mut newer).await;
+    let statement = "DO $$ DECLARE name TEXT; BEGIN \
+                     FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' LOOP \
+                     EXECUTE format('ALTER TABLE %I ADD COLUMN of_tomorrow TEXT, ADD COLUMN given BIGINT NOT NULL DEFAULT 7', name); \
+                     END LOOP; END $$";
+    sqlx::query(statement).execute(&mut newer).await.unwrap();
+    try_everything(&store, &mut newer).await;
+    let after = connections(&mut newer).await;
+    assert!(after.iter().any(|pid| before.contains(pid)), "{before:?} {after:?}");
+}
+
+/// Every promise, one after the other on the same connections.
+async fn try_everything(store: &Store, sql: &mut PgConnection) {
+    for (name, check) in contract::all() {
+        println!("{name}");
+        let statement = "TRUNCATE secrets, parties, seats, events, invites, sealed_secrets, bans, revocations, replicas, soft_writes";
+        sqlx::query(statement).execute(&mut *sql).await.unwrap();
+        let statement = "UPDATE counters SET value = 0 WHERE name = 'revocation'";
+        sqlx::query(statement).execute(&mut *sql).await.unwrap();
+        check(store.clone()).await;
+    }
+}
+
+/// The connections of stores, by their process.
+async fn connections(sql: &mut PgConnection) -> Vec<i32> {
+    let statement = "SELECT pid FROM pg_stat_activity WHERE application_name = 'lanrage-control'";
+    sqlx::query_scalar(statement).fetch_all(sql).await.unwrap()
 }

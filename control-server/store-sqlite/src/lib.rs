@@ -27,6 +27,9 @@ const READERS: u32 = 4;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a writer waits for its turn: 200 joins at once take about two seconds on a slow disk.
 const TURN_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the disk may take to answer anybody; longer than [`BUSY_TIMEOUT`], after which SQLite answers by itself. What is given
+/// up may be done all the same, and there is no network that could have lost it.
+const PATIENCE: Duration = Duration::from_secs(6);
 
 /// A migrated SQLite file.
 pub struct SqliteDatabase {
@@ -126,6 +129,10 @@ impl Database for SqliteDatabase {
 
     fn is_shared(&self) -> bool {
         false
+    }
+
+    fn patience(&self) -> Duration {
+        PATIENCE
     }
 
     fn replica(&self) -> ReplicaId {

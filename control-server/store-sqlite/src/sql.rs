@@ -7,7 +7,7 @@ mod replication;
 use async_trait::async_trait;
 use lanrage_shared::ids::{DeviceId, MemberId, PartyId};
 use lanrage_store::columns::{Columns, number, signed};
-use lanrage_store::{InviteRow, PartyRow, Result, SeatRow, Transaction};
+use lanrage_store::{InviteRow, PartyRow, Result, SeatRow, Transaction, select};
 use serde_json::json;
 use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
@@ -73,7 +73,7 @@ impl Transaction for SqliteTransaction {
     }
 
     async fn party(&mut self, id: PartyId) -> Result<Option<PartyRow>> {
-        let statement = sqlx::query("SELECT * FROM parties WHERE id = ?1").bind(id.0);
+        let statement = sqlx::query(select!(parties "WHERE id = ?1")).bind(id.0);
         self.one(statement).await?.map(|row| PartyRow::read(&row)).transpose()
     }
 
@@ -154,7 +154,7 @@ impl Transaction for SqliteTransaction {
     }
 
     async fn seats(&mut self, party: PartyId) -> Result<Vec<SeatRow>> {
-        let statement = sqlx::query("SELECT * FROM seats WHERE party = ?1 ORDER BY number").bind(party.0);
+        let statement = sqlx::query(select!(seats "WHERE party = ?1 ORDER BY number")).bind(party.0);
         self.all(statement).await?.iter().map(SeatRow::read).collect()
     }
 
@@ -280,12 +280,12 @@ impl Transaction for SqliteTransaction {
     }
 
     async fn invite(&mut self, auth_hash: &[u8; 32]) -> Result<Option<InviteRow>> {
-        let statement = sqlx::query("SELECT * FROM invites WHERE auth_hash = ?1").bind(auth_hash.to_vec());
+        let statement = sqlx::query(select!(invites "WHERE auth_hash = ?1")).bind(auth_hash.to_vec());
         self.one(statement).await?.map(|row| InviteRow::read(&row)).transpose()
     }
 
     async fn invites(&mut self, party: PartyId) -> Result<Vec<InviteRow>> {
-        let statement = sqlx::query("SELECT * FROM invites WHERE party = ?1 ORDER BY created_at_ms, id").bind(party.0);
+        let statement = sqlx::query(select!(invites "WHERE party = ?1 ORDER BY created_at_ms, id")).bind(party.0);
         self.all(statement).await?.iter().map(InviteRow::read).collect()
     }
 

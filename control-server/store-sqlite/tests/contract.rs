@@ -1,6 +1,6 @@
 //! SQLite keeps every promise of the store.
 
-use lanrage_store::{Database, Store, StoreError, contract};
+use lanrage_store::{Database, PATIENCE, Store, StoreError, contract};
 use lanrage_store_sqlite::SqliteDatabase;
 use sqlx::Connection;
 
@@ -52,4 +52,18 @@ async fn a_server_goes_on_with_the_tables_of_a_newer_version() {
     sqlx::query(statement).execute(&mut newer).await.unwrap();
     let again = SqliteDatabase::open(&file).await.unwrap();
     assert!(again.replica() > first.replica(), "each run has a number of its own");
+}
+
+#[tokio::test]
+async fn a_change_waits_for_a_slow_disk_or_another_process_longer_than_a_network_may_be_silent() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("store.sqlite3");
+    let store = Store::new(SqliteDatabase::open(&file).await.unwrap());
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&file);
+    let mut other = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+    let writing = other.begin_with("BEGIN IMMEDIATE").await.unwrap();
+    let mut change = std::pin::pin!(store.secret("a", b"kept"));
+    assert!(tokio::time::timeout(PATIENCE * 2, &mut change).await.is_err());
+    writing.rollback().await.unwrap();
+    assert_eq!(change.await.unwrap(), b"kept");
 }

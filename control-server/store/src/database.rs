@@ -1,6 +1,7 @@
 //! What a database crate implements: transactions over single rows.
 
 use std::path::Path;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use lanrage_shared::api::relay::Revocation;
@@ -12,6 +13,7 @@ use uuid::Uuid;
 use crate::error::Result;
 use crate::news::{Listener, News};
 use crate::rows::{BanRow, InviteRow, PartyRow, SeatRow};
+use crate::silence::PATIENCE;
 use crate::soft::{ReplicaRow, SoftWrite};
 use crate::store::Totals;
 
@@ -35,6 +37,10 @@ pub trait Database: Send + Sync + 'static {
     fn replica(&self) -> ReplicaId;
     /// Hears what is announced; none when it is not shared.
     async fn listen(&self) -> Result<Option<Box<dyn Listener>>>;
+    /// How long it may answer nobody before it counts as away.
+    fn patience(&self) -> Duration {
+        PATIENCE
+    }
     /// It has not answered for a while: whoever asks next does not wait for a connection that leads nowhere.
     fn start_anew(&self) {}
     /// Closes every connection.

@@ -3,12 +3,16 @@
 //! A database that is slow answers somebody; one that hangs, or that no packet reaches, answers nobody. So a call is not given up
 //! because it waits long, but because nobody was answered for [`PATIENCE`] while it waited. From then on the database is away
 //! and every request is refused at once, but one each [`PROBE_EVERY`], which finds out when it is back.
+//!
+//! Whoever asks alone cannot tell slow from away: a commit that takes longer than that is given up, and may be done all the same.
+//! So a database without a network has more patience ([`crate::Database::patience`]).
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A database that answered nobody for this long is away: with what a request takes besides, its refusal comes within a second.
+/// A database across a network that answered nobody for this long is away: with what a request takes besides, its refusal comes
+/// within a second.
 pub const PATIENCE: Duration = Duration::from_millis(800);
 /// The same while something long is done, like clearing away what nobody needs.
 pub const LONG_PATIENCE: Duration = Duration::from_secs(30);

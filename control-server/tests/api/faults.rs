@@ -3,6 +3,7 @@
 //!
 //! `LANRAGE_DOWN_S` says for how many seconds the database is away, 3 by default.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -24,17 +25,22 @@ const READY: Duration = Duration::from_secs(5);
 const WRITERS: u32 = 3;
 
 /// Hosts that write all the time.
-struct Writers {
+pub struct Writers {
     stop: Arc<AtomicBool>,
     done: Arc<AtomicUsize>,
     running: Vec<JoinHandle<Written>>,
 }
 
 impl Writers {
-    async fn begin(targets: &[Target]) -> Self {
+    pub async fn begin(targets: &[Target]) -> Self {
+        Self::numbered(0..WRITERS, targets).await
+    }
+
+    /// These of the writers there may be of one database.
+    pub async fn numbered(numbers: Range<u32>, targets: &[Target]) -> Self {
         let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let mut running = Vec::new();
-        for n in 0..WRITERS {
+        for n in numbers {
             let writer = Writer::begin(n, targets.to_vec()).await;
             running.push(tokio::spawn(writer.run(Arc::clone(&stop), Arc::clone(&done))));
         }
@@ -44,13 +50,14 @@ impl Writers {
     }
 
     /// Waits for some more acknowledged changes.
-    async fn get_on(&self) {
+    pub async fn get_on(&self) {
         let enough = self.done.load(Ordering::Relaxed) + 60;
         until("changes are made", || self.done.load(Ordering::Relaxed) >= enough).await;
     }
 
-    /// Stops them, and looks at a server for what they were told is done. Gives the longest wait for a refusal.
-    async fn check(self, target: Target) -> Duration {
+    /// Stops them, and looks at a server for what they were told is done. Gives the longest wait for a refusal, and how many there
+    /// were.
+    pub async fn check(self, target: Target) -> (Duration, usize) {
         self.get_on().await;
         self.stop.store(true, Ordering::Relaxed);
         let (mut acknowledged, mut refused, mut longest) = (0, 0, Duration::ZERO);
@@ -62,7 +69,7 @@ impl Writers {
             longest = longest.max(written.longest);
         }
         println!("{acknowledged} changes acknowledged, all there; {refused} refused, the slowest after {longest:?}");
-        longest
+        (longest, refused)
     }
 }
 
@@ -75,7 +82,7 @@ async fn readiness(target: Target) -> (u16, Vec<String>) {
     (status, failed.collect())
 }
 
-async fn until_ready(target: Target) -> Duration {
+pub async fn until_ready(target: Target) -> Duration {
     let began = Instant::now();
     while readiness(target).await.0 != 200 {
         assert!(
@@ -87,7 +94,7 @@ async fn until_ready(target: Target) -> Duration {
 }
 
 /// Anna hosts, Ben is a guest with a stream.
-struct Watched {
+pub struct Watched {
     anna: Device,
     ben: Device,
     party: Party,
@@ -97,7 +104,7 @@ struct Watched {
 }
 
 impl Watched {
-    async fn begin(server: &TestServer) -> Self {
+    pub async fn begin(server: &TestServer) -> Self {
         let (anna, ben) = (Device::new(server, 1).await, Device::new(server, 2).await);
         let code = Code::new(1);
         anna.host(&code, None).await;
@@ -118,7 +125,7 @@ impl Watched {
     }
 
     /// What still works while the database is away.
-    async fn goes_on(&mut self, server: &TestServer) {
+    pub async fn goes_on(&mut self, server: &TestServer) {
         let path = format!("/v1/parties/{}", self.party.id);
         let answer = self.ben.get(&path).await;
         let age: u64 = answer.headers["age"].to_str().unwrap().parse().unwrap();
@@ -142,7 +149,7 @@ impl Watched {
     }
 
     /// Nothing is lost once it is back.
-    async fn catches_up(mut self, server: &TestServer) {
+    pub async fn catches_up(mut self, server: &TestServer) {
         let cleo = Device::new(server, 3).await;
         cleo.join(&self.code, "Cleo").await;
         let (seq, event) = self.stream.event().await;
@@ -178,7 +185,7 @@ async fn outage(name: &str, away: impl FnOnce(&PostgresServer), lasting: Duratio
     println!("ready {ready:?} after the database came back");
 
     watched.catches_up(&server).await;
-    let longest = writers.check(server.target()).await;
+    let (longest, _) = writers.check(server.target()).await;
     assert!(longest <= REFUSED, "a refusal took {longest:?}");
     server.stop().await;
 }
@@ -216,7 +223,7 @@ async fn a_database_that_restarts_costs_no_acknowledged_change() {
         until_ready(server.target()).await;
         writers.get_on().await;
     }
-    let longest = writers.check(server.target()).await;
+    let (longest, _) = writers.check(server.target()).await;
     assert!(longest <= REFUSED, "a refusal took {longest:?}");
     server.stop().await;
 }

@@ -11,7 +11,7 @@ use tracing::subscriber::DefaultGuard;
 
 /// What was logged.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+pub struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -24,13 +24,13 @@ impl Write for Log {
 }
 
 impl Log {
-    fn text(&self) -> String {
+    pub fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
 }
 
 /// Hears this thread from here on, from INFO up.
-fn listen() -> (Log, DefaultGuard) {
+pub fn listen() -> (Log, DefaultGuard) {
     listen_to(Level::INFO)
 }
 

@@ -10,6 +10,7 @@
 mod admin;
 mod answers;
 mod auth;
+mod conflicts;
 mod convergence;
 mod faults;
 mod host;
@@ -26,6 +27,9 @@ mod relays;
 mod removal;
 mod replicas;
 mod schemathesis;
+mod shutdown;
+mod slow;
 mod stream;
 mod support;
 mod tokens;
+mod upgrade;

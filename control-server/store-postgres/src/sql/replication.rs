@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use lanrage_shared::hlc::ReplicaId;
 use lanrage_shared::ids::PartyId;
 use lanrage_store::columns::{Columns, number, replica, signed, soft_write};
-use lanrage_store::{News, Notice, ReplicaRow, Replication, Result, SoftWrite, StoreError};
+use lanrage_store::{News, Notice, ReplicaRow, Replication, Result, SoftWrite, StoreError, select};
 use uuid::Uuid;
 
 use super::PostgresTransaction;
@@ -62,8 +62,8 @@ impl Replication for PostgresTransaction {
         let seen_replica = |write: &SoftWrite| write.seen.map(|seen| signed(seen.replica.0));
         let statement = sqlx::query(
             "INSERT INTO soft_writes (scope, field, replica, time, seen_time, seen_replica, gone, value) \
-             SELECT * FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], \
-             $7::boolean[], $8::text[]) ON CONFLICT (scope, field, replica) DO UPDATE SET time = excluded.time, \
+             SELECT unnest($1::uuid[]), unnest($2::text[]), unnest($3::bigint[]), unnest($4::bigint[]), unnest($5::bigint[]), \
+             unnest($6::bigint[]), unnest($7::boolean[]), unnest($8::text[]) ON CONFLICT (scope, field, replica) DO UPDATE SET time = excluded.time, \
              seen_time = excluded.seen_time, seen_replica = excluded.seen_replica, gone = excluded.gone, \
              value = excluded.value WHERE excluded.time > soft_writes.time",
         )
@@ -82,8 +82,8 @@ impl Replication for PostgresTransaction {
         let replicas: Vec<i64> = marks.iter().map(|(replica, _)| signed(replica.0)).collect();
         let times: Vec<i64> = marks.iter().map(|(_, time)| signed(*time)).collect();
         let statement = sqlx::query(
-            "SELECT soft_writes.* FROM soft_writes JOIN unnest($1::bigint[], $2::bigint[]) AS mark (replica, time) \
-             ON soft_writes.replica = mark.replica AND soft_writes.time > mark.time",
+            select!(soft_writes "JOIN unnest($1::bigint[], $2::bigint[]) AS mark (replica, time) \
+             ON soft_writes.replica = mark.replica AND soft_writes.time > mark.time"),
         )
         .bind(replicas)
         .bind(times);
@@ -92,7 +92,7 @@ impl Replication for PostgresTransaction {
     }
 
     async fn soft_writes_of(&mut self, scope: Uuid) -> Result<Vec<SoftWrite>> {
-        let statement = sqlx::query("SELECT * FROM soft_writes WHERE scope = $1 ORDER BY field, replica").bind(scope);
+        let statement = sqlx::query(select!(soft_writes "WHERE scope = $1 ORDER BY field, replica")).bind(scope);
         let rows = self.all(statement).await?;
         rows.iter().filter_map(|row| soft_write(row).transpose()).collect()
     }

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use lanrage_shared::ids::PartyId;
 use lanrage_store::columns::number;
-use lanrage_store::{Overview, PartyRow, Result, StoreError, Totals};
+use lanrage_store::{Overview, PartyRow, Result, StoreError, Totals, select};
 use uuid::Uuid;
 
 use super::SqliteTransaction;
@@ -24,7 +24,7 @@ impl Overview for SqliteTransaction {
     }
 
     async fn parties_after(&mut self, after: Option<PartyId>, limit: u32) -> Result<Vec<PartyRow>> {
-        let statement = sqlx::query("SELECT * FROM parties WHERE id > ?1 ORDER BY id LIMIT ?2")
+        let statement = sqlx::query(select!(parties "WHERE id > ?1 ORDER BY id LIMIT ?2"))
             .bind(after.map_or(Uuid::nil(), |id| id.0))
             .bind(i64::from(limit));
         self.all(statement).await?.iter().map(PartyRow::read).collect()

@@ -5,7 +5,7 @@ use lanrage_shared::api::relay::Revocation;
 use lanrage_shared::api::secret::SealedSecret;
 use lanrage_shared::ids::{DeviceId, IdentityKey, MemberId, PartyId};
 use lanrage_store::columns::{joined_keys, number, revocation, sealed_secret, signed};
-use lanrage_store::{BanRow, Removals, Result};
+use lanrage_store::{BanRow, Removals, Result, select};
 
 use super::SqliteTransaction;
 
@@ -55,7 +55,7 @@ impl Removals for SqliteTransaction {
     }
 
     async fn secrets_for(&mut self, party: PartyId, member: MemberId) -> Result<Vec<SealedSecret>> {
-        let statement = sqlx::query("SELECT * FROM sealed_secrets WHERE party = ?1 AND to_member = ?2 ORDER BY epoch")
+        let statement = sqlx::query(select!(sealed_secrets "WHERE party = ?1 AND to_member = ?2 ORDER BY epoch"))
             .bind(party.0)
             .bind(i64::from(member.0));
         self.all(statement).await?.iter().map(sealed_secret).collect()
@@ -90,7 +90,7 @@ impl Removals for SqliteTransaction {
     }
 
     async fn bans(&mut self, party: PartyId) -> Result<Vec<BanRow>> {
-        let statement = sqlx::query("SELECT * FROM bans WHERE party = ?1 ORDER BY at_ms, device").bind(party.0);
+        let statement = sqlx::query(select!(bans "WHERE party = ?1 ORDER BY at_ms, device")).bind(party.0);
         self.all(statement).await?.iter().map(BanRow::read).collect()
     }
 
@@ -127,7 +127,7 @@ impl Removals for SqliteTransaction {
     }
 
     async fn revocations_after(&mut self, seq: u64, limit: u32) -> Result<Vec<Revocation>> {
-        let statement = sqlx::query("SELECT * FROM revocations WHERE seq > ?1 ORDER BY seq LIMIT ?2")
+        let statement = sqlx::query(select!(revocations "WHERE seq > ?1 ORDER BY seq LIMIT ?2"))
             .bind(signed(seq))
             .bind(i64::from(limit));
         self.all(statement).await?.iter().map(revocation).collect()

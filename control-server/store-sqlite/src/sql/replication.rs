@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use lanrage_shared::hlc::ReplicaId;
 use lanrage_shared::ids::PartyId;
 use lanrage_store::columns::{Columns, number, replica, signed, soft_write};
-use lanrage_store::{News, ReplicaRow, Replication, Result, SoftWrite};
+use lanrage_store::{News, ReplicaRow, Replication, Result, SoftWrite, select};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -84,17 +84,15 @@ impl Replication for SqliteTransaction {
             .iter()
             .map(|(replica, time)| json!([signed(replica.0), signed(*time)]));
         let marks = serde_json::Value::Array(marks.collect()).to_string();
-        let statement = sqlx::query(
-            "SELECT soft_writes.* FROM soft_writes JOIN json_each(?1) AS mark \
-             ON soft_writes.replica = mark.value ->> 0 AND soft_writes.time > mark.value ->> 1",
-        )
+        let statement = sqlx::query(select!(soft_writes "JOIN json_each(?1) AS mark \
+             ON soft_writes.replica = mark.value ->> 0 AND soft_writes.time > mark.value ->> 1"))
         .bind(marks);
         let rows = self.all(statement).await?;
         rows.iter().filter_map(|row| soft_write(row).transpose()).collect()
     }
 
     async fn soft_writes_of(&mut self, scope: Uuid) -> Result<Vec<SoftWrite>> {
-        let statement = sqlx::query("SELECT * FROM soft_writes WHERE scope = ?1 ORDER BY field, replica").bind(scope);
+        let statement = sqlx::query(select!(soft_writes "WHERE scope = ?1 ORDER BY field, replica")).bind(scope);
         let rows = self.all(statement).await?;
         rows.iter().filter_map(|row| soft_write(row).transpose()).collect()
     }

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::fixture::{NOW, at_once, device, founding, invite, party_id, redeem, redemption, seen_by};
-use crate::{Patch, Refusal, Result, Store, StoreError};
+use crate::{Bounds, Patch, Refusal, Result, Store, StoreError};
 
 pub(super) fn refusal<T>(outcome: Result<T>) -> Refusal {
     match outcome {
@@ -137,6 +137,20 @@ pub(super) async fn what_is_repeated_after_a_lost_answer_is_done_once(store: Sto
     others.invite = invite(1, Some(2));
     assert_eq!(refusal(store.create_party(&others).await), Refusal::InviteExists);
     assert_eq!(refusal(store.create_party(&again).await), Refusal::InviteExists);
+}
+
+pub(super) async fn the_last_invite_there_may_be_is_repeated_like_any_other(store: Store) {
+    let store = store.bounded_by(Bounds {
+        invites_per_party: 2,
+        ..Bounds::default()
+    });
+    let (party, host) = (party_id(1), device(1));
+    store.create_party(&founding(1, None)).await.unwrap();
+    let last = invite(7, None);
+    let first = store.create_invite(party, host, &last, NOW).await.unwrap();
+    assert_eq!(store.create_invite(party, host, &last, NOW).await.unwrap(), first);
+    let another = store.create_invite(party, host, &invite(8, None), NOW).await;
+    assert_eq!(refusal(another), Refusal::TooManyInvites);
 }
 
 pub(super) async fn the_host_sees_and_ends_the_invites_that_still_admit(store: Store) {

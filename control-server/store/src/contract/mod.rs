@@ -43,6 +43,7 @@ pub fn all() -> Vec<Check> {
         invites::only_the_host_makes_invites,
         invites::an_invite_cannot_be_registered_twice,
         invites::what_is_repeated_after_a_lost_answer_is_done_once,
+        invites::the_last_invite_there_may_be_is_repeated_like_any_other,
         invites::the_host_sees_and_ends_the_invites_that_still_admit,
         invites::a_locked_party_admits_members_only,
         membership::no_two_members_share_a_number_when_all_join_at_once,

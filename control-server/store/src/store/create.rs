@@ -80,6 +80,9 @@ impl Store {
         let mut tx = self.write("create_invite").await?;
         let state = lock(&mut *tx, party).await?;
         require_host(&state, device)?;
+        if let Some(created) = invited_before(&mut *tx, party, invite).await? {
+            return Ok(created);
+        }
         if tx.count_invites(party, now_ms).await? >= self.bounds.invites_per_party {
             return Err(Refusal::TooManyInvites.into());
         }
@@ -117,6 +120,24 @@ async fn created_before(tx: &mut dyn Transaction, founding: &Founding) -> Result
     Ok(Some(Created { state, invite }))
 }
 
+/// The invite of this party that is asked for once more, if there is one.
+async fn invited_before(
+    tx: &mut dyn Transaction,
+    party: PartyId,
+    asked: &NewInviteRow,
+) -> Result<Option<InviteCreated>> {
+    let Some(kept) = tx.invite(&asked.auth_hash).await? else {
+        return Ok(None);
+    };
+    if kept.party != party || !is_repeated(&kept, asked) {
+        return Err(Refusal::InviteExists.into());
+    }
+    Ok(Some(InviteCreated {
+        id: kept.id,
+        expires_at_ms: kept.expires_at_ms,
+    }))
+}
+
 /// Whether an invite is asked for once more. That takes its code, which only its maker has, and the same sealing.
 fn is_repeated(kept: &InviteRow, asked: &NewInviteRow) -> bool {
     kept.auth_hash == asked.auth_hash && kept.sealed_secret == asked.sealed_secret && kept.max_uses == asked.max_uses
@@ -140,13 +161,7 @@ async fn insert_invite(
         created_at_ms: now_ms,
     };
     if !tx.insert_invite(&row).await? {
-        let kept = tx.invite(&row.auth_hash).await?;
-        let repeated = kept.filter(|kept| kept.party == party.id && is_repeated(kept, invite));
-        let kept = repeated.ok_or(Refusal::InviteExists)?;
-        return Ok(InviteCreated {
-            id: kept.id,
-            expires_at_ms: kept.expires_at_ms,
-        });
+        return Err(Refusal::InviteExists.into());
     }
     Ok(InviteCreated {
         id: row.id,

@@ -8,7 +8,7 @@ use tracing::Span;
 use super::Store;
 use crate::database::Transaction;
 use crate::error::Result;
-use crate::silence::{LONG_PATIENCE, PATIENCE};
+use crate::silence::LONG_PATIENCE;
 
 /// How an operation's transaction ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -60,14 +60,14 @@ impl Store {
     /// Begins an operation that sees one moment and changes nothing.
     pub(super) async fn read(&self, name: &'static str) -> Result<Operation> {
         let watch = self.watch(name);
-        let transaction = self.watched.read(PATIENCE).await?;
+        let transaction = self.watched.read(self.watched.database.patience()).await?;
         Ok(Operation::begun(transaction, watch))
     }
 
     /// Begins an operation that may change rows.
     pub(super) async fn write(&self, name: &'static str) -> Result<Operation> {
         let watch = self.watch(name);
-        let transaction = self.watched.write(PATIENCE).await?;
+        let transaction = self.watched.write(self.watched.database.patience()).await?;
         Ok(Operation::begun(transaction, watch))
     }
 

@@ -6,6 +6,7 @@ mod http;
 pub mod postgres;
 mod redis;
 mod relay;
+mod sql;
 mod stream;
 mod writer;
 
@@ -35,6 +36,7 @@ pub use self::device::{Code, Device, party, redemption};
 pub use self::http::{Answer, Request, Target, connect};
 pub use self::redis::RedisServer;
 pub use self::relay::Relay;
+pub use self::sql::Sql;
 pub use self::stream::Stream;
 pub use self::writer::{Writer, Written};
 

@@ -11,8 +11,8 @@ use lanrage_shared::ids::{DeviceId, PartyId};
 
 use super::{Answer, Code, Device, Request, Target, party, redemption};
 
-/// Members a writer leaves in its party before it removes some.
-const CROWD: usize = 30;
+/// Members a writer leaves in its party before some go.
+const CROWD: usize = 4;
 
 /// Keeps writing until it is stopped.
 pub struct Writer {
@@ -20,6 +20,7 @@ pub struct Writer {
     /// The host's number; those of everybody else follow.
     base: u32,
     guests: u32,
+    newest: Option<Device>,
     /// Servers of one database; the first is used until it is gone.
     targets: Vec<Target>,
 }
@@ -55,6 +56,7 @@ impl Writer {
         Self {
             base,
             guests: 0,
+            newest: None,
             targets,
             written: Written {
                 joined: [host.id()].into(),
@@ -83,7 +85,8 @@ impl Writer {
                 0 => self.join().await,
                 1 => self.rename(round).await,
                 2 => self.invite().await,
-                3 if self.written.joined.len() > CROWD => self.remove().await,
+                3 if self.written.joined.len() > CROWD && round % 2 == 0 => self.remove().await,
+                3 if self.written.joined.len() > CROWD => self.leave().await,
                 3 => self.found().await,
                 _ => self.lock(round % 2 == 0).await,
             }
@@ -100,6 +103,19 @@ impl Writer {
             Some(answer) if is_certain(&answer) => return,
             _ => self.written.unsure.insert(guest.id()),
         };
+        self.newest = Some(guest);
+    }
+
+    /// The newest guest goes by itself, if it is still there.
+    async fn leave(&mut self) {
+        let Some(guest) = self.newest.take() else { return };
+        let path = format!("/v1/parties/{}/members/me", self.written.party);
+        match self.send(&guest, Request::new("DELETE", path)).await {
+            Some(answer) if answer.status.is_success() => self.written.left.insert(guest.id()),
+            Some(answer) if is_certain(&answer) => return,
+            _ => self.written.unsure.insert(guest.id()),
+        };
+        self.written.joined.remove(&guest.id());
     }
 
     async fn found(&mut self) {
@@ -190,6 +206,8 @@ impl Writer {
             self.go_over();
             return None;
         };
+        let may_be = !answer.status.is_server_error() || answer.headers.contains_key("retry-after");
+        assert!(may_be, "{}", answer.status);
         answer.status.is_success().then(|| answer.ok())
     }
 
