@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use crate::support::{Code, Device, Stream, Target, TestServer, until};
 
 /// An answer's status and what follows, as text.
-async fn ask(server: &TestServer, method: &str, path: &str, token: Option<&str>) -> (u16, String) {
+pub async fn ask(server: &TestServer, method: &str, path: &str, token: Option<&str>) -> (u16, String) {
     let (status, body) = ask_for_bytes(server, method, path, token).await;
     (status, String::from_utf8_lossy(&body).into_owned())
 }
@@ -21,7 +21,7 @@ async fn ask_for_bytes(server: &TestServer, method: &str, path: &str, token: Opt
     let mut tcp = TcpStream::connect(server.admin).await.unwrap();
     let token = token.map_or(String::new(), |token| format!("Authorization: Bearer {token}\r\n"));
     // Of version 1.0, so that a body is not in chunks.
-    let request = format!("{method} {path} HTTP/1.0\r\nHost: x\r\n{token}\r\n");
+    let request = format!("{method} {path} HTTP/1.0\r\nHost: localhost\r\n{token}\r\n");
     tcp.write_all(request.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
     tcp.read_to_end(&mut answer).await.unwrap();

@@ -21,6 +21,7 @@ mod observer;
 mod openapi;
 mod parties;
 mod postgres;
+mod refusals;
 mod relayed;
 mod relays;
 mod removal;
