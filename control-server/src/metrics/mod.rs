@@ -1,6 +1,7 @@
 //! What the server counts, for Prometheus. Labels have few values, all known beforehand: routes, codes, operations; never who
 //! it was.
 
+mod certificate;
 mod database;
 mod http;
 mod refused;
@@ -17,6 +18,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use self::certificate::Certificate;
+pub use self::certificate::certificate_expires;
 pub use self::database::SlowLog;
 pub(crate) use self::http::count;
 pub use self::refused::{NotServed, Refusals, StreamEnd};
@@ -137,6 +140,7 @@ impl Metrics {
         registry.register("events", "Changes of parties", self.events.clone());
         registry.register_collector(Box::new(now));
         registry.register_collector(Box::new(soft));
+        registry.register_collector(Box::new(Certificate));
         all
     }
 }

@@ -20,6 +20,7 @@ pub struct SoftState {
     waiting: usize,
     conflicts: u64,
     replicas: usize,
+    lacks_redis: bool,
 }
 
 impl SoftState {
@@ -37,6 +38,7 @@ impl SoftState {
             conflicts: app.roster.conflict_count(),
             // Itself, too.
             replicas: app.replicas.there().len() + 1,
+            lacks_redis: app.replicas.lacks_redis(),
         }
     }
 }
@@ -59,6 +61,8 @@ impl Collector for SoftState {
         let help = "Soft writes of two replicas that had not seen each other's";
         out.counter("conflicts", help, self.conflicts)?;
         let help = "Servers on this database, this one too, as it sees them";
-        out.gauge("replicas", help, self.replicas as f64)
+        out.gauge("replicas", help, self.replicas as f64)?;
+        let help = "1 while there is a Redis that does not answer, else 0";
+        out.gauge("redis_away", help, f64::from(u8::from(self.lacks_redis)))
     }
 }
