@@ -20,6 +20,6 @@ pub async fn list(
     Device(claims): Device,
     PartyAt(id): PartyAt,
 ) -> Result<Json<Vec<SoftConflict>>, Failure> {
-    app.state_of(id, claims.sub).await?;
+    app.party_of(id, claims.sub).await?;
     Ok(Json(app.roster.conflicts(id)))
 }

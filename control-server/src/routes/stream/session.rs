@@ -1,12 +1,12 @@
 //! One member's stream, from `Hello` to its end.
 
 use lanrage_shared::api::error::{ApiError, ErrorCode};
-use lanrage_shared::api::party::Services;
+use lanrage_shared::api::party::{Party, Services};
 use lanrage_shared::api::secret::SealedSecret;
 use lanrage_shared::ids::{DeviceId, PartyId};
 use lanrage_shared::signal::MAX_SIGNAL_TEXT;
 use lanrage_shared::stream::{ClientMessage, PartyEvent, ServerMessage};
-use lanrage_store::{Missed, PartyState, Replay, StoreError};
+use lanrage_store::{Missed, Replay, StoreError};
 use tokio::sync::{SemaphorePermit, mpsc, watch};
 
 use super::end::End;
@@ -35,8 +35,8 @@ pub(super) async fn run(
     known: Known,
 ) -> Result<Never, End> {
     let turn = turn(app).await?;
-    let seen = app.state_of(party, device).await?;
-    let member = seen.value.member_of(device).ok_or_else(End::not_a_member)?.number;
+    let seen = app.party_of(party, device).await?;
+    let member = seen.value.member_of(device).ok_or_else(End::not_a_member)?.id;
     // Streams live long, and each would keep its party.
     drop(seen);
     let seat = Seat { party, member };
@@ -158,27 +158,33 @@ impl Session<'_> {
     async fn greet(&mut self, since: Option<u64>, turn: SemaphorePermit<'_>) -> Result<(), End> {
         let missed = self.missed(since).await?;
         drop(turn);
-        if missed.state.member_of(self.device).is_none() {
+        if missed.party.member_of(self.device).is_none() {
             return Err(End::not_a_member());
         }
         if missed.keeps_opened {
             self.drop_opened_secrets().await;
         }
         let Replay::Events(events) = missed.replay else {
-            return self.snapshot(&missed.state, missed.secrets).await;
+            return self.snapshot(missed.party, missed.seq, missed.secrets).await;
         };
         for (seq, event) in events {
             self.secret_epoch = self.secret_epoch.max(secret_epoch_of(&event));
             self.link.send(&ServerMessage::Event { seq, event }).await?;
         }
-        let state = missed.state;
-        self.seq = state.row.seq;
+        self.seq = missed.seq;
         let online = self.app.roster.online(self.seat.party);
-        for other in state.members().filter(|other| other.number != self.seat.member) {
+        let me = self.seat.member;
+        for other in missed
+            .party
+            .members
+            .iter()
+            .map(|member| member.id)
+            .filter(|other| *other != me)
+        {
             let message = ServerMessage::Presence {
-                member: other.number,
-                online: online.contains_key(&other.number),
-                presence: online.get(&other.number).cloned().flatten(),
+                member: other,
+                online: online.contains_key(&other),
+                presence: online.get(&other).cloned().flatten(),
             };
             self.link.send(&message).await?;
         }
@@ -201,15 +207,11 @@ impl Session<'_> {
         }
     }
 
-    async fn snapshot(&mut self, state: &PartyState, secrets: Vec<SealedSecret>) -> Result<(), End> {
-        self.seq = state.row.seq;
-        self.secret_epoch = self.secret_epoch.max(state.row.secret_epoch);
-        let party = self.app.party(state);
-        let message = ServerMessage::Snapshot {
-            seq: self.seq,
-            party,
-            secrets,
-        };
+    async fn snapshot(&mut self, party: Party, seq: u64, secrets: Vec<SealedSecret>) -> Result<(), End> {
+        self.seq = seq;
+        self.secret_epoch = self.secret_epoch.max(party.secret_epoch);
+        let party = self.app.with_online(party);
+        let message = ServerMessage::Snapshot { seq, party, secrets };
         self.link.send(&message).await.map_err(End::from)
     }
 
@@ -240,8 +242,8 @@ impl Session<'_> {
             missed => missed?,
         };
         let Replay::Events(events) = missed.replay else {
-            return match missed.state.member_of(self.device) {
-                Some(_) => self.snapshot(&missed.state, missed.secrets).await,
+            return match missed.party.member_of(self.device) {
+                Some(_) => self.snapshot(missed.party, missed.seq, missed.secrets).await,
                 None => Err(End::not_a_member()),
             };
         };
