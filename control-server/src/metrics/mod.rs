@@ -134,7 +134,7 @@ impl Metrics {
         registry.register_with_unit("database_operation_duration", help, Unit::Seconds, operations);
         let help = "Database transactions that took longer than the configured time";
         registry.register("database_slow_operations", help, self.slow.clone());
-        let help = "Times a member said something about itself";
+        let help = "What members said of themselves, repetitions too";
         registry.register("presence_updates", help, self.presence_updates.clone());
         registry.register("signals", "Signals passed on between members", self.signals.clone());
         registry.register("events", "Changes of parties", self.events.clone());

@@ -12,7 +12,6 @@ use crate::app::App;
 /// Counts as of one moment.
 #[derive(Debug)]
 pub struct SoftState {
-    heard: u64,
     queued: u64,
     written: u64,
     saved: u64,
@@ -29,7 +28,6 @@ impl SoftState {
         let counters = app.write_behind.counters();
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Self {
-            heard: count(&counters.heard),
             queued: count(&counters.queued),
             written: count(&counters.written),
             saved: count(&counters.saved),
@@ -46,8 +44,6 @@ impl SoftState {
 impl Collector for SoftState {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut out = Out(&mut encoder);
-        let help = "What members said of themselves, repetitions too";
-        out.counter("write_behind_heard", help, self.heard)?;
         let help = "Writes queued for the database";
         out.counter("write_behind_queued", help, self.queued)?;
         let help = "Statements that wrote them";

@@ -24,8 +24,6 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Counts since the server started.
 #[derive(Debug, Default)]
 pub struct WriteBehindCounters {
-    /// What members said of themselves, also what they had said before.
-    pub heard: AtomicU64,
     /// Writes that were queued.
     pub queued: AtomicU64,
     /// Statements that went to the database.
