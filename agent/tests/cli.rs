@@ -174,6 +174,24 @@ mod output {
     }
 
     #[test]
+    fn traces_are_not_turned_on_by_what_is_meant_for_other_programs() {
+        // No state directory can be there, so nothing starts.
+        let up = |variable: &str| {
+            let output = Command::new(env!("CARGO_BIN_EXE_lanrage"))
+                .args(["--state-dir", "/dev/null/state", "up", "--foreground"])
+                .env(variable, "https://collector.example:4318")
+                .stdin(Stdio::null())
+                .output()
+                .unwrap();
+            assert!(!output.status.success());
+            String::from_utf8(output.stderr).unwrap()
+        };
+        assert!(up("LANRAGE_OTLP_ENDPOINT").contains("by plain HTTP"));
+        let others = up("OTEL_EXPORTER_OTLP_ENDPOINT");
+        assert!(!others.contains("collector"), "{others}");
+    }
+
+    #[test]
     fn a_state_directory_that_is_a_file_is_named() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let (sentence, code) = one_sentence(&["status"], lanrage_on(file.path(), &["status"]));

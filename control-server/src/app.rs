@@ -90,24 +90,32 @@ impl App {
         self.relays.set_there(there);
     }
 
-    /// A party, for one of its members; as it last was while the database is away.
-    pub async fn state_of(&self, party: PartyId, device: DeviceId) -> Result<Seen<PartyState>, StoreError> {
-        let now_ms = self.clock.uptime_ms();
+    /// A party, for one of its members, with who is connected; as it last was while the database is away.
+    pub async fn party_of(&self, party: PartyId, device: DeviceId) -> Result<Seen<Party>, StoreError> {
         match self.store.party(party, device).await {
-            Err(error) if error.is_for_now() => self.last_seen(self.snapshots.party(party, device, now_ms), error),
-            state => state.map(Seen::now),
+            Err(error) if error.is_for_now() => {
+                let kept = self.snapshots.party(party, device, self.clock.uptime_ms());
+                self.last_seen(kept.map(|party| self.with_online(party)), error)
+            }
+            state => Ok(Seen::now(self.party(&state?))),
         }
     }
 
-    /// The parties of a device; as they last were while the database is away.
-    pub async fn states_of(&self, device: DeviceId) -> Result<Seen<Vec<PartyState>>, StoreError> {
+    /// The parties of a device, with who is connected; as they last were while the database is away.
+    pub async fn parties_of(&self, device: DeviceId) -> Result<Seen<Vec<Party>>, StoreError> {
         let now_ms = self.clock.uptime_ms();
         match self.store.parties_of(device).await {
-            Err(error) if error.is_for_now() => self.last_seen(self.snapshots.parties_of(device, now_ms), error),
+            Err(error) if error.is_for_now() => {
+                let kept = self.snapshots.parties_of(device, now_ms);
+                let with_online =
+                    |parties: Vec<Party>| parties.into_iter().map(|party| self.with_online(party)).collect();
+                self.last_seen(kept.map(with_online), error)
+            }
             states => {
-                let states = states?;
-                self.snapshots.keep_list(device, &states, now_ms);
-                Ok(Seen::now(states))
+                let parties: Vec<Party> = states?.iter().map(|state| self.party(state)).collect();
+                let ids = parties.iter().map(|party| party.id).collect();
+                self.snapshots.keep_list(device, ids, now_ms);
+                Ok(Seen::now(parties))
             }
         }
     }
@@ -128,7 +136,7 @@ impl App {
             }
             missed => {
                 let missed = missed?;
-                self.snapshots.keep(&missed.state, now_ms);
+                self.snapshots.keep(&missed.party, missed.seq, now_ms);
                 Ok(missed)
             }
         }
@@ -142,8 +150,13 @@ impl App {
 
     /// The party as its members see it, with who is connected. It is what they read while the database is away, too.
     pub fn party(&self, state: &PartyState) -> Party {
-        self.snapshots.keep(state, self.clock.uptime_ms());
-        let mut party = state.party();
+        let party = state.party();
+        self.snapshots.keep(&party, state.row.seq, self.clock.uptime_ms());
+        self.with_online(party)
+    }
+
+    /// The same party, with who is connected.
+    pub fn with_online(&self, mut party: Party) -> Party {
         let online = self.roster.online(party.id);
         for member in &mut party.members {
             if let Some(presence) = online.get(&member.id) {

@@ -1,12 +1,13 @@
 //! The directory the server keeps its identity, its database and its public address in.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Write};
+use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use lanrage_shared::invite::host_port;
+use lanrage_tls::file::replace;
 use tempfile::NamedTempFile;
 
 use crate::operator_token::RELAY_TOKEN_FILE;
@@ -34,18 +35,20 @@ pub struct DataDirLock {
 pub fn lock_database(file: &Path) -> Result<DataDirLock, DataDirError> {
     let mut lock = file.as_os_str().to_owned();
     lock.push(".lock");
+    let file = file.to_owned();
+    lock_file(Path::new(&lock)).map_err(|error| match error {
+        TryLockError::WouldBlock => DataDirError::DatabaseInUse { file },
+        TryLockError::Error(why) => DataDirError::DatabaseUnwritable { file, why },
+    })
+}
+
+/// Made when there is none. It ends with the process, however that ends.
+fn lock_file(file: &Path) -> Result<DataDirLock, TryLockError> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(false).mode(0o600);
-    let file = file.to_owned();
-    let opened = match options.open(Path::new(&lock)) {
-        Ok(opened) => opened,
-        Err(why) => return Err(DataDirError::DatabaseUnwritable { file, why }),
-    };
-    match opened.try_lock() {
-        Ok(()) => Ok(DataDirLock { _file: opened }),
-        Err(TryLockError::WouldBlock) => Err(DataDirError::DatabaseInUse { file }),
-        Err(TryLockError::Error(why)) => Err(DataDirError::DatabaseUnwritable { file, why }),
-    }
+    let file = options.open(file).map_err(TryLockError::Error)?;
+    file.try_lock()?;
+    Ok(DataDirLock { _file: file })
 }
 
 /// Why the directory does not serve.
@@ -98,14 +101,10 @@ impl DataDir {
 
     /// Keeps other servers away for as long as the lock lives; it ends with the process, however that ends.
     pub fn lock(&self) -> Result<DataDirLock, DataDirError> {
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(false).mode(0o600);
-        let file = options.open(self.0.join(LOCK)).map_err(|why| self.unwritable(why))?;
-        match file.try_lock() {
-            Ok(()) => Ok(DataDirLock { _file: file }),
-            Err(TryLockError::WouldBlock) => Err(DataDirError::InUse { dir: self.0.clone() }),
-            Err(TryLockError::Error(why)) => Err(self.unwritable(why)),
-        }
+        lock_file(&self.0.join(LOCK)).map_err(|error| match error {
+            TryLockError::WouldBlock => DataDirError::InUse { dir: self.0.clone() },
+            TryLockError::Error(why) => self.unwritable(why),
+        })
     }
 
     /// Its path.
@@ -153,12 +152,8 @@ impl DataDir {
 
     /// Replaces a file of one line whole.
     fn keep(&self, name: &str, line: &str) -> Result<(), DataDirError> {
-        let kept = NamedTempFile::new_in(&self.0).and_then(|mut file| {
-            writeln!(file, "{line}")?;
-            file.as_file().sync_all()?;
-            file.persist(self.0.join(name)).map_err(|error| error.error)
-        });
-        kept.map(drop).map_err(|why| self.unwritable(why))
+        let kept = replace(&self.0.join(name), format!("{line}\n").as_bytes());
+        kept.map_err(|why| self.unwritable(why))
     }
 
     fn unwritable(&self, why: io::Error) -> DataDirError {

@@ -74,11 +74,24 @@ impl Failure {
     }
 }
 
-/// Whether to say that the database fails: once a second, however many ask. Their requests would fill the log otherwise.
-fn may_log() -> bool {
-    static LINES: LazyLock<DefaultDirectRateLimiter> =
-        LazyLock::new(|| RateLimiter::direct(Quota::per_second(NonZeroU32::MIN)));
-    LINES.check().is_ok()
+/// A line about the database: said once a second, however many ask. Their requests would fill the log otherwise.
+struct Line(LazyLock<DefaultDirectRateLimiter>);
+
+/// One each, so that none is silent because of another.
+static UNAVAILABLE: Line = Line::new();
+static UNCERTAIN: Line = Line::new();
+static INTERNAL: Line = Line::new();
+
+impl Line {
+    const fn new() -> Self {
+        Self(LazyLock::new(|| {
+            RateLimiter::direct(Quota::per_second(NonZeroU32::MIN))
+        }))
+    }
+
+    fn is_due(&self) -> bool {
+        self.0.check().is_ok()
+    }
 }
 
 impl From<StoreError> for Failure {
@@ -114,13 +127,13 @@ impl From<StoreError> for Failure {
                 Self::unavailable("too many changes of this party at once: try again")
             }
             StoreError::Unavailable(detail) => {
-                if may_log() {
+                if UNAVAILABLE.is_due() {
                     tracing::warn!(detail, "the database cannot be reached");
                 }
                 Self::unavailable("the server's database cannot be reached right now: try again in a moment")
             }
             StoreError::Uncertain(detail) => {
-                if may_log() {
+                if UNCERTAIN.is_due() {
                     tracing::warn!(detail, "the database did not say whether a change is kept");
                 }
                 Self::unavailable(
@@ -128,7 +141,7 @@ impl From<StoreError> for Failure {
                 )
             }
             StoreError::Internal(detail) => {
-                if may_log() {
+                if INTERNAL.is_due() {
                     tracing::error!(detail, "the database failed");
                 }
                 Self::new(
@@ -187,10 +200,30 @@ impl IntoResponse for Failure {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
     use super::*;
 
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            Write::write(&mut *self.0.lock().unwrap(), bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
     #[test]
-    fn what_the_database_said_does_not_get_out() {
+    fn what_the_database_said_is_logged_and_does_not_get_out() {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+        let _guard = tracing::subscriber::set_default(subscriber);
         for error in [
             StoreError::Internal("relation \"seats\" does not exist".into()),
             StoreError::Unavailable("password of alice".into()),
@@ -199,6 +232,11 @@ mod tests {
             let failure = Failure::from(error);
             assert!(!failure.error.message.contains("seats"));
             assert!(!failure.error.message.contains("alice"));
+        }
+        let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        // Within a second, and none is silent because of another.
+        for said in ["the database failed", "cannot be reached", "did not say"] {
+            assert_eq!(log.matches(said).count(), 1, "{log}");
         }
     }
 }

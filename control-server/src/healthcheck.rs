@@ -30,7 +30,7 @@ pub enum Unhealthy {
 
 /// Asks the server that listens on `listen` and has the key of `pin` whether it is ready.
 pub fn healthcheck(listen: Option<SocketAddr>, pin: Pin) -> Result<(), Unhealthy> {
-    let address = reached_at(listen);
+    let address = reached_at(listen.unwrap_or((Ipv4Addr::LOCALHOST, DEFAULT_PORT).into()));
     let answer = get(address, pin, "/readyz").map_err(|error| {
         if failed_by_wrong_key(&error) {
             Unhealthy::AnotherServer(address)
@@ -67,9 +67,8 @@ pub fn get(address: SocketAddr, pin: Pin, path: &str) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
-/// How this machine reaches what listens on `listen`.
-fn reached_at(listen: Option<SocketAddr>) -> SocketAddr {
-    let mut address = listen.unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT)));
+/// How this machine reaches what listens on `address`.
+pub(crate) fn reached_at(mut address: SocketAddr) -> SocketAddr {
     match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
         IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
@@ -84,8 +83,7 @@ mod tests {
 
     #[test]
     fn a_server_on_every_address_is_reached_by_loopback() {
-        let reached = |text: &str| reached_at(Some(text.parse().unwrap())).to_string();
-        assert_eq!(reached_at(None).to_string(), "127.0.0.1:8443");
+        let reached = |text: &str| reached_at(text.parse().unwrap()).to_string();
         assert_eq!(reached("0.0.0.0:1"), "127.0.0.1:1");
         assert_eq!(reached("[::]:1"), "[::1]:1");
         assert_eq!(reached("192.0.2.1:1"), "192.0.2.1:1");

@@ -23,6 +23,7 @@ pub mod metrics;
 pub mod open_files;
 pub mod openapi;
 pub mod operator_token;
+mod outage;
 pub mod presence;
 pub mod relays;
 pub mod replicas;

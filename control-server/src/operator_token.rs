@@ -1,13 +1,13 @@
 //! What a relay or an admin has to show to be taken for the operator's: a secret in a file of the data directory.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use data_encoding::BASE64URL_NOPAD;
 use hmac::{Hmac, Mac};
+use lanrage_tls::file::replace;
 use sha2::Sha256;
-use tempfile::NamedTempFile;
 
 /// The file of the relays' token.
 pub(crate) const RELAY_TOKEN_FILE: &str = "relay-token";
@@ -82,14 +82,7 @@ impl OperatorToken {
     /// Draws another token. The former one is worth nothing from now on.
     pub fn renew(&self) -> Result<(), OperatorTokenError> {
         let token = BASE64URL_NOPAD.encode(&rand::random::<[u8; 32]>());
-        let dir = self.file.parent().unwrap_or(Path::new("."));
-        // A temporary file is its owner's only; it replaces the former one whole.
-        let written = NamedTempFile::new_in(dir).and_then(|mut file| {
-            writeln!(file, "{token}")?;
-            file.as_file().sync_all()?;
-            file.persist(&self.file).map_err(|error| error.error)
-        });
-        written.map(drop).map_err(|why| OperatorTokenError::Unwritable {
+        replace(&self.file, format!("{token}\n").as_bytes()).map_err(|why| OperatorTokenError::Unwritable {
             file: self.file.clone(),
             why,
         })

@@ -19,7 +19,7 @@ use utoipa_axum::routes;
 use crate::app::AppState;
 use crate::config::{LimitsConfig, Within};
 use crate::error::Failure;
-use crate::extract::Stranger;
+use crate::extract::{Peer, Stranger};
 use crate::metrics;
 use crate::openapi;
 use crate::request_id;
@@ -80,8 +80,13 @@ pub fn router(app: AppState, limits: &LimitsConfig) -> Router {
 /// What connections beyond the allowed number get, whatever they ask.
 pub fn overload_router() -> Router {
     Router::new()
-        .fallback(async || Failure::unavailable("the server has too many connections: try again in a moment"))
+        .fallback(no_place)
         .layer(middleware::from_fn(request_id::name))
+}
+
+async fn no_place(Extension(peer): Extension<Peer>) -> Failure {
+    peer.place.refusals().answer();
+    Failure::unavailable("the server has too many connections: try again in a moment")
 }
 
 async fn nothing_here(_: Stranger) -> Failure {

@@ -6,10 +6,10 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use lanrage_shared::api::party::Member;
+use lanrage_shared::api::party::Party;
 use lanrage_shared::ids::{DeviceId, PartyId};
 use lanrage_shared::stream::PartyEvent;
-use lanrage_store::{Missed, PartyState, Replay, SeatRow};
+use lanrage_store::{Missed, Replay};
 
 /// Parties and devices kept at most, about 2 KiB each; newcomers beyond them have to wait for the database.
 const MOST: usize = 10_000;
@@ -28,9 +28,10 @@ struct Known {
 }
 
 struct Kept {
-    /// The number of the last event there is: an older state is none.
+    /// The number of the last event there is.
     last: u64,
-    state: Option<PartyState>,
+    /// The party after it, everybody offline; none when it is not known.
+    party: Option<Party>,
     used_ms: u64,
 }
 
@@ -41,28 +42,30 @@ struct List {
 }
 
 impl Snapshots {
-    /// Keeps a party as the database has it.
-    pub fn keep(&self, state: &PartyState, now_ms: u64) {
+    /// Keeps a party, everybody offline, as the database has it after its event `seq`.
+    pub fn keep(&self, party: &Party, seq: u64, now_ms: u64) {
         let mut known = self.lock();
-        known.list(state);
+        known.list(party);
         let full = known.parties.len() >= MOST;
-        match known.parties.get_mut(&state.row.id) {
-            Some(kept) if kept.last <= state.row.seq => {
-                *kept = Kept::of(state, now_ms);
-            }
+        let kept = || Kept {
+            last: seq,
+            party: Some(party.clone()),
+            used_ms: now_ms,
+        };
+        match known.parties.get_mut(&party.id) {
+            Some(known) if known.last <= seq => *known = kept(),
             Some(_) => {}
             None if full => {}
             None => {
-                known.parties.insert(state.row.id, Kept::of(state, now_ms));
+                known.parties.insert(party.id, kept());
             }
         }
     }
 
     /// Keeps which parties a device is in: these and no others.
-    pub fn keep_list(&self, device: DeviceId, states: &[PartyState], now_ms: u64) {
+    pub fn keep_list(&self, device: DeviceId, parties: BTreeSet<PartyId>, now_ms: u64) {
         let mut known = self.lock();
         if known.lists.len() < MOST || known.lists.contains_key(&device) {
-            let parties = states.iter().map(|state| state.row.id).collect();
             known.lists.insert(
                 device,
                 List {
@@ -82,9 +85,9 @@ impl Snapshots {
         for (seq, event) in events {
             kept.apply(*seq, event, now_ms);
         }
-        let state = kept.state.clone();
-        if let Some(state) = state {
-            known.list(&state);
+        let party = kept.party.clone();
+        if let Some(party) = party {
+            known.list(&party);
         }
     }
 
@@ -96,32 +99,36 @@ impl Snapshots {
     }
 
     /// A party, for whoever is a member as far as is known.
-    pub fn party(&self, party: PartyId, device: DeviceId, now_ms: u64) -> Option<PartyState> {
+    pub fn party(&self, party: PartyId, device: DeviceId, now_ms: u64) -> Option<Party> {
+        Some(self.party_and_seq(party, device, now_ms)?.0)
+    }
+
+    fn party_and_seq(&self, party: PartyId, device: DeviceId, now_ms: u64) -> Option<(Party, u64)> {
         let mut known = self.lock();
         let kept = known.parties.get_mut(&party)?;
-        kept.state.as_ref()?.member_of(device)?;
+        kept.party.as_ref()?.member_of(device)?;
         kept.used_ms = now_ms;
-        kept.state.clone()
+        Some((kept.party.clone()?, kept.last))
     }
 
     /// All parties of a device; none when one of them is not known.
-    pub fn parties_of(&self, device: DeviceId, now_ms: u64) -> Option<Vec<PartyState>> {
+    pub fn parties_of(&self, device: DeviceId, now_ms: u64) -> Option<Vec<Party>> {
         let mut known = self.lock();
         let list = known.lists.get_mut(&device)?;
         list.used_ms = now_ms;
-        let parties = list.parties.clone();
-        let mut states = Vec::with_capacity(parties.len());
-        for party in parties {
-            let kept = known.parties.get(&party)?;
-            match &kept.state {
-                Some(state) if state.member_of(device).is_some() => states.push(state.clone()),
+        let ids = list.parties.clone();
+        let mut parties = Vec::with_capacity(ids.len());
+        for id in ids {
+            let kept = known.parties.get(&id)?;
+            match &kept.party {
+                Some(party) if party.member_of(device).is_some() => parties.push(party.clone()),
                 // It has left.
                 Some(_) => {}
                 None if kept.last == u64::MAX => {}
                 None => return None,
             }
         }
-        Some(states)
+        Some(parties)
     }
 
     /// What brings an agent up to date that has the newest secret there is.
@@ -133,18 +140,19 @@ impl Snapshots {
         secret_epoch: u32,
         now_ms: u64,
     ) -> Option<Missed> {
-        let state = self.party(party, device, now_ms)?;
-        if since.is_some_and(|since| since > state.row.seq) {
+        let (party, seq) = self.party_and_seq(party, device, now_ms)?;
+        if since.is_some_and(|since| since > seq) {
             return None;
         }
-        let has_all = since == Some(state.row.seq);
-        (secret_epoch >= state.row.secret_epoch).then(|| Missed {
+        let has_all = since == Some(seq);
+        (secret_epoch >= party.secret_epoch).then(|| Missed {
             replay: if has_all {
                 Replay::Events(Vec::new())
             } else {
                 Replay::Snapshot
             },
-            state,
+            party,
+            seq,
             secrets: Vec::new(),
             keeps_opened: false,
         })
@@ -173,28 +181,20 @@ impl Snapshots {
 
 impl Known {
     /// Notes the party for those of its members whose parties are known.
-    fn list(&mut self, state: &PartyState) {
-        for member in state.members() {
+    fn list(&mut self, party: &Party) {
+        for member in &party.members {
             if let Some(list) = self.lists.get_mut(&member.device) {
-                list.parties.insert(state.row.id);
+                list.parties.insert(party.id);
             }
         }
     }
 }
 
 impl Kept {
-    fn of(state: &PartyState, now_ms: u64) -> Self {
-        Self {
-            last: state.row.seq,
-            state: Some(state.clone()),
-            used_ms: now_ms,
-        }
-    }
-
     fn outdate(&mut self, last: u64) {
         if last > self.last {
             self.last = last;
-            self.state = None;
+            self.party = None;
         }
     }
 
@@ -203,59 +203,16 @@ impl Kept {
             return;
         }
         let follows = seq == self.last + 1;
-        let state = self.state.take().filter(|_| follows);
+        self.party = self
+            .party
+            .take()
+            .filter(|_| follows)
+            .and_then(|mut party| party.follow(event).then_some(party));
         self.last = seq;
         self.used_ms = now_ms;
-        self.state = state.and_then(|state| after(state, seq, event));
         if *event == PartyEvent::Deleted {
             self.last = u64::MAX;
         }
-    }
-}
-
-/// The party after an event; none when it is gone.
-fn after(mut state: PartyState, seq: u64, event: &PartyEvent) -> Option<PartyState> {
-    state.row.seq = seq;
-    match event {
-        PartyEvent::MemberJoined { member } => {
-            state
-                .seats
-                .retain(|seat| seat.number != member.id && seat.device != member.device);
-            state.seats.push(seat_of(member));
-            state.seats.sort_by_key(|seat| seat.number);
-        }
-        PartyEvent::MemberLeft { member, .. } => state.seats.retain(|seat| seat.number != *member),
-        PartyEvent::Updated { party } => {
-            // An event of a version that did not name the network, or another network: only the database has the rest.
-            if party.net != Some(state.row.net()) {
-                return None;
-            }
-            let row = &mut state.row;
-            row.name = party.name.clone();
-            row.host = party.host;
-            row.persistent = party.persistent;
-            row.max_members = party.max_members;
-            row.locked = party.locked;
-            row.epoch = party.epoch;
-            row.secret_epoch = party.secret_epoch;
-            row.version = party.version;
-        }
-        PartyEvent::SecretChanged { epoch, .. } => state.row.secret_epoch = *epoch,
-        PartyEvent::Deleted => return None,
-    }
-    Some(state)
-}
-
-fn seat_of(member: &Member) -> SeatRow {
-    SeatRow {
-        number: member.id,
-        device: member.device,
-        identity_key: member.identity_key,
-        device_key: member.device_key,
-        name: member.name.clone(),
-        joined_at_ms: member.joined_at_ms,
-        last_seen_ms: member.last_seen_ms,
-        left_at_ms: None,
     }
 }
 
@@ -263,7 +220,7 @@ fn seat_of(member: &Member) -> SeatRow {
 mod tests {
     use lanrage_shared::ids::{DeviceKey, IdentityKey, MemberId};
     use lanrage_shared::stream::Departure;
-    use lanrage_store::PartyRow;
+    use lanrage_store::{PartyRow, PartyState, SeatRow};
     use uuid::Uuid;
 
     use super::*;
@@ -311,9 +268,13 @@ mod tests {
         }
     }
 
+    fn keep(snapshots: &Snapshots, state: &PartyState) {
+        snapshots.keep(&state.party(), state.row.seq, 0);
+    }
+
     fn kept(state: &PartyState) -> (Snapshots, PartyId) {
         let snapshots = Snapshots::default();
-        snapshots.keep(state, 0);
+        keep(&snapshots, state);
         (snapshots, state.row.id)
     }
 
@@ -323,17 +284,18 @@ mod tests {
         let mut joined = state(4, &[1, 2, 3]);
         joined.row.version = 2;
         joined.row.name = "Saturday".parse().unwrap();
+        let before = joined.row.net();
+        joined.row.net_index = 6;
         let events = [
             PartyEvent::MemberJoined {
-                member: seat(3).member(&joined.row.net()),
+                member: seat(3).member(&before),
             },
             PartyEvent::Updated {
                 party: joined.row.settings(),
             },
         ];
         snapshots.follow(party, &[(5, events[0].clone()), (6, events[1].clone())], 0);
-        joined.row.seq = 6;
-        assert_eq!(snapshots.party(party, device(3), 0), Some(joined));
+        assert_eq!(snapshots.party_and_seq(party, device(3), 0), Some((joined.party(), 6)));
     }
 
     #[test]
@@ -344,7 +306,7 @@ mod tests {
         assert_eq!(snapshots.party(party, device(2), 0), None);
         assert!(snapshots.party(party, device(1), 0).is_some());
         // What was read before the removal comes late.
-        snapshots.keep(&state(4, &[1, 2]), 0);
+        keep(&snapshots, &state(4, &[1, 2]));
         assert_eq!(snapshots.party(party, device(2), 0), None);
     }
 
@@ -353,7 +315,7 @@ mod tests {
         let (snapshots, party) = kept(&state(4, &[1, 2]));
         snapshots.follow(party, &[(6, left(2))], 0);
         assert_eq!(snapshots.party(party, device(1), 0), None);
-        snapshots.keep(&state(6, &[1]), 0);
+        keep(&snapshots, &state(6, &[1]));
         assert!(snapshots.party(party, device(1), 0).is_some());
         snapshots.follow_to(party, 7);
         assert_eq!(snapshots.party(party, device(1), 0), None);
@@ -365,16 +327,16 @@ mod tests {
         let mut second = state(0, &[1, 2]);
         second.row.id = PartyId(Uuid::from_u128(2));
         let snapshots = Snapshots::default();
-        snapshots.keep(&first, 0);
+        keep(&snapshots, &first);
         assert_eq!(snapshots.parties_of(device(1), 0), None);
-        snapshots.keep_list(device(1), std::slice::from_ref(&first), 0);
-        snapshots.keep(&second, 0);
+        snapshots.keep_list(device(1), BTreeSet::from([first.row.id]), 0);
+        keep(&snapshots, &second);
         assert_eq!(
             snapshots.parties_of(device(1), 0),
-            Some(vec![first.clone(), second.clone()])
+            Some(vec![first.party(), second.party()])
         );
         snapshots.follow(second.row.id, &[(1, PartyEvent::Deleted)], 0);
-        assert_eq!(snapshots.parties_of(device(1), 0), Some(vec![first.clone()]));
+        assert_eq!(snapshots.parties_of(device(1), 0), Some(vec![first.party()]));
         snapshots.follow_to(first.row.id, 9);
         assert_eq!(snapshots.parties_of(device(1), 0), None);
     }

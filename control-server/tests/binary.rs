@@ -138,6 +138,23 @@ fn a_link_that_cannot_be_written_is_a_failure() {
 }
 
 #[test]
+fn traces_are_not_turned_on_by_what_is_meant_for_other_programs() {
+    // No data directory can be there, so it ends at once.
+    let serve = |variable: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_lanrage-control"))
+            .args(["serve", "--data-dir", "/dev/null/data"])
+            .env(variable, "https://collector.example:4318")
+            .output()
+            .unwrap();
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let ours = serve("LANRAGE_OTLP_ENDPOINT");
+    assert!(ours.contains("by plain HTTP"), "{ours}");
+    let others = serve("OTEL_EXPORTER_OTLP_ENDPOINT");
+    assert!(others.contains("data directory /dev/null/data"), "{others}");
+}
+
+#[test]
 fn a_data_directory_has_one_server_at_a_time() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().to_str().unwrap();

@@ -121,6 +121,53 @@ pub struct PartySettings {
     pub net: Option<PartyNet>,
 }
 
+impl Party {
+    /// Changes with an event. False when the party is no more.
+    #[must_use]
+    pub fn follow(&mut self, event: &PartyEvent) -> bool {
+        match event {
+            PartyEvent::MemberJoined { member } => {
+                self.members
+                    .retain(|known| known.id != member.id && known.device != member.device);
+                self.members.push(member.clone());
+                self.members.sort_by_key(|member| member.id);
+            }
+            PartyEvent::MemberLeft { member, .. } => self.members.retain(|known| known.id != *member),
+            PartyEvent::SecretChanged { epoch, .. } => self.secret_epoch = *epoch,
+            PartyEvent::Updated { party } => self.adopt(party),
+            PartyEvent::Deleted => return false,
+        }
+        true
+    }
+
+    /// Takes these settings over, and moves to their network.
+    pub fn adopt(&mut self, settings: &PartySettings) {
+        // Named one by one, so that none is forgotten.
+        let PartySettings {
+            name,
+            host,
+            persistent,
+            max_members,
+            locked,
+            epoch,
+            secret_epoch,
+            version,
+            net,
+        } = settings;
+        self.name.clone_from(name);
+        self.host = *host;
+        self.persistent = *persistent;
+        self.max_members = *max_members;
+        self.locked = *locked;
+        self.epoch = *epoch;
+        self.secret_epoch = *secret_epoch;
+        self.version = *version;
+        if let Some(net) = net {
+            self.move_to(*net);
+        }
+    }
+}
+
 /// A stream message that is not one.
 #[derive(Debug, thiserror::Error)]
 pub enum StreamError {
@@ -154,8 +201,10 @@ message!(ServerMessage);
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use uuid::Uuid;
 
     use super::*;
+    use crate::ids::{DeviceId, DeviceKey, IdentityKey};
 
     proptest! {
         #[test]
@@ -172,6 +221,102 @@ mod tests {
             let _ = ClientMessage::parse(&text);
             let _ = ServerMessage::parse(&text);
         }
+    }
+
+    fn member(number: u16, key: u8, net: &PartyNet) -> Member {
+        let identity_key = IdentityKey([key; 32]);
+        Member {
+            id: MemberId(number),
+            device: DeviceId::of(&identity_key),
+            identity_key,
+            device_key: DeviceKey([key; 32]),
+            name: "Eve".parse().unwrap(),
+            virtual_ip: net.member_v4(MemberId(number)),
+            virtual_ip6: net.member_v6(MemberId(number)),
+            joined_at_ms: 0,
+            online: false,
+            last_seen_ms: 0,
+            presence: None,
+        }
+    }
+
+    fn party() -> Party {
+        let id = PartyId(Uuid::from_u128(7));
+        let net = PartyNet::at(900, id);
+        Party {
+            id,
+            name: "Friday".parse().unwrap(),
+            host: MemberId(1),
+            epoch: 1,
+            secret_epoch: 1,
+            version: 1,
+            persistent: false,
+            max_members: 64,
+            locked: false,
+            net,
+            created_at_ms: 0,
+            members: vec![member(1, 1, &net), member(3, 3, &net)],
+        }
+    }
+
+    #[test]
+    fn members_come_go_and_come_back_in_the_order_of_their_numbers() {
+        let mut party = party();
+        let numbers = |party: &Party| party.members.iter().map(|member| member.id.0).collect::<Vec<_>>();
+        let joins = |member| PartyEvent::MemberJoined { member };
+        let net = party.net;
+        assert!(party.follow(&joins(member(2, 2, &net))));
+        assert_eq!(numbers(&party), [1, 2, 3]);
+        // With another key, and with another number.
+        assert!(party.follow(&joins(member(2, 9, &net))));
+        assert_eq!(party.members[1].device_key, DeviceKey([9; 32]));
+        assert!(party.follow(&joins(member(4, 9, &net))));
+        assert_eq!(numbers(&party), [1, 3, 4]);
+        let how = Departure::Left;
+        assert!(party.follow(&PartyEvent::MemberLeft {
+            member: MemberId(3),
+            how
+        }));
+        assert_eq!(numbers(&party), [1, 4]);
+        assert!(!party.follow(&PartyEvent::Deleted));
+    }
+
+    #[test]
+    fn settings_are_taken_over_whole_and_addresses_follow_the_network() {
+        let mut followed = party();
+        let mut wanted = Party {
+            name: "Saturday".parse().unwrap(),
+            host: MemberId(3),
+            epoch: 2,
+            secret_epoch: 3,
+            version: 4,
+            persistent: true,
+            max_members: 5,
+            locked: true,
+            ..party()
+        };
+        let mut settings = PartySettings {
+            name: wanted.name.clone(),
+            host: wanted.host,
+            persistent: wanted.persistent,
+            max_members: wanted.max_members,
+            locked: wanted.locked,
+            epoch: wanted.epoch,
+            secret_epoch: wanted.secret_epoch,
+            version: wanted.version,
+            net: None,
+        };
+        followed.adopt(&settings);
+        assert_eq!(followed, wanted, "an older server does not name the network");
+        let net = PartyNet::at(901, wanted.id);
+        settings.net = Some(net);
+        assert!(followed.follow(&PartyEvent::Updated { party: settings }));
+        wanted.move_to(net);
+        assert_eq!(followed, wanted);
+        assert_eq!(followed.members[1].virtual_ip, net.member_v4(MemberId(3)));
+        let secrets = Vec::new();
+        assert!(followed.follow(&PartyEvent::SecretChanged { epoch: 9, secrets }));
+        assert_eq!(followed.secret_epoch, 9);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! The key is the server: every invite and every agent pins it. So it is made when there is none, and whatever is wrong with an
 //! existing file is an error for the operator, never a reason to make a new one.
 
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -15,7 +15,8 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use tempfile::NamedTempFile;
+
+use crate::file::written_beside;
 
 /// The file in the data directory.
 pub const FILE: &str = "identity.pem";
@@ -66,7 +67,7 @@ impl ServerIdentity {
         let file = data_dir.join(FILE);
         let pem = match std::fs::read(&file) {
             Ok(pem) => pem,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => create(data_dir, &file)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => create(&file)?,
             Err(why) => return Err(unreadable(file, why)),
         };
         parse(&pem).map_err(|why| IdentityError::Damaged { file, why })
@@ -156,16 +157,13 @@ fn parse(pem: &[u8]) -> Result<ServerIdentity, String> {
 
 /// Writes a new identity, complete or not at all, and never over another: of two processes that start at once one makes it and
 /// both use it.
-fn create(data_dir: &Path, file: &Path) -> Result<Vec<u8>, IdentityError> {
+fn create(file: &Path) -> Result<Vec<u8>, IdentityError> {
     let unwritable = |why| IdentityError::Unwritable {
         file: file.to_owned(),
         why,
     };
     let pem = generate().map_err(|error| IdentityError::Generation(error.to_string()))?;
-    // Readable by its owner only: what tempfile makes is 0600.
-    let mut temporary = NamedTempFile::new_in(data_dir).map_err(unwritable)?;
-    temporary.write_all(pem.as_bytes()).map_err(unwritable)?;
-    temporary.as_file().sync_all().map_err(unwritable)?;
+    let temporary = written_beside(file, pem.as_bytes()).map_err(unwritable)?;
     match temporary.persist_noclobber(file) {
         Ok(_) => Ok(pem.into_bytes()),
         Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {

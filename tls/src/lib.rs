@@ -3,7 +3,11 @@
 //!
 //! No certificate authority, name or validity time is involved. The handshake's signature is what proves that the server has
 //! the private key, and it is checked.
+//!
+//! What servers keep is written so that it is there whole or not at all ([`file`]).
 
+#[cfg(feature = "identity")]
+pub mod file;
 #[cfg(feature = "identity")]
 pub mod identity;
 pub mod pinned;

@@ -29,7 +29,7 @@ pub(super) struct Up {
     #[arg(long, env = "LANRAGE_METRICS_LISTEN", value_name = "ADDR:PORT", value_parser = listen_address)]
     metrics_listen: Option<SocketAddr>,
     /// Collector that traces of requests to the control server are sent to, by OTLP over plain HTTP [default: none].
-    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
+    #[arg(long, env = "LANRAGE_OTLP_ENDPOINT", value_name = "URL")]
     otlp_endpoint: Option<OtlpEndpoint>,
     /// Tell the parent how the start went.
     #[arg(long, hide = true, requires = "foreground")]

@@ -92,7 +92,7 @@ impl ControlServer {
     /// What its metrics of this name, with this in their labels, add up to.
     pub async fn metric(&self, name: &str, labels: &str) -> Result<f64> {
         let mut stream = TcpStream::connect(self.admin).await?;
-        let request = b"GET /metrics HTTP/1.1\r\nhost: server\r\nconnection: close\r\n\r\n";
+        let request = b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
         stream.write_all(request).await?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await?;

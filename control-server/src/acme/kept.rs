@@ -1,15 +1,15 @@
 //! What is kept between orders, in the data directory: the account, and the certificate of each name.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use instant_acme::AccountCredentials;
+use lanrage_tls::file::replace;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde::{Deserialize, Serialize};
-use tempfile::NamedTempFile;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 use x509_parser::time::ASN1Time;
@@ -45,7 +45,7 @@ impl Kept {
     }
 
     pub(super) fn keep_account(&self, account: &KeptAccount) -> io::Result<()> {
-        self.keep(ACCOUNT, &serde_json::to_vec(account)?)
+        replace(&self.dir.join(ACCOUNT), &serde_json::to_vec(account)?)
     }
 
     /// The certificate (PEM, with those above it), and from when to when it holds.
@@ -62,16 +62,7 @@ impl Kept {
     }
 
     pub(super) fn keep_chain(&self, chain: &str) -> io::Result<()> {
-        self.keep(&self.chain, chain.as_bytes())
-    }
-
-    /// Replaces a file whole, readable by its owner only.
-    fn keep(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        let mut file = NamedTempFile::new_in(&self.dir)?;
-        file.write_all(bytes)?;
-        file.as_file().sync_all()?;
-        file.persist(self.dir.join(name)).map_err(|error| error.error)?;
-        Ok(())
+        replace(&self.dir.join(&self.chain), chain.as_bytes())
     }
 }
 

@@ -22,6 +22,7 @@ use self::challenges::Challenges;
 use self::kept::Kept;
 use self::schedule::next_attempt;
 use crate::config::AcmeConfig;
+use crate::metrics::certificate_expires;
 use crate::router::overload_router;
 use crate::tls::{Allowance, Listening, Places, ServerIdentity, serve};
 
@@ -161,6 +162,7 @@ impl Ordering {
         match self.identity.show(&chain) {
             Ok(()) => {
                 tracing::info!("clients are shown a certificate for {}", self.domain);
+                certificate_expires(validity.until);
                 Some(validity)
             }
             Err(error) => {

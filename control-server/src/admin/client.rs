@@ -1,7 +1,7 @@
 //! The operator's end: what `lanrage-control admin` asks of the server that runs on a data directory.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Empty};
@@ -16,6 +16,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::data_dir::DataDir;
+use crate::healthcheck::reached_at;
 use crate::operator_token::{OperatorToken, OperatorTokenError, Purpose};
 
 /// Longest wait for an answer to begin. A backup of a large database takes a while.
@@ -52,7 +53,7 @@ impl Client {
         let address = data_dir.admin_address().ok_or(ClientError::NotRunning)?;
         let token = OperatorToken::of_server(data_dir.path(), Purpose::Admin).read()?;
         Ok(Self {
-            address: reachable(address),
+            address: reached_at(address),
             token,
         })
     }
@@ -108,16 +109,6 @@ impl Client {
             .map_err(|error| ClientError::Unreadable(error.to_string()))?;
         sender.send_request(request).await.map_err(unreadable)
     }
-}
-
-/// A server that listens everywhere is reached on loopback.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, address.port())
 }
 
 async fn read(response: Response<Incoming>) -> Result<Value, ClientError> {

@@ -14,7 +14,9 @@ use crate::metrics::{Snapshot, SoftState};
 )]
 pub(super) async fn metrics(State(console): State<ConsoleState>) -> Result<impl IntoResponse, Failure> {
     let Console { app, .. } = &*console;
-    let registry = app.metrics.registry(Snapshot::take(app).await, SoftState::of(app));
+    let registry = app
+        .metrics
+        .registry(Snapshot::take(app).await, SoftState::of(app), app.places.refusals());
     let text = text(&registry).map_err(|_| Failure::unavailable("the metrics cannot be written"))?;
     Ok(([(CONTENT_TYPE, TEXT)], text))
 }

@@ -18,8 +18,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use axum::extract::Request;
 use axum::http::StatusCode;
+use axum::middleware::Next;
+use axum::response::Response;
 use axum::{Router, middleware};
+use lanrage_observe::metrics::names_this_machine;
 use lanrage_shared::api::error::ErrorCode;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -101,6 +105,11 @@ impl AdminListener {
             data_dir: parts.data_dir,
         };
         let router = router(Arc::new(console));
+        let router = if address.ip().is_loopback() {
+            router.layer(middleware::from_fn(not_for_pages))
+        } else {
+            router
+        };
         Ok(Self {
             tcp,
             address,
@@ -126,6 +135,15 @@ impl AdminListener {
         };
         serve(listening, shutdown).await;
     }
+}
+
+/// Refuses pages of a browser on this machine, which reach loopback by a name of their own.
+async fn not_for_pages(request: Request, next: Next) -> Result<Response, Failure> {
+    if names_this_machine(request.headers()) {
+        return Ok(next.run(request).await);
+    }
+    let message = "ask for localhost or an address";
+    Err(Failure::new(StatusCode::FORBIDDEN, ErrorCode::Forbidden, message))
 }
 
 /// Every endpoint with its description.

@@ -68,7 +68,7 @@ pub struct ServeArgs {
     #[arg(long, env = "LANRAGE_CONTROL_LOG_FORMAT", value_name = "FORMAT")]
     log_format: Option<LogFormat>,
     /// Collector that traces of requests are sent to, by OTLP over plain HTTP, like http://127.0.0.1:4318 [default: none].
-    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
+    #[arg(long, env = "LANRAGE_OTLP_ENDPOINT", value_name = "URL")]
     otlp_endpoint: Option<OtlpEndpoint>,
     /// postgres://… or sqlite:FILE [default: SQLite in the data directory]. Other users can see it on the command line: with a
     /// password in it, use the environment.

@@ -7,7 +7,7 @@ use axum::response::Response;
 use lanrage_shared::api::error::ErrorCode;
 use tokio::time::Instant;
 
-use super::{Metrics, ReasonLabel, RequestLabels};
+use super::{Metrics, RequestLabels};
 
 /// Counts the request, by the route it matched and how it was answered.
 pub(crate) async fn count(State(metrics): State<Metrics>, request: Request, next: Next) -> Response {
@@ -19,10 +19,8 @@ pub(crate) async fn count(State(metrics): State<Metrics>, request: Request, next
     let status = class_of(response.status().as_u16());
     let labels = RequestLabels { method, route, status };
     metrics.request(&labels, began.elapsed());
-    if let Some(code) = response.extensions().get::<ErrorCode>()
-        && let Ok(serde_json::Value::String(reason)) = serde_json::to_value(code)
-    {
-        metrics.refusals.get_or_create(&ReasonLabel { reason }).inc();
+    if let Some(code) = response.extensions().get::<ErrorCode>() {
+        metrics.refuse(*code);
     }
     response
 }

@@ -12,7 +12,6 @@ use crate::app::App;
 /// Counts as of one moment.
 #[derive(Debug)]
 pub struct SoftState {
-    heard: u64,
     queued: u64,
     written: u64,
     saved: u64,
@@ -20,6 +19,7 @@ pub struct SoftState {
     waiting: usize,
     conflicts: u64,
     replicas: usize,
+    lacks_redis: bool,
 }
 
 impl SoftState {
@@ -28,7 +28,6 @@ impl SoftState {
         let counters = app.write_behind.counters();
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Self {
-            heard: count(&counters.heard),
             queued: count(&counters.queued),
             written: count(&counters.written),
             saved: count(&counters.saved),
@@ -37,6 +36,7 @@ impl SoftState {
             conflicts: app.roster.conflict_count(),
             // Itself, too.
             replicas: app.replicas.there().len() + 1,
+            lacks_redis: app.replicas.lacks_redis(),
         }
     }
 }
@@ -44,8 +44,6 @@ impl SoftState {
 impl Collector for SoftState {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut out = Out(&mut encoder);
-        let help = "What members said of themselves, repetitions too";
-        out.counter("write_behind_heard", help, self.heard)?;
         let help = "Writes queued for the database";
         out.counter("write_behind_queued", help, self.queued)?;
         let help = "Statements that wrote them";
@@ -59,6 +57,8 @@ impl Collector for SoftState {
         let help = "Soft writes of two replicas that had not seen each other's";
         out.counter("conflicts", help, self.conflicts)?;
         let help = "Servers on this database, this one too, as it sees them";
-        out.gauge("replicas", help, self.replicas as f64)
+        out.gauge("replicas", help, self.replicas as f64)?;
+        let help = "1 while there is a Redis that does not answer, else 0";
+        out.gauge("redis_away", help, f64::from(u8::from(self.lacks_redis)))
     }
 }

@@ -7,7 +7,6 @@ mod state;
 mod write_behind;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lanrage_shared::api::conflict::SoftConflict;
@@ -71,7 +70,6 @@ impl Roster {
 
     /// A connected member said something about itself.
     pub fn update(&self, seat: Seat, id: u64, presence: Presence) {
-        self.write_behind.counters().heard.fetch_add(1, Ordering::Relaxed);
         let mut state = self.lock();
         if let Some(write) = state.members.update(seat, id, presence, self.clock.now_ms()) {
             self.save(&state, seat, &write);

@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::feed::Seat;
+use crate::outage::Outage;
 
 /// How long writes are collected.
 pub const WINDOW: Duration = Duration::from_millis(100);
@@ -23,8 +24,6 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Counts since the server started.
 #[derive(Debug, Default)]
 pub struct WriteBehindCounters {
-    /// What members said of themselves, also what they had said before.
-    pub heard: AtomicU64,
     /// Writes that were queued.
     pub queued: AtomicU64,
     /// Statements that went to the database.
@@ -44,6 +43,7 @@ pub struct WriteBehind {
     flushing: tokio::sync::Mutex<()>,
     news: Notify,
     counters: WriteBehindCounters,
+    outage: Outage,
 }
 
 #[derive(Default)]
@@ -134,10 +134,14 @@ impl WriteBehind {
                 let statements = u64::from(!writes.is_empty()) + u64::from(!seen.is_empty());
                 self.counters.written.fetch_add(statements, Ordering::Relaxed);
                 self.counters.saved.fetch_add(rows, Ordering::Relaxed);
+                if self.outage.ends() {
+                    tracing::info!("presence is saved again");
+                }
                 Ok(())
             }
             Err(error) => {
-                if self.counters.failed.fetch_add(1, Ordering::Relaxed) == 0 {
+                self.counters.failed.fetch_add(1, Ordering::Relaxed);
+                if self.outage.begins() {
                     tracing::warn!(%error, "presence is not saved for now; it is kept in memory");
                 }
                 let mut pending = self.lock();

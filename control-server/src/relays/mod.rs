@@ -6,6 +6,7 @@
 
 mod elsewhere;
 mod own;
+mod registration;
 mod registry;
 mod revocations;
 
@@ -22,8 +23,9 @@ use tokio_util::sync::CancellationToken;
 
 use self::elsewhere::Elsewhere;
 pub use self::own::{OwnRelay, OwnRelayError, bind};
+pub use self::registration::{Registration, Unsound};
 use self::registry::{LinkId, Origin, Registry};
-pub use self::registry::{MAX_RELAYS, RegisterError, Registration, Unsound};
+pub use self::registry::{MAX_RELAYS, RegisterError};
 pub use self::revocations::Revocations;
 use crate::clock::Clock;
 use crate::presence::WriteBehind;

@@ -24,6 +24,7 @@ use tokio::time::Instant;
 pub(crate) use self::ticking::look_up;
 use crate::app::App;
 use crate::feed::Seat;
+use crate::outage::Outage;
 
 /// How often a replica says that it is there and looks what it may have missed.
 pub const BEAT: Duration = Duration::from_millis(500);
@@ -53,8 +54,8 @@ struct Shortcut {
     client: ::redis::Client,
     news: mpsc::Sender<News>,
     outgoing: Mutex<Option<mpsc::Receiver<News>>>,
-    /// It took the last that was given to it.
-    works: AtomicBool,
+    /// It did not take the last that was given to it.
+    outage: Outage,
 }
 
 #[derive(Default)]
@@ -88,7 +89,7 @@ impl Replicas {
                 client,
                 news,
                 outgoing: Mutex::new(Some(outgoing)),
-                works: AtomicBool::new(true),
+                outage: Outage::default(),
             }
         });
         Self {
@@ -120,14 +121,7 @@ impl Replicas {
 
     /// Whether there is a Redis, and it does not take what it is given.
     pub fn lacks_redis(&self) -> bool {
-        let works = |shortcut: &Shortcut| shortcut.works.load(Ordering::Relaxed);
-        !self.shortcut.as_ref().is_none_or(works)
-    }
-
-    fn redis_works(&self, works: bool) {
-        if let Some(shortcut) = &self.shortcut {
-            shortcut.works.store(works, Ordering::Relaxed);
-        }
+        self.shortcut.as_ref().is_some_and(|shortcut| shortcut.outage.lasts())
     }
 
     fn hear_itself(&self) {
@@ -218,7 +212,7 @@ async fn take_shortcut(app: &App) {
     let outgoing = shortcut.outgoing.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(outgoing) = outgoing {
         app.roster.tell(shortcut.news.clone());
-        redis::run(app, &shortcut.client, outgoing).await;
+        redis::run(app, shortcut, outgoing).await;
     }
 }
 

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::time::{interval, timeout};
 
+use super::Shortcut;
 use super::hearing::handle;
 use crate::app::App;
 use crate::limits::Counted;
@@ -38,21 +39,18 @@ struct Counts {
     counted: Vec<(Counted, u32)>,
 }
 
-pub(super) async fn run(app: &App, client: &Client, outgoing: mpsc::Receiver<News>) {
-    tokio::join!(publish(app, client, outgoing), subscribe(app, client));
+pub(super) async fn run(app: &App, shortcut: &Shortcut, outgoing: mpsc::Receiver<News>) {
+    tokio::join!(publish(app, shortcut, outgoing), subscribe(app, &shortcut.client));
 }
 
-async fn publish(app: &App, client: &Client, mut outgoing: mpsc::Receiver<News>) {
-    let mut works = true;
+async fn publish(app: &App, shortcut: &Shortcut, mut outgoing: mpsc::Receiver<News>) {
     loop {
-        let Err(error) = publish_to(app, client, &mut outgoing).await else {
+        let Err(error) = publish_to(app, shortcut, &mut outgoing).await else {
             return;
         };
-        if works {
+        if shortcut.outage.begins() {
             tracing::warn!(%error, "Redis does not answer; replicas hear of one another by the database");
         }
-        works = false;
-        app.replicas.redis_works(false);
         tokio::time::sleep(PAUSE).await;
         // What waited since is known by now, and what was counted is too old to matter.
         while outgoing.try_recv().is_ok() {}
@@ -61,11 +59,14 @@ async fn publish(app: &App, client: &Client, mut outgoing: mpsc::Receiver<News>)
 }
 
 /// Publishes until Redis fails, or there is nothing more to come.
-async fn publish_to(app: &App, client: &Client, outgoing: &mut mpsc::Receiver<News>) -> RedisResult<()> {
+async fn publish_to(app: &App, shortcut: &Shortcut, outgoing: &mut mpsc::Receiver<News>) -> RedisResult<()> {
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(PATIENCE))
         .set_response_timeout(Some(PATIENCE));
-    let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
+    let mut connection = shortcut
+        .client
+        .get_multiplexed_async_connection_with_config(&config)
+        .await?;
     let mut batch = Vec::with_capacity(BATCH);
     let (mut echo, mut counts) = (interval(ECHO_EVERY), interval(COUNTS_EVERY));
     loop {
@@ -91,7 +92,9 @@ async fn publish_to(app: &App, client: &Client, outgoing: &mut mpsc::Receiver<Ne
         }
         if !pipeline.is_empty() {
             let () = pipeline.query_async(&mut connection).await?;
-            app.replicas.redis_works(true);
+            if shortcut.outage.ends() {
+                tracing::info!("Redis answers again");
+            }
         }
     }
 }

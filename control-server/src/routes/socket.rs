@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use axum::extract::ws::{Message, Utf8Bytes, WebSocket};
+use lanrage_shared::api::error::{ApiError, ErrorCode};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
 
 /// How often the other end is asked whether it is still there. A relay takes a link that is silent for 15 s for broken.
@@ -25,6 +26,14 @@ pub(super) enum Frame {
     Binary,
     /// A ping or a pong, which is answered already.
     Control,
+}
+
+/// Parting words of a server that stops.
+pub(super) fn shutting_down() -> ApiError {
+    ApiError::new(
+        ErrorCode::Unavailable,
+        "the server is restarting: come back in a moment",
+    )
 }
 
 pub(super) struct Socket {

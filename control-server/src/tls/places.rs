@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::metrics::{NotServed, Refusals};
+
 /// Connections beyond the allowed number that are told so; any further ones are closed without a word.
 const TURNED_AWAY: usize = 64;
 /// How many of these one household may hold, so that the others are told, too.
@@ -19,6 +21,7 @@ pub struct Places {
     extra: Arc<Semaphore>,
     of_household: usize,
     households: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    refusals: Refusals,
 }
 
 /// What a new connection gets.
@@ -38,6 +41,7 @@ pub struct Place {
     _permit: OwnedSemaphorePermit,
     household: IpAddr,
     households: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    refusals: Refusals,
 }
 
 impl Places {
@@ -49,12 +53,18 @@ impl Places {
             extra: Arc::new(Semaphore::new(TURNED_AWAY)),
             of_household,
             households: Arc::default(),
+            refusals: Refusals::default(),
         }
     }
 
     /// How many are taken.
     pub fn taken(&self) -> usize {
         self.most.saturating_sub(self.allowed.available_permits())
+    }
+
+    /// Whom they were refused to.
+    pub fn refusals(&self) -> &Refusals {
+        &self.refusals
     }
 
     /// A place for a connection of `household` ([`crate::limits::household`]).
@@ -68,8 +78,10 @@ impl Places {
         } else if held < self.of_household.saturating_add(TURNED_AWAY_OF_HOUSEHOLD)
             && let Ok(permit) = Arc::clone(&self.extra).try_acquire_owned()
         {
+            self.refusals.refuse(NotServed::TurnedAway);
             (permit, Seating::TurnedAway)
         } else {
+            self.refusals.refuse(NotServed::Closed);
             return Seating::Closed;
         };
         *households.entry(household).or_default() += 1;
@@ -77,7 +89,15 @@ impl Places {
             _permit: permit,
             household,
             households: Arc::clone(&self.households),
+            refusals: self.refusals.clone(),
         })
+    }
+}
+
+impl Place {
+    /// Whom the places were refused to, this one perhaps.
+    pub fn refusals(&self) -> &Refusals {
+        &self.refusals
     }
 }
 

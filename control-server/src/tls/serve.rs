@@ -25,6 +25,7 @@ use super::places::{Place, Places, Seating};
 use crate::config::LimitsConfig;
 use crate::extract::Peer;
 use crate::limits::household;
+use crate::metrics::NotServed;
 
 /// Rest after an accept that failed, which it does when the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -143,8 +144,14 @@ async fn connection(
         () = shutdown.cancelled() => return,
         stream = handshake => match stream {
             Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return tracing::debug!(%error, "a TLS handshake failed"),
-            Err(_) => return tracing::debug!("a TLS handshake took too long"),
+            Ok(Err(error)) => {
+                peer.place.refusals().refuse(NotServed::BadHandshake);
+                return tracing::debug!(%error, "a TLS handshake failed");
+            }
+            Err(_) => {
+                peer.place.refusals().refuse(NotServed::LateHandshake);
+                return tracing::debug!("a TLS handshake took too long");
+            }
         },
     };
     speak(stream, answering, peer, &shutdown).await;

@@ -12,16 +12,20 @@ use tokio::net::TcpStream;
 use crate::support::{Code, Device, Stream, Target, TestServer, until};
 
 /// An answer's status and what follows, as text.
-async fn ask(server: &TestServer, method: &str, path: &str, token: Option<&str>) -> (u16, String) {
+pub async fn ask(server: &TestServer, method: &str, path: &str, token: Option<&str>) -> (u16, String) {
     let (status, body) = ask_for_bytes(server, method, path, token).await;
     (status, String::from_utf8_lossy(&body).into_owned())
 }
 
 async fn ask_for_bytes(server: &TestServer, method: &str, path: &str, token: Option<&str>) -> (u16, Vec<u8>) {
+    ask_by_name("localhost", server, method, path, token).await
+}
+
+async fn ask_by_name(host: &str, server: &TestServer, method: &str, path: &str, token: Option<&str>) -> (u16, Vec<u8>) {
     let mut tcp = TcpStream::connect(server.admin).await.unwrap();
     let token = token.map_or(String::new(), |token| format!("Authorization: Bearer {token}\r\n"));
     // Of version 1.0, so that a body is not in chunks.
-    let request = format!("{method} {path} HTTP/1.0\r\nHost: x\r\n{token}\r\n");
+    let request = format!("{method} {path} HTTP/1.0\r\nHost: {host}\r\n{token}\r\n");
     tcp.write_all(request.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
     tcp.read_to_end(&mut answer).await.unwrap();
@@ -76,6 +80,18 @@ async fn all_but_metrics_takes_the_operators_token() {
         }
     }
     assert_eq!(open, ["/metrics"]);
+}
+
+#[tokio::test]
+async fn on_loopback_a_page_of_a_browser_learns_nothing() {
+    let server = TestServer::start().await;
+    let token = token(&server);
+    for path in ["/metrics", "/admin/v1/stats"] {
+        for (host, status) in [("evil.example", 403), ("localhost:9127", 200), ("127.0.0.1:9127", 200)] {
+            let answer = ask_by_name(host, &server, "GET", path, Some(&token)).await;
+            assert_eq!(answer.0, status, "{path} at {host}");
+        }
+    }
 }
 
 #[tokio::test]

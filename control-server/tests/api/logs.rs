@@ -3,7 +3,11 @@
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
-use crate::support::{Code, Device, Request, Stream, TestServer, connect};
+use crate::admin::ask;
+use crate::support::postgres::PostgresServer;
+use crate::support::{Code, Device, PATIENCE, RedisServer, Request, Stream, TestServer, connect, until};
+use lanrage_shared::api::presence::Presence;
+use lanrage_shared::stream::ClientMessage;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tracing::Level;
@@ -85,6 +89,73 @@ async fn a_database_that_is_away_is_mentioned_once_a_second_however_many_ask() {
     }
     let lines = log.text().matches("the database cannot be reached").count();
     assert!(lines as u64 <= 2 + began.elapsed().as_secs(), "{}", log.text());
+}
+
+/// Has something away and back, twice, and waits for the lines about it. Between them it is tried again and again.
+async fn twice(log: &Log, mut away: impl AsyncFnMut(bool), gone: &str, back: &str) {
+    for times in 1..=2 {
+        for (is_away, said) in [(true, gone), (false, back)] {
+            away(is_away).await;
+            let heard = async {
+                while log.text().matches(said).count() < times {
+                    tokio::task::yield_now().await;
+                }
+            };
+            let heard = tokio::time::timeout(PATIENCE, heard).await;
+            assert!(heard.is_ok(), "{times} times {said:?} in\n{}", log.text());
+            assert_eq!(log.text().matches(said).count(), times, "{}", log.text());
+        }
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn each_time_that_redis_goes_and_comes_is_said_once() {
+    let (postgres, redis) = (PostgresServer::start(), RedisServer::start());
+    let url = postgres.fresh_database("redis_log");
+    let (log, _guard) = listen();
+    let server = TestServer::replica(&url, "one", None, Some(&redis)).await.unwrap();
+    let away = async |away| {
+        if away {
+            redis.freeze();
+            until("it is noticed", || server.app.replicas.lacks_redis()).await;
+            let away = "lanrage_control_redis_away 1";
+            assert!(ask(&server, "GET", "/metrics", None).await.1.contains(away));
+        } else {
+            redis.thaw();
+        }
+    };
+    twice(&log, away, "Redis does not answer", "Redis answers again").await;
+    let (_, text) = ask(&server, "GET", "/metrics", None).await;
+    assert!(text.contains("lanrage_control_redis_away 0"), "{text}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn each_time_that_presence_is_not_saved_and_saved_again_is_said_once() {
+    let postgres = PostgresServer::start();
+    let url = postgres.fresh_database("presence_log");
+    let (log, _guard) = listen();
+    let server = TestServer::replica(&url, "one", None, None).await.unwrap();
+    let anna = Device::new(&server, 1).await;
+    let party = anna.host(&Code::new(1), None).await.party.id;
+    let mut stream = anna.stream(party, None).await;
+    stream.welcome().await;
+    let mut said = 0;
+    let away = async |away| {
+        if away {
+            postgres.freeze();
+        } else {
+            postgres.thaw();
+        }
+        said += 1;
+        let presence = Presence {
+            agent_version: said.to_string(),
+            ..Presence::default()
+        };
+        stream.say(&ClientMessage::Presence { presence }).await;
+    };
+    twice(&log, away, "presence is not saved", "presence is saved again").await;
+    server.stop().await;
 }
 
 #[tokio::test(flavor = "current_thread")]

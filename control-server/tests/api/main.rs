@@ -22,6 +22,7 @@ mod observer;
 mod openapi;
 mod parties;
 mod postgres;
+mod refusals;
 mod relayed;
 mod relays;
 mod removal;

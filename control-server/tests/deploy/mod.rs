@@ -4,12 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use lanrage_control::healthcheck::get;
 use lanrage_control::tls::ServerIdentity;
 use serde_json::Value;
 
 use super::program::Serving;
+
+/// Longest a number may take to be there.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 fn deploy(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy").join(file)
@@ -31,10 +35,10 @@ fn dashboards() -> Vec<(String, Value)> {
     all
 }
 
-/// Every word of `text` that is a name of one of our numbers.
+/// Every word of `text` that is a name of one of our numbers, or of the process's.
 fn numbers_in(text: &str) -> BTreeSet<String> {
     text.split(|char: char| !char.is_ascii_alphanumeric() && char != '_')
-        .filter(|word| word.starts_with("lanrage_"))
+        .filter(|word| word.starts_with("lanrage_") || word.starts_with("process_"))
         .map(str::to_owned)
         .collect()
 }
@@ -73,7 +77,18 @@ fn dashboards_and_alerts_ask_for_numbers_that_exist() {
     let relay = free_address();
     let listen = format!("--relay-metrics-listen={relay}");
     let ports = ["--relay-port=0", "--stun-port=0", "--stun-second-port=0"];
-    let serving = Serving::start(dir.path(), &[&["--with-relay", &listen], ports.as_slice()].concat());
+    // A certificate that is kept, so that nobody is asked for one: its number is there when one of an authority is shown.
+    ServerIdentity::open(dir.path()).unwrap();
+    let kept = dir.path().join("certificate-lan.example.pem");
+    std::fs::copy(dir.path().join("identity.pem"), kept).unwrap();
+    let config = dir.path().join("control.toml");
+    std::fs::write(
+        &config,
+        "[acme]\ndomain = \"lan.example\"\nhttp_listen = \"127.0.0.1:0\"\n",
+    )
+    .unwrap();
+    let config = ["--config", config.to_str().unwrap(), "--with-relay", &listen];
+    let serving = Serving::start(dir.path(), &[config.as_slice(), &ports].concat());
     let (_, rest) = serving.before.split_once("the admin API are at http://").unwrap();
     let admin = rest.split_whitespace().next().unwrap().parse().unwrap();
     // Numbers of requests are there once there was one, and those of refusals once one was refused.
@@ -82,7 +97,13 @@ fn dashboards_and_alerts_ask_for_numbers_that_exist() {
     assert!(refused.starts_with("HTTP/1.1 401"), "{refused}");
     // An agent needs a TUN device; its own tests hold this file against it.
     let agent = std::fs::read_to_string(deploy("prometheus/agent-metrics.txt")).unwrap();
-    let all = [scrape(relay, "relay"), scrape(admin, "control"), agent];
+    // The certificate is looked at beside everything else.
+    let began = Instant::now();
+    let mut control = scrape(admin, "control");
+    while !control.contains("certificate_expires") && began.elapsed() < PATIENCE {
+        control = scrape(admin, "control");
+    }
+    let all = [scrape(relay, "relay"), control, agent];
     let exist: BTreeSet<_> = all.iter().flat_map(|text| names(text)).collect();
     serving.terminate();
     assert!(exist.contains("lanrage_relay_forwarded_frames_total"), "{exist:?}");

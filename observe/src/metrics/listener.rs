@@ -2,29 +2,34 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus_client::registry::Registry;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
+use super::host::names_this_machine;
 use super::text::{CONTENT_TYPE as TEXT, text};
 
 /// Scrapers at once.
 const CONNECTIONS: usize = 8;
 /// Longest a scraper may take over its request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest a scraper may take nothing of what is written to it.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Rest after an accept that failed, which it does when the process is out of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -88,10 +93,7 @@ impl MetricsServer {
             };
             let (source, stop, is_local) = (Arc::clone(&source), stop.clone(), self.is_local);
             tokio::spawn(async move {
-                let service = service_fn(|request| answer(&*source, is_local, request));
-                let mut http = http1::Builder::new();
-                http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
-                let serving = http.serve_connection(TokioIo::new(stream), service);
+                let serving = scrape(stream, &*source, is_local);
                 if let Some(Err(error)) = stop.run_until_cancelled(serving).await {
                     tracing::debug!(%error, "a scraper's connection ended badly");
                 }
@@ -101,12 +103,25 @@ impl MetricsServer {
     }
 }
 
+/// One scraper, for as long as it keeps to the limits.
+async fn scrape<S>(stream: S, source: &impl Source, is_local: bool) -> hyper::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Send + 'static,
+{
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(WRITE_TIMEOUT));
+    let service = service_fn(|request| answer(source, is_local, request));
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+    http.serve_connection(TokioIo::new(Box::pin(stream)), service).await
+}
+
 async fn answer(
     source: &impl Source,
     is_local: bool,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
-    if is_local && !names_this_machine(&request) {
+    if is_local && !names_this_machine(request.headers()) {
         return Ok(plain(StatusCode::FORBIDDEN, "ask for localhost or an address\n"));
     }
     if request.uri().path() != "/metrics" {
@@ -121,19 +136,6 @@ async fn answer(
     Ok(response)
 }
 
-/// A page in this machine's browser may have its own name lead to loopback (DNS rebinding); it cannot choose what the browser
-/// says the name is.
-fn names_this_machine(request: &Request<Incoming>) -> bool {
-    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
-    host.is_some_and(is_this_machine)
-}
-
-fn is_this_machine(host: &str) -> bool {
-    let without_port = host.parse::<SocketAddr>().map(|address| address.ip());
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    without_port.is_ok() || host.parse::<IpAddr>().is_ok() || name.eq_ignore_ascii_case("localhost")
-}
-
 fn plain(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::from(text));
     *response.status_mut() = status;
@@ -146,6 +148,7 @@ mod tests {
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpStream;
+    use tokio::time::{Instant, timeout};
 
     use super::*;
 
@@ -185,6 +188,33 @@ mod tests {
             assert!(answer.starts_with("HTTP/1.1 403"), "{host}: {answer}");
         }
         stop.cancel();
+    }
+
+    /// More than any line takes.
+    struct Plenty;
+
+    impl Source for Plenty {
+        async fn numbers(&self) -> Option<String> {
+            Some("# many numbers\n".repeat(10_000))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_scraper_that_reads_nothing_gives_its_place_up() {
+        let (mut scraper, server) = tokio::io::duplex(1024);
+        scraper
+            .write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            .await
+            .unwrap();
+        let began = Instant::now();
+        let ended = timeout(Duration::from_secs(3600), scrape(server, &Plenty, true)).await;
+        ended.expect("it ends").unwrap_err();
+        assert!(
+            began.elapsed() <= WRITE_TIMEOUT + HEADER_TIMEOUT,
+            "{:?}",
+            began.elapsed()
+        );
+        drop(scraper);
     }
 
     #[tokio::test]

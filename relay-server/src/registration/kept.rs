@@ -1,12 +1,12 @@
 //! What a relay keeps of the control server's word: one file, replaced as a whole.
 
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use lanrage_relay_core::relay::Known;
 use lanrage_shared::ids::{IdentityKey, Pin};
+use lanrage_tls::file::replace;
 use serde::{Deserialize, Serialize};
-use tempfile::NamedTempFile;
 
 use super::KeptError;
 use crate::relay::RelayHandle;
@@ -75,7 +75,7 @@ impl Kept {
         let file = self.dir.join(FILE);
         let written = serde_json::to_vec(&state)
             .map_err(io::Error::other)
-            .and_then(|bytes| replace(&self.dir, &file, &bytes));
+            .and_then(|bytes| replace(&file, &bytes));
         written.map_err(|why| KeptError::Unwritable { file, why })?;
         (self.saved, self.saved_key) = (state.revocations, state.token_key);
         Ok(())
@@ -86,12 +86,4 @@ fn understood(bytes: &[u8], file: &Path) -> Option<State> {
     serde_json::from_slice(bytes)
         .inspect_err(|error| tracing::warn!(file = %file.display(), %error, "what was kept of revocations is damaged; asking anew"))
         .ok()
-}
-
-fn replace(dir: &Path, file: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut temporary = NamedTempFile::new_in(dir)?;
-    temporary.write_all(bytes)?;
-    temporary.as_file().sync_all()?;
-    temporary.persist(file).map_err(|error| error.error)?;
-    Ok(())
 }

@@ -43,6 +43,11 @@ pub struct Party {
 }
 
 impl Party {
+    /// The member that this device is.
+    pub fn member_of(&self, device: DeviceId) -> Option<&Member> {
+        self.members.iter().find(|member| member.device == device)
+    }
+
     /// Gives the party another network, and its members their addresses in it.
     pub fn move_to(&mut self, net: PartyNet) {
         self.net = net;

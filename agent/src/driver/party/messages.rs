@@ -130,22 +130,22 @@ impl PartySession {
     }
 
     fn handle_event(&mut self, event: PartyEvent, now: Instant) -> Outcome {
+        let party = &mut self.cache.party;
+        let Some(event) = believed(party, event) else {
+            return Outcome::Stays;
+        };
+        let (host, epoch, net) = (party.host, party.epoch, party.net);
+        if !party.follow(&event) {
+            return Outcome::Over("the party was deleted".to_owned());
+        }
         match event {
             PartyEvent::MemberJoined { member } => {
-                if let Err(reason) = self.cache.party.check_newcomer(&member) {
-                    tracing::warn!(%reason, "the control server adds a member that cannot be; it is not believed");
-                    return Outcome::Stays;
-                }
-                let members = &mut self.cache.party.members;
                 tracing::info!(peer = %member.id, name = %member.name, "a member joined");
-                members.retain(|known| known.id != member.id);
                 self.engine.handle_joined(&member, now);
-                members.push(member);
                 self.cache.connections.handle_members(&self.cache.party.members);
             }
             PartyEvent::MemberLeft { member, how } => {
                 tracing::info!(peer = %member, ?how, "a member left");
-                self.cache.party.members.retain(|known| known.id != member);
                 self.engine.handle_left(member);
                 self.cache.connections.handle_members(&self.cache.party.members);
                 if member == self.cache.me {
@@ -153,31 +153,19 @@ impl PartySession {
                 }
             }
             PartyEvent::Updated { party } => {
-                if self.cache.party.epoch != party.epoch {
+                if party.epoch != epoch {
                     self.relays.handle_epoch();
                 }
-                let cached = &mut self.cache.party;
-                cached.name = party.name;
-                if cached.host != party.host {
+                if party.host != host {
                     tracing::info!(host = %party.host, me = party.host == self.cache.me, "the party has another host");
                 }
-                cached.host = party.host;
-                cached.persistent = party.persistent;
-                cached.max_members = party.max_members;
-                cached.locked = party.locked;
-                cached.epoch = party.epoch;
-                cached.secret_epoch = party.secret_epoch;
-                cached.version = party.version;
                 self.adopt_drawn();
-                if let Some(net) = party.net {
-                    return self.move_to(net);
+                if self.cache.party.net != net {
+                    return Outcome::Moved;
                 }
             }
-            PartyEvent::SecretChanged { epoch, secrets } => {
-                self.cache.party.secret_epoch = epoch;
-                self.handle_secrets(secrets);
-            }
-            PartyEvent::Deleted => return Outcome::Over("the party was deleted".to_owned()),
+            PartyEvent::SecretChanged { secrets, .. } => self.handle_secrets(secrets),
+            PartyEvent::Deleted => {}
         }
         Outcome::Stays
     }
@@ -187,16 +175,35 @@ impl PartySession {
     /// Notes that the party has this network now. One that cannot be its is not believed.
     pub fn move_to(&mut self, net: PartyNet) -> Outcome {
         let party = &mut self.cache.party;
-        if net == party.net {
-            return Outcome::Stays;
-        }
-        if !net.is_of(party.id) {
-            tracing::warn!(net = %net.v4, "the control server moves the party to a network that cannot be its; it is not believed");
+        if net == party.net || !may_move_to(party, net) {
             return Outcome::Stays;
         }
         party.move_to(net);
         Outcome::Moved
     }
+}
+
+/// What of an event may be true of this party. None: nothing.
+fn believed(party: &Party, mut event: PartyEvent) -> Option<PartyEvent> {
+    match &mut event {
+        PartyEvent::MemberJoined { member } => {
+            if let Err(reason) = party.check_newcomer(member) {
+                tracing::warn!(%reason, "the control server adds a member that cannot be; it is not believed");
+                return None;
+            }
+        }
+        PartyEvent::Updated { party: settings } => settings.net = settings.net.filter(|net| may_move_to(party, *net)),
+        PartyEvent::MemberLeft { .. } | PartyEvent::SecretChanged { .. } | PartyEvent::Deleted => {}
+    }
+    Some(event)
+}
+
+fn may_move_to(party: &Party, net: PartyNet) -> bool {
+    let may = net.is_of(party.id);
+    if !may {
+        tracing::warn!(net = %net.v4, "the control server moves the party to a network that cannot be its; it is not believed");
+    }
+    may
 }
 
 fn departure_in_words(how: Departure) -> &'static str {
@@ -205,5 +212,91 @@ fn departure_in_words(how: Departure) -> &'static str {
         Departure::Banned => "the host banned this PC from the party",
         Departure::Forgotten => "this PC was not seen for too long; another invite lets it in again",
         Departure::Left => "you are no longer a member of this party",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lanrage_shared::api::party::Member;
+    use lanrage_shared::ids::{DeviceId, DeviceKey, IdentityKey, MemberId, PartyId};
+    use lanrage_shared::stream::PartySettings;
+    use serde_json::json;
+
+    use super::*;
+
+    fn member(number: u16, key: u8, net: &PartyNet) -> Member {
+        let identity_key = IdentityKey([key; 32]);
+        Member {
+            id: MemberId(number),
+            device: DeviceId::of(&identity_key),
+            identity_key,
+            device_key: DeviceKey([key; 32]),
+            name: "Eve".parse().unwrap(),
+            virtual_ip: net.member_v4(MemberId(number)),
+            virtual_ip6: net.member_v6(MemberId(number)),
+            joined_at_ms: 0,
+            online: true,
+            last_seen_ms: 0,
+            presence: None,
+        }
+    }
+
+    fn id(number: u8) -> PartyId {
+        PartyId(
+            format!("00000000-0000-7000-8000-0000000000{number:02}")
+                .parse()
+                .unwrap(),
+        )
+    }
+
+    fn party() -> Party {
+        let net = PartyNet::at(900, id(1));
+        Party {
+            id: id(1),
+            name: "Friday".parse().unwrap(),
+            host: MemberId(1),
+            epoch: 1,
+            secret_epoch: 1,
+            version: 1,
+            persistent: false,
+            max_members: 64,
+            locked: false,
+            net,
+            created_at_ms: 0,
+            members: vec![member(1, 1, &net), member(2, 2, &net)],
+        }
+    }
+
+    #[test]
+    fn a_member_that_cannot_be_does_not_get_into_the_party() {
+        let party = party();
+        let elsewhere = PartyNet::at(901, party.id);
+        let foreign_address = member(3, 3, &elsewhere);
+        let twin = member(3, 2, &party.net);
+        let mut foreign_device = member(3, 3, &party.net);
+        foreign_device.device = party.members[0].device;
+        for member in [foreign_address, twin, foreign_device] {
+            assert_eq!(believed(&party, PartyEvent::MemberJoined { member }), None);
+        }
+        let joins = PartyEvent::MemberJoined {
+            member: member(3, 3, &party.net),
+        };
+        assert_eq!(believed(&party, joins.clone()), Some(joins));
+    }
+
+    #[test]
+    fn of_settings_with_a_network_of_another_party_the_rest_is_believed() {
+        let party = party();
+        let updated = |net: Option<PartyNet>| {
+            let settings: PartySettings = serde_json::from_value(json!({
+                "name": "Saturday", "host": 2, "persistent": true, "max_members": 9, "epoch": 2, "version": 3, "net": net,
+            }))
+            .unwrap();
+            PartyEvent::Updated { party: settings }
+        };
+        let foreign = PartyNet::at(901, id(2));
+        assert_eq!(believed(&party, updated(Some(foreign))), Some(updated(None)));
+        let own = PartyNet::at(901, party.id);
+        assert_eq!(believed(&party, updated(Some(own))), Some(updated(Some(own))));
     }
 }

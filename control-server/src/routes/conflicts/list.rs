@@ -39,7 +39,7 @@ pub async fn list(
     PartyAt(id): PartyAt,
     page: Page,
 ) -> Result<Response, Failure> {
-    let seen = app.state_of(id, claims.sub).await?;
+    let seen = app.party_of(id, claims.sub).await?;
     let conflicts = app.roster.conflicts(id).into_iter();
     let listed = conflicts.map(|(number, conflict)| Listed { number, conflict });
     let answer = page.answer(listed.collect(), |listed: &Listed| Reverse(listed.number))?;

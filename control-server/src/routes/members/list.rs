@@ -26,7 +26,7 @@ pub async fn list(
     PartyAt(id): PartyAt,
     page: Page,
 ) -> Result<Response, Failure> {
-    let seen = app.state_of(id, claims.sub).await?;
-    let answer = page.answer(app.party(&seen.value).members, |member: &Member| member.id)?;
+    let seen = app.party_of(id, claims.sub).await?;
+    let answer = page.answer(seen.value.members, |member: &Member| member.id)?;
     Ok((seen.age, answer).into_response())
 }

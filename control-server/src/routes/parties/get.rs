@@ -22,6 +22,6 @@ pub async fn get(
     Device(claims): Device,
     PartyAt(id): PartyAt,
 ) -> Result<(Age, Json<Party>), Failure> {
-    let seen = app.state_of(id, claims.sub).await?;
-    Ok((seen.age, Json(app.party(&seen.value))))
+    let seen = app.party_of(id, claims.sub).await?;
+    Ok((seen.age, Json(seen.value)))
 }

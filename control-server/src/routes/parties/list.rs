@@ -20,8 +20,7 @@ use crate::extract::{Device, Page};
     ),
 )]
 pub async fn list(State(app): State<AppState>, Device(claims): Device, page: Page) -> Result<Response, Failure> {
-    let seen = app.states_of(claims.sub).await?;
-    let parties = seen.value.iter().map(|state| app.party(state)).collect();
-    let answer = page.answer(parties, |party: &Party| party.id)?;
+    let seen = app.parties_of(claims.sub).await?;
+    let answer = page.answer(seen.value, |party: &Party| party.id)?;
     Ok((seen.age, answer).into_response())
 }

@@ -14,7 +14,7 @@ use crate::app::{App, AppState};
 use crate::error::Failure;
 use crate::extract::{Peer, Stranger, Upgrade, bearer};
 use crate::relays::Registration;
-use crate::routes::socket::{Frame, Gone, Socket};
+use crate::routes::socket::{Frame, Gone, Socket, shutting_down};
 
 /// Longest wait for `Register`.
 const REGISTER_PATIENCE: Duration = Duration::from_secs(10);
@@ -74,7 +74,7 @@ pub(super) fn admit(app: &App, shown: &str) -> Result<(), Failure> {
 async fn run(app: &App, shown: &str, mut socket: Socket) {
     let first = tokio::select! {
         first = timeout(REGISTER_PATIENCE, first(&mut socket)) => first,
-        () = app.shutdown.cancelled() => return bye(socket, session::shutting_down()).await,
+        () = app.shutdown.cancelled() => return bye(socket, shutting_down()).await,
     };
     let message = match first {
         Ok(Ok(message)) => message,

@@ -8,7 +8,7 @@ use super::open::{admit, malformed, parse};
 use crate::app::App;
 use crate::error::Failure;
 use crate::relays::{RegisterError, Registration, RelaySeat, Revocations};
-use crate::routes::socket::{Frame, Gone, Socket};
+use crate::routes::socket::{Frame, Gone, Socket, shutting_down};
 
 /// After this long without an acknowledgement the operator should know, in milliseconds: members who were removed are told
 /// at once, but this relay may still serve them.
@@ -44,14 +44,6 @@ impl From<Failure> for End {
     fn from(failure: Failure) -> Self {
         Self::Bye(failure.error)
     }
-}
-
-/// Parting words of a server that stops.
-pub(super) fn shutting_down() -> ApiError {
-    ApiError::new(
-        ErrorCode::Unavailable,
-        "the server is restarting: come back in a moment",
-    )
 }
 
 /// Parting words to a relay.

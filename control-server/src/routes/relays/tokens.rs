@@ -22,8 +22,8 @@ pub async fn tokens(
     Device(claims): Device,
     PartyAt(id): PartyAt,
 ) -> Result<Json<RelayTokens>, Failure> {
-    let state = app.state_of(id, claims.sub).await?.value;
-    let me = state.member_of(claims.sub).ok_or(StoreError::NotFound)?;
+    let party = app.party_of(id, claims.sub).await?.value;
+    let me = party.member_of(claims.sub).ok_or(StoreError::NotFound)?;
     let now = app.clock.now_ms() / 1000;
     let expires_at = now + RELAY_TOKEN_LIFETIME_S;
     let relays = app.relays.services().relays.into_iter();
@@ -32,10 +32,10 @@ pub async fn tokens(
             aud: RelayClaims::AUDIENCE.to_owned(),
             relay: relay.id.clone(),
             party: id,
-            member: me.number,
+            member: me.id,
             identity_key: me.identity_key,
             device_key: me.device_key,
-            epoch: state.row.epoch,
+            epoch: party.epoch,
             iat: now,
             exp: expires_at,
         };

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 
 use axum::extract::ws::WebSocket;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use lanrage_shared::api::error::{ApiError, ErrorCode};
+use lanrage_shared::api::error::ApiError;
 use lanrage_shared::stream::{ClientMessage, ServerMessage};
 
 use crate::limits::StreamLimits;
@@ -75,9 +75,4 @@ fn parse(text: &str) -> Incoming {
         Ok(message) => Incoming::Message(message),
         Err(error) => Incoming::Malformed(error.to_string()),
     }
-}
-
-/// The refusal of what is not a message.
-pub(super) fn malformed(sentence: String) -> ApiError {
-    ApiError::new(ErrorCode::BadRequest, sentence)
 }

@@ -4,14 +4,15 @@ use axum::Extension;
 use axum::extract::State;
 use axum::extract::ws::WebSocket;
 use axum::response::Response;
-use lanrage_shared::api::error::{ApiError, ErrorCode};
-use lanrage_shared::ids::DeviceId;
+use lanrage_shared::api::error::ErrorCode;
+use lanrage_shared::ids::{DeviceId, PartyId};
 use lanrage_shared::stream::ClientMessage;
 use tokio::time::timeout;
 use tracing::{Instrument, Span};
 
-use super::link::{Incoming, Link, malformed};
-use super::session::{self, Known};
+use super::end::End;
+use super::link::{Incoming, Link};
+use super::session::{self, Known, Never};
 use crate::app::{App, AppState};
 use crate::extract::{Device, Peer, Upgrade};
 
@@ -53,25 +54,35 @@ pub async fn open(
 
 async fn run(app: &App, device: DeviceId, socket: WebSocket) {
     let mut link = Link::new(socket, app.limits.of_streams());
-    let hello = tokio::select! {
-        hello = timeout(HELLO_PATIENCE, link.receive()) => hello,
-        () = app.shutdown.cancelled() => return link.bye(session::shutting_down(), true).await,
+    let Err(end) = stream(app, device, &mut link).await;
+    app.metrics.end_stream(end.why());
+    if let End::Bye { error, retry, .. } = end {
+        link.bye(error, retry).await;
+    }
+}
+
+async fn stream(app: &App, device: DeviceId, link: &mut Link) -> Result<Never, End> {
+    let (party, known) = tokio::select! {
+        hello = timeout(HELLO_PATIENCE, link.receive()) => match hello {
+            Ok(incoming) => hello_of(incoming?)?,
+            Err(_) => return Err(End::no_hello(ErrorCode::BadRequest, "no hello came in time")),
+        },
+        () = app.shutdown.cancelled() => return Err(End::restarting()),
     };
-    let error = match hello {
-        Ok(Ok(Incoming::Message(ClientMessage::Hello {
+    Span::current().record("party", tracing::field::display(party));
+    session::run(app, device, link, party, known).await
+}
+
+/// What the first message has to be.
+fn hello_of(incoming: Incoming) -> Result<(PartyId, Known), End> {
+    match incoming {
+        Incoming::Message(ClientMessage::Hello {
             party,
             since,
             secret_epoch,
-        }))) => {
-            Span::current().record("party", tracing::field::display(party));
-            let known = Known { since, secret_epoch };
-            return session::run(app, device, link, party, known).await;
-        }
-        Ok(Ok(Incoming::Message(_))) => malformed("the first message must be hello".into()),
-        Ok(Ok(Incoming::Malformed(sentence))) => malformed(sentence),
-        Ok(Ok(Incoming::TooMany)) => ApiError::new(ErrorCode::RateLimited, "the first message must be hello"),
-        Ok(Err(_)) => return,
-        Err(_) => ApiError::new(ErrorCode::BadRequest, "no hello came in time"),
-    };
-    link.bye(error, false).await;
+        }) => Ok((party, Known { since, secret_epoch })),
+        Incoming::Message(_) => Err(End::no_hello(ErrorCode::BadRequest, "the first message must be hello")),
+        Incoming::Malformed(sentence) => Err(End::no_hello(ErrorCode::BadRequest, sentence)),
+        Incoming::TooMany => Err(End::no_hello(ErrorCode::RateLimited, "the first message must be hello")),
+    }
 }

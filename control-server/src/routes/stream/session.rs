@@ -1,55 +1,18 @@
 //! One member's stream, from `Hello` to its end.
 
 use lanrage_shared::api::error::{ApiError, ErrorCode};
-use lanrage_shared::api::party::Services;
+use lanrage_shared::api::party::{Party, Services};
 use lanrage_shared::api::secret::SealedSecret;
 use lanrage_shared::ids::{DeviceId, PartyId};
 use lanrage_shared::signal::{MAX_SIGNAL_TEXT, is_sealed_text};
 use lanrage_shared::stream::{ClientMessage, PartyEvent, ServerMessage};
-use lanrage_store::{Missed, PartyState, Replay, StoreError};
+use lanrage_store::{Missed, Replay, StoreError};
 use tokio::sync::{SemaphorePermit, mpsc, watch};
 
+use super::end::End;
 use super::link::{Incoming, Link};
 use crate::app::App;
-use crate::error::Failure;
-use crate::feed::{EndNotice, Ended, FeedMessage, Seat, Subscription};
-use crate::routes::socket::Gone;
-
-/// Why a session is over.
-enum End {
-    /// The other end went away.
-    Gone,
-    /// We close, saying why.
-    Bye(ApiError, bool),
-}
-
-impl From<Gone> for End {
-    fn from(_: Gone) -> Self {
-        Self::Gone
-    }
-}
-
-impl From<StoreError> for End {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::NotFound | StoreError::NotAMember => not_a_member(),
-            error => Self::Bye(Failure::from(error).error, true),
-        }
-    }
-}
-
-/// Parting words of a server that stops.
-pub(super) fn shutting_down() -> ApiError {
-    ApiError::new(
-        ErrorCode::Unavailable,
-        "the server is restarting: come back in a moment",
-    )
-}
-
-fn not_a_member() -> End {
-    let message = "you are no longer a member of this party: ask its host for an invite";
-    End::Bye(ApiError::new(ErrorCode::NotAMember, message), false)
-}
+use crate::feed::{EndNotice, FeedMessage, Seat, Subscription};
 
 /// What an agent has, as it says in `Hello`.
 #[derive(Debug, Clone, Copy)]
@@ -60,20 +23,22 @@ pub(super) struct Known {
     pub(super) secret_epoch: u32,
 }
 
+/// Never returns a value: a session ends with its reason.
+pub(super) type Never = std::convert::Infallible;
+
 /// Runs a stream until it ends, and takes the member offline.
-pub(super) async fn run(app: &App, device: DeviceId, mut link: Link, party: PartyId, known: Known) {
-    let turn = match turn(app).await {
-        Ok(turn) => turn,
-        Err(reason) => return end(link, reason).await,
-    };
-    let member = match app.state_of(party, device).await {
-        Ok(seen) => seen.value.member_of(device).map(|seat| seat.number),
-        Err(StoreError::NotFound) => None,
-        Err(error) => return link.bye(Failure::from(error).error, true).await,
-    };
-    let Some(member) = member else {
-        return end(link, not_a_member()).await;
-    };
+pub(super) async fn run(
+    app: &App,
+    device: DeviceId,
+    link: &mut Link,
+    party: PartyId,
+    known: Known,
+) -> Result<Never, End> {
+    let turn = turn(app).await?;
+    let seen = app.party_of(party, device).await?;
+    let member = seen.value.member_of(device).ok_or_else(End::not_a_member)?.id;
+    // Streams live long, and each would keep its party.
+    drop(seen);
     let seat = Seat { party, member };
     if app.store.is_shared() {
         // So that this stream is later than any other of the member's, whatever the replicas' clocks say.
@@ -96,27 +61,16 @@ pub(super) async fn run(app: &App, device: DeviceId, mut link: Link, party: Part
         id: connection.id,
         seq: 0,
         secret_epoch: known.secret_epoch,
-        link: &mut link,
+        link,
     };
-    let Err(reason) = session.run(subscription, known.since, turn).await;
-    drop(connection);
-    end(link, reason).await;
+    session.run(subscription, known.since, turn).await
 }
 
 /// A turn to read what a stream begins with.
 async fn turn(app: &App) -> Result<SemaphorePermit<'_>, End> {
     tokio::select! {
-        () = app.shutdown.cancelled() => Err(End::Bye(shutting_down(), true)),
-        turn = app.arrivals.turn() => turn.ok_or_else(|| {
-            let message = "too many agents come back at once: try again in a moment";
-            End::Bye(ApiError::new(ErrorCode::Unavailable, message), true)
-        }),
-    }
-}
-
-async fn end(link: Link, end: End) {
-    if let End::Bye(error, retry) = end {
-        link.bye(error, retry).await;
+        () = app.shutdown.cancelled() => Err(End::restarting()),
+        turn = app.arrivals.turn() => turn.ok_or_else(End::too_many_arrivals),
     }
 }
 
@@ -146,9 +100,6 @@ struct Session<'a> {
     secret_epoch: u32,
     link: &'a mut Link,
 }
-
-/// Never returns a value: a session ends with its reason.
-type Never = std::convert::Infallible;
 
 impl Session<'_> {
     async fn run(
@@ -188,8 +139,8 @@ impl Session<'_> {
         let app = self.app;
         let change = async {
             tokio::select! {
-                () = app.shutdown.cancelled() => Err(End::Bye(shutting_down(), true)),
-                reason = end.reason() => Err(ended(reason)),
+                () = app.shutdown.cancelled() => Err(End::restarting()),
+                reason = end.reason() => Err(reason.into()),
                 Ok(()) = services.changed() => Ok(services.borrow_and_update().clone()),
             }
         };
@@ -207,27 +158,33 @@ impl Session<'_> {
     async fn greet(&mut self, since: Option<u64>, turn: SemaphorePermit<'_>) -> Result<(), End> {
         let missed = self.missed(since).await?;
         drop(turn);
-        if missed.state.member_of(self.device).is_none() {
-            return Err(not_a_member());
+        if missed.party.member_of(self.device).is_none() {
+            return Err(End::not_a_member());
         }
         if missed.keeps_opened {
             self.drop_opened_secrets().await;
         }
         let Replay::Events(events) = missed.replay else {
-            return self.snapshot(&missed.state, missed.secrets).await;
+            return self.snapshot(missed.party, missed.seq, missed.secrets).await;
         };
         for (seq, event) in events {
             self.secret_epoch = self.secret_epoch.max(secret_epoch_of(&event));
             self.link.send(&ServerMessage::Event { seq, event }).await?;
         }
-        let state = missed.state;
-        self.seq = state.row.seq;
+        self.seq = missed.seq;
         let online = self.app.roster.online(self.seat.party);
-        for other in state.members().filter(|other| other.number != self.seat.member) {
+        let me = self.seat.member;
+        for other in missed
+            .party
+            .members
+            .iter()
+            .map(|member| member.id)
+            .filter(|other| *other != me)
+        {
             let message = ServerMessage::Presence {
-                member: other.number,
-                online: online.contains_key(&other.number),
-                presence: online.get(&other.number).cloned().flatten(),
+                member: other,
+                online: online.contains_key(&other),
+                presence: online.get(&other).cloned().flatten(),
             };
             self.link.send(&message).await?;
         }
@@ -250,15 +207,11 @@ impl Session<'_> {
         }
     }
 
-    async fn snapshot(&mut self, state: &PartyState, secrets: Vec<SealedSecret>) -> Result<(), End> {
-        self.seq = state.row.seq;
-        self.secret_epoch = self.secret_epoch.max(state.row.secret_epoch);
-        let party = self.app.party(state);
-        let message = ServerMessage::Snapshot {
-            seq: self.seq,
-            party,
-            secrets,
-        };
+    async fn snapshot(&mut self, party: Party, seq: u64, secrets: Vec<SealedSecret>) -> Result<(), End> {
+        self.seq = seq;
+        self.secret_epoch = self.secret_epoch.max(party.secret_epoch);
+        let party = self.app.with_online(party);
+        let message = ServerMessage::Snapshot { seq, party, secrets };
         self.link.send(&message).await.map_err(End::from)
     }
 
@@ -289,9 +242,9 @@ impl Session<'_> {
             missed => missed?,
         };
         let Replay::Events(events) = missed.replay else {
-            return match missed.state.member_of(self.device) {
-                Some(_) => self.snapshot(&missed.state, missed.secrets).await,
-                None => Err(not_a_member()),
+            return match missed.party.member_of(self.device) {
+                Some(_) => self.snapshot(missed.party, missed.seq, missed.secrets).await,
+                None => Err(End::not_a_member()),
             };
         };
         for (seq, event) in events {
@@ -313,7 +266,7 @@ impl Session<'_> {
             PartyEvent::MemberJoined { .. } | PartyEvent::Updated { .. } | PartyEvent::SecretChanged { .. } => false,
         };
         self.link.send(&ServerMessage::Event { seq, event }).await?;
-        if over { Err(not_a_member()) } else { Ok(()) }
+        if over { Err(End::not_a_member()) } else { Ok(()) }
     }
 
     async fn handle(&mut self, incoming: Incoming) -> Result<(), End> {
@@ -363,10 +316,9 @@ impl Session<'_> {
     }
 
     async fn refuse(&mut self, code: ErrorCode, sentence: &str) -> Result<(), End> {
+        self.app.metrics.refuse_message(code);
         if !self.link.may_refuse() {
-            let message =
-                "too much of what this device sends is refused: check that agent and server have the same version";
-            return Err(End::Bye(ApiError::new(ErrorCode::RateLimited, message), true));
+            return Err(End::too_many_refusals());
         }
         let error = ApiError::new(code, sentence);
         self.link
@@ -381,18 +333,5 @@ fn secret_epoch_of(event: &PartyEvent) -> u32 {
     match event {
         PartyEvent::SecretChanged { epoch, .. } => *epoch,
         _ => 0,
-    }
-}
-
-fn ended(reason: Ended) -> End {
-    match reason {
-        Ended::TooSlow => {
-            let message = "this connection reads too slowly: come back for the current state";
-            End::Bye(ApiError::new(ErrorCode::Unavailable, message), true)
-        }
-        Ended::Superseded => {
-            let message = "this device has opened another stream";
-            End::Bye(ApiError::new(ErrorCode::Superseded, message), false)
-        }
     }
 }

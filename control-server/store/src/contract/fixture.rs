@@ -130,10 +130,10 @@ where
     outcomes
 }
 
-/// The party as it is, and what its founder missed since that number.
-pub(super) async fn replay(store: &Store, party: u32, since: Option<u64>) -> Result<(PartyState, Replay)> {
+/// The number of the party's last event, and what its founder missed since that number.
+pub(super) async fn replay(store: &Store, party: u32, since: Option<u64>) -> Result<(u64, Replay)> {
     let missed = store.replay(party_id(party), device(party), since, 1).await?;
-    Ok((missed.state, missed.replay))
+    Ok((missed.seq, missed.replay))
 }
 
 /// The party as device `who` sees it.

@@ -1,5 +1,6 @@
 //! Reading.
 
+use lanrage_shared::api::party::Party;
 use lanrage_shared::api::secret::SealedSecret;
 use lanrage_shared::ids::{DeviceId, PartyId};
 use lanrage_shared::stream::PartyEvent;
@@ -20,7 +21,10 @@ pub enum Replay {
 /// What an agent missed, and the party as it is now; all as of one moment.
 #[derive(Debug, Clone)]
 pub struct Missed {
-    pub state: PartyState,
+    /// Everybody offline.
+    pub party: Party,
+    /// The number of its last event.
+    pub seq: u64,
     /// Secrets in it are those to the asking member.
     pub replay: Replay,
     /// Secrets to the asking member that it does not have, oldest first: the ones for a snapshot.
@@ -99,7 +103,8 @@ impl Store {
         let (opened, secrets): (Vec<_>, Vec<_>) = kept.into_iter().partition(|secret| secret.epoch <= secret_epoch);
         Ok(Missed {
             replay: with_secrets(replay, &secrets),
-            state,
+            party: state.party(),
+            seq: state.row.seq,
             secrets,
             keeps_opened: !opened.is_empty(),
         })
