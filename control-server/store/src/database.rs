@@ -140,6 +140,11 @@ pub trait Removals: Send {
     /// Drops everybody's secrets up to and including those of `epoch`.
     async fn drop_secrets(&mut self, party: PartyId, epoch: u32) -> Result<()>;
 
+    /// Notes which invite a member came by.
+    async fn note_arrival(&mut self, party: PartyId, member: MemberId, invite: Uuid) -> Result<()>;
+    /// The invite that a member came by; none when nobody noted it.
+    async fn arrival(&mut self, party: PartyId, member: MemberId) -> Result<Option<Uuid>>;
+
     /// A new ban; one there is already stays as it is.
     async fn insert_ban(&mut self, party: PartyId, ban: &BanRow) -> Result<()>;
     /// A party's bans, oldest first.

@@ -185,6 +185,8 @@ watched! {
         fn secrets_for(party: PartyId, member: MemberId) -> Vec<SealedSecret>;
         fn drop_secrets_for(party: PartyId, member: MemberId, epoch: u32) -> ();
         fn drop_secrets(party: PartyId, epoch: u32) -> ();
+        fn note_arrival(party: PartyId, member: MemberId, invite: Uuid) -> ();
+        fn arrival(party: PartyId, member: MemberId) -> Option<Uuid>;
         fn insert_ban(party: PartyId, ban: &BanRow) -> ();
         fn bans(party: PartyId) -> Vec<BanRow>;
         fn delete_ban(party: PartyId, device: DeviceId) -> bool;

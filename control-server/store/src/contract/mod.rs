@@ -71,6 +71,8 @@ pub fn all() -> Vec<Check> {
         removal::the_end_of_a_party_is_revoked_for_everybody,
         removal::revocations_have_no_gaps_under_concurrency,
         removal::a_ban_outlives_every_invite_until_it_is_lifted,
+        removal::a_ban_ends_the_invite_that_the_device_came_by_and_nothing_else,
+        removal::a_kick_leaves_the_invite_and_a_ban_names_only_one_that_let_somebody_in,
         removal::bans_are_the_hosts_business_and_the_partys_own,
         secrets::a_new_secret_reaches_each_member_alone,
         secrets::a_secret_that_is_not_whole_or_of_another_epoch_is_refused,

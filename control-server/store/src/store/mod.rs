@@ -23,7 +23,7 @@ use lanrage_shared::stream::PartyEvent;
 
 pub use self::create::{Created, Founding, NewInviteRow};
 use self::leave::Departing;
-pub use self::leave::Removal;
+pub use self::leave::{Removal, Removed};
 use self::operation::Unobserved;
 pub use self::operation::{Ending, Observer};
 pub use self::overview::Totals;

@@ -145,6 +145,7 @@ async fn join(
         left_at_ms: None,
     };
     tx.insert_seat(party, &seat).await?;
+    tx.note_arrival(party, number, invite.id).await?;
     if state.members().next().is_none() {
         state.row.host = number;
     }
