@@ -71,7 +71,7 @@ pub enum Refusal {
     )]
     AddressTaken { party: Ipv4Net },
     #[error(
-        "another device has had this device's WireGuard key in this party: start this agent with a new --state-dir, so that it has keys of its own"
+        "another member of this party has this device's WireGuard key: if it is a copy of this agent, start this one with a new --state-dir, else ask the host to ban it"
     )]
     KeyTaken,
     #[error("{party} does not admit this device, because its host has banned it: ask the host to lift the ban")]

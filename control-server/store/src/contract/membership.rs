@@ -6,9 +6,12 @@ use lanrage_shared::ids::MemberId;
 use lanrage_shared::stream::PartyEvent;
 
 use super::fixture::{
-    NOW, at_once, device, device_key, founding, lowest_free, party_id, redeem, redemption, replay, seen_by,
+    NOW, at_once, device, device_key, founding, invite, lowest_free, party_id, redeem, redemption, replay,
+    seen_by,
 };
-use crate::{Absence, Bounds, Patch, Refusal, Store, StoreError};
+use super::invites::refusal;
+use super::removal::remove;
+use crate::{Absence, Bounds, Patch, Refusal, Removal, Store, StoreError};
 
 pub(super) async fn no_two_members_share_a_number_when_all_join_at_once(store: Store) {
     store.create_party(&founding(1, None)).await.unwrap();
@@ -131,18 +134,35 @@ pub(super) async fn a_key_belongs_to_one_device_of_a_party(store: Store) {
     };
     refused(3, 1).await;
     refused(3, 2).await;
-    // Neither as one who is in already, nor while the owner is away.
+    // Nor as one who is in already.
     redeem(&store, 3, 1).await.unwrap();
     refused(3, 2).await;
-    store.leave_party(party_id(1), device(2), NOW + 1).await.unwrap();
-    refused(4, 2).await;
-    redeem(&store, 2, 1).await.unwrap();
     let keys: BTreeSet<_> = seen_by(&store, 1, 1)
         .await
         .members()
         .map(|seat| seat.device_key.0)
         .collect();
     assert_eq!(keys.len(), 3);
+}
+
+pub(super) async fn who_is_no_longer_a_member_keeps_nobody_from_its_key(store: Store) {
+    store.create_party(&founding(1, None)).await.unwrap();
+    let more = invite(7, None);
+    store.create_invite(party_id(1), device(1), &more, NOW).await.unwrap();
+    let ben_with = async |who, n| {
+        let mut with_key = redemption(who, n);
+        with_key.device_key = device_key(2);
+        let admit = |party: &_, seats: &[_]| lowest_free(party, seats, device(who));
+        store.redeem_invite(&with_key, &admit).await
+    };
+    // A stranger comes first, with the key that is Ben's.
+    for (squatter, ban) in [(50, false), (51, true)] {
+        let member = ben_with(squatter, 1).await.unwrap().me;
+        assert_eq!(refusal(ben_with(2, 7).await), Refusal::KeyTaken);
+        remove(&store, Removal { member, ban }).await.unwrap();
+        ben_with(2, 7).await.unwrap();
+        store.leave_party(party_id(1), device(2), NOW).await.unwrap();
+    }
 }
 
 pub(super) async fn one_of_two_devices_that_bring_one_key_at_once_gets_in(store: Store) {

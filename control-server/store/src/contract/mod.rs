@@ -55,6 +55,7 @@ pub fn all() -> Vec<Check> {
         membership::a_device_sees_its_own_parties_only,
         membership::a_device_can_be_in_so_many_parties,
         membership::a_key_belongs_to_one_device_of_a_party,
+        membership::who_is_no_longer_a_member_keeps_nobody_from_its_key,
         membership::one_of_two_devices_that_bring_one_key_at_once_gets_in,
         membership::a_name_belongs_to_one_member_at_a_time,
         membership::all_who_ask_for_one_name_at_once_get_names_of_their_own,
