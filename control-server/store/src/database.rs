@@ -103,6 +103,8 @@ pub trait Transaction: Overview + Removals + Replication + Send {
     async fn use_invite(&mut self, id: Uuid, now_ms: u64) -> Result<bool>;
     /// How many invites a party has that have not expired.
     async fn count_invites(&mut self, party: PartyId, now_ms: u64) -> Result<u64>;
+    /// Drops a party's invites that have expired, except the `kept` that expired last.
+    async fn trim_invites(&mut self, party: PartyId, kept: u64, now_ms: u64) -> Result<()>;
     /// Drops invites that expired before `before_ms`; how many there were.
     async fn delete_invites_expired(&mut self, before_ms: u64) -> Result<u64>;
 }

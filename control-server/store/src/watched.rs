@@ -158,6 +158,7 @@ watched! {
         fn delete_invite(party: PartyId, id: Uuid) -> bool;
         fn use_invite(id: Uuid, now_ms: u64) -> bool;
         fn count_invites(party: PartyId, now_ms: u64) -> u64;
+        fn trim_invites(party: PartyId, kept: u64, now_ms: u64) -> ();
         fn delete_invites_expired(before_ms: u64) -> u64;
     }
 

@@ -44,6 +44,7 @@ pub fn all() -> Vec<Check> {
         invites::an_invite_cannot_be_registered_twice,
         invites::what_is_repeated_after_a_lost_answer_is_done_once,
         invites::the_host_sees_and_ends_the_invites_that_still_admit,
+        invites::invites_that_expire_at_once_are_not_piled_up,
         invites::a_locked_party_admits_members_only,
         membership::no_two_members_share_a_number_when_all_join_at_once,
         membership::a_device_that_comes_back_has_its_number,

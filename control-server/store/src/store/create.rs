@@ -83,6 +83,8 @@ impl Store {
         if tx.count_invites(party, now_ms).await? >= self.bounds.invites_per_party {
             return Err(Refusal::TooManyInvites.into());
         }
+        // Whoever makes invites that expire at once fills the disk no more than the others.
+        tx.trim_invites(party, self.bounds.invites_per_party, now_ms).await?;
         let created = insert_invite(&mut *tx, &state.row, invite, now_ms).await?;
         tx.commit().await?;
         Ok(created)

@@ -57,7 +57,7 @@ pub struct Store {
 pub struct Bounds {
     /// Parties one device may be in: far above what a person joins, far below what would fill the disk.
     pub parties_per_device: usize,
-    /// Invites of one party that have not expired.
+    /// Invites of one party that have not expired; as many more that have are remembered.
     pub invites_per_party: u64,
     /// Devices banned from one party.
     pub bans_per_party: usize,
