@@ -70,6 +70,13 @@ impl Transaction for PostgresTransaction {
         self.one(statement).await?.map(|row| PartyRow::read(&row)).transpose()
     }
 
+    async fn lock_device(&mut self, device: DeviceId) -> Result<()> {
+        let [a, b, c, d, e, f, g, h, ..] = device.0;
+        let statement =
+            sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(i64::from_be_bytes([a, b, c, d, e, f, g, h]));
+        self.run(statement).await.map(drop)
+    }
+
     async fn parties_of(&mut self, device: DeviceId) -> Result<Vec<PartyId>> {
         let statement = sqlx::query("SELECT party FROM seats WHERE device = $1 AND left_at_ms IS NULL ORDER BY party")
             .bind(device.0.to_vec());

@@ -66,6 +66,11 @@ impl Transaction for SqliteTransaction {
         self.party(id).await
     }
 
+    /// As above.
+    async fn lock_device(&mut self, _: DeviceId) -> Result<()> {
+        Ok(())
+    }
+
     async fn parties_of(&mut self, device: DeviceId) -> Result<Vec<PartyId>> {
         let statement = sqlx::query("SELECT party FROM seats WHERE device = ?1 AND left_at_ms IS NULL ORDER BY party")
             .bind(device.0.to_vec());

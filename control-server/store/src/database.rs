@@ -56,6 +56,8 @@ pub trait Transaction: Overview + Removals + Replication + Send {
     async fn party(&mut self, id: PartyId) -> Result<Option<PartyRow>>;
     /// One party, with every other writer of it kept waiting until this transaction ends.
     async fn lock_party(&mut self, id: PartyId) -> Result<Option<PartyRow>>;
+    /// Keeps whoever else locks this device waiting until this transaction ends: its parties have no row in common.
+    async fn lock_device(&mut self, device: DeviceId) -> Result<()>;
     /// Parties that a device is a member of, by id.
     async fn parties_of(&mut self, device: DeviceId) -> Result<Vec<PartyId>>;
     /// Parties without members that are not persistent.

@@ -136,6 +136,7 @@ watched! {
         fn insert_secret(name: &str, value: &[u8]) -> ();
         fn party(id: PartyId) -> Option<PartyRow>;
         fn lock_party(id: PartyId) -> Option<PartyRow>;
+        fn lock_device(device: DeviceId) -> ();
         fn parties_of(device: DeviceId) -> Vec<PartyId>;
         fn empty_parties() -> Vec<PartyId>;
         fn forgotten_parties(before_ms: u64) -> Vec<PartyId>;

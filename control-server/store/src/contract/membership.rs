@@ -120,6 +120,33 @@ pub(super) async fn a_device_can_be_in_so_many_parties(store: Store) {
     assert!(matches!(outcome, Err(StoreError::Refused(Refusal::TooManyParties))));
 }
 
+pub(super) async fn a_device_that_asks_for_many_parties_at_once_gets_as_many_as_it_may(store: Store) {
+    for n in 201..=220 {
+        store.create_party(&founding(n, None)).await.unwrap();
+    }
+    let store = store.bounded_by(Bounds {
+        parties_per_device: 3,
+        ..Bounds::default()
+    });
+    let outcomes = at_once(60, |n| {
+        let store = store.clone();
+        async move {
+            if n % 3 == 0 {
+                return redeem(&store, 1, 201 + n / 3).await.map(drop);
+            }
+            let mut one = founding(n + 1, None);
+            one.host.device = device(1);
+            store.create_party(&one).await.map(drop)
+        }
+    })
+    .await;
+    let (done, refused): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Result::is_ok);
+    assert_eq!(done.len(), 3);
+    for outcome in refused {
+        assert_eq!(refusal(outcome), Refusal::TooManyParties);
+    }
+}
+
 pub(super) async fn a_key_belongs_to_one_device_of_a_party(store: Store) {
     store.create_party(&founding(1, None)).await.unwrap();
     redeem(&store, 2, 1).await.unwrap();

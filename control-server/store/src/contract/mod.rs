@@ -55,6 +55,7 @@ pub fn all() -> Vec<Check> {
         membership::the_last_to_leave_ends_a_party_unless_it_is_persistent,
         membership::a_device_sees_its_own_parties_only,
         membership::a_device_can_be_in_so_many_parties,
+        membership::a_device_that_asks_for_many_parties_at_once_gets_as_many_as_it_may,
         membership::a_key_belongs_to_one_device_of_a_party,
         membership::who_is_no_longer_a_member_keeps_nobody_from_its_key,
         membership::one_of_two_devices_that_bring_one_key_at_once_gets_in,

@@ -199,6 +199,7 @@ fn as_logged(event: &PartyEvent) -> Cow<'_, PartyEvent> {
 
 /// Refuses a device that is in as many parties as it may be.
 async fn require_room_for_party(tx: &mut dyn Transaction, device: DeviceId, bounds: &Bounds) -> Result<()> {
+    tx.lock_device(device).await?;
     if tx.parties_of(device).await?.len() >= bounds.parties_per_device {
         return Err(Refusal::TooManyParties.into());
     }
