@@ -76,6 +76,12 @@ pub(super) async fn the_longest_present_member_succeeds_the_host(store: Store) {
     assert_eq!(state.row.version, party.version);
     let again = store.leave_party(party_id(1), device(1), NOW + 9).await;
     assert!(matches!(again, Err(StoreError::NotAMember)));
+    let stranger = store.leave_party(party_id(1), device(9), NOW + 9).await;
+    let nowhere = store.leave_party(party_id(9), device(9), NOW + 9).await;
+    assert!(matches!(
+        (stranger, nowhere),
+        (Err(StoreError::NotFound), Err(StoreError::NotFound))
+    ));
 }
 
 pub(super) async fn the_last_to_leave_ends_a_party_unless_it_is_persistent(store: Store) {

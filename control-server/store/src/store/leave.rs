@@ -69,7 +69,15 @@ impl Store {
     ) -> Result<Changed> {
         let mut tx = self.write("leave_party").await?;
         let mut state = lock(&mut *tx, party).await?;
-        let seat = state.member_of(device).ok_or(StoreError::NotAMember)?.clone();
+        let Some(seat) = state.member_of(device).cloned() else {
+            // Whoever never was in it does not learn that the party exists.
+            let was_in = state.seats.iter().any(|seat| seat.device == device);
+            return Err(if was_in {
+                StoreError::NotAMember
+            } else {
+                StoreError::NotFound
+            });
+        };
         if matches!(why, Departing::Unseen(before_ms) if seat.last_seen_ms >= before_ms) {
             return Err(StoreError::NotAMember);
         }
