@@ -28,6 +28,14 @@ pub enum StoreError {
         /// The version it has now.
         current_version: u64,
     },
+    /// The party's secret is of another epoch than the one that an invite was sealed with.
+    #[error("the party's secret is of epoch {current_secret_epoch}")]
+    OtherSecret {
+        /// The version it has now.
+        current_version: u64,
+        /// The epoch of its newest secret.
+        current_secret_epoch: u32,
+    },
     /// A rule says no.
     #[error(transparent)]
     Refused(#[from] Refusal),

@@ -80,6 +80,7 @@ pub fn all() -> Vec<Check> {
         secrets::a_new_secret_reaches_each_member_alone,
         secrets::a_secret_that_is_not_whole_or_of_another_epoch_is_refused,
         secrets::invites_that_are_not_sealed_anew_end,
+        secrets::an_invite_sealed_with_another_secret_than_the_partys_is_refused,
         secrets::an_invite_of_another_party_is_not_touched,
         secrets::who_was_away_gets_every_secret_it_missed,
         secrets::a_secret_goes_with_the_membership,
