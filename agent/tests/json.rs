@@ -160,7 +160,7 @@ fn small() -> [Value; 6] {
     [
         json!({"invite": "lanrage://…", "expires_in_s": 60, "max_uses": 3}),
         json!({"party": "Friday", "server_told": true}),
-        json!({"name": "Ben", "banned": true}),
+        json!({"name": "Ben", "banned": true, "invite_ended": true}),
         json!({"lifted": "Ben", "banned": ["Cleo"]}),
         json!({"party": "Friday"}),
         json!({"pid": 4}),

@@ -122,6 +122,17 @@ impl From<StoreError> for Failure {
                     ..ErrorDetails::default()
                 })
             }
+            StoreError::OtherSecret {
+                current_version,
+                current_secret_epoch,
+            } => {
+                let message = "the party has another secret: seal the invite with that one";
+                Self::new(Status::CONFLICT, ErrorCode::VersionConflict, message).with(ErrorDetails {
+                    current_version: Some(current_version),
+                    current_secret_epoch: Some(current_secret_epoch),
+                    ..ErrorDetails::default()
+                })
+            }
             StoreError::Refused(refusal) => refusal.into(),
             StoreError::Contended | StoreError::Busy => {
                 Self::unavailable("too many changes of this party at once: try again")

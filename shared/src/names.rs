@@ -69,6 +69,11 @@ fn has_unprintable(text: &str) -> bool {
     false
 }
 
+/// Whether a character is drawn, and where it stands, in text that is no name and has no need of others.
+pub(crate) fn is_plain(c: char) -> bool {
+    !is_invisible(c) && !is_mark(c)
+}
+
 /// Control, directional and format characters, and those that Unicode calls letters or symbols but draws as nothing.
 fn is_invisible(c: char) -> bool {
     c.is_control()

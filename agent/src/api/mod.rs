@@ -258,6 +258,9 @@ pub struct RemovedReport {
     pub name: MemberName,
     /// No invite admits the device again.
     pub banned: bool,
+    /// The invite that the device came by admits nobody any more.
+    #[serde(default)]
+    pub invite_ended: bool,
 }
 
 /// Result of `unban`.

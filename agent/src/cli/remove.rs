@@ -3,7 +3,7 @@ use clap::Args;
 use super::{Context, agent, output};
 use crate::api::{BansReport, Failure, RemovedReport, Request};
 
-/// Remove a member from the party. An invite lets it in again. Only the host can.
+/// Remove a member from the party. The invite that it came by, or another one, lets it in again. Only the host can.
 #[derive(Debug, Args)]
 pub(super) struct Kick {
     /// The member's name or virtual address.
@@ -11,7 +11,8 @@ pub(super) struct Kick {
     target: String,
 }
 
-/// Remove a member from the party and let it in no more, whatever the invite. Only the host can.
+/// Remove a member from the party and let it in no more, whatever the invite. The invite that it came by ends for everybody: who
+/// is in stays in. Only the host can.
 #[derive(Debug, Args)]
 pub(super) struct Ban {
     /// The member's name or virtual address.
@@ -59,8 +60,13 @@ async fn remove(target: String, ban: bool, context: &Context) -> Result<(), Fail
 
 fn in_words(report: &RemovedReport) -> String {
     if report.banned {
+        let invite = if report.invite_ended {
+            " The invite that they came by is no longer valid: `lanrage invite` makes another one."
+        } else {
+            ""
+        };
         format!(
-            "{} is out of the party, and no invite lets that device in again.",
+            "{} is out of the party, and no invite lets that device in again.{invite}",
             report.name
         )
     } else {
@@ -86,15 +92,17 @@ mod tests {
 
     #[test]
     fn it_is_said_whether_there_is_a_way_back() {
-        let report = |banned| RemovedReport {
+        let report = |banned, invite_ended| RemovedReport {
             name: "Ben".parse().unwrap(),
             banned,
+            invite_ended,
         };
         assert_eq!(
-            in_words(&report(false)),
+            in_words(&report(false, false)),
             "Ben is out of the party. An invite lets them in again."
         );
-        assert!(in_words(&report(true)).contains("no invite"));
+        assert!(in_words(&report(true, false)).ends_with("no invite lets that device in again."));
+        assert!(in_words(&report(true, true)).ends_with("no longer valid: `lanrage invite` makes another one."));
     }
 
     #[test]

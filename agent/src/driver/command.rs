@@ -45,6 +45,11 @@ pub enum Command {
         expires_in_s: u64,
         reply: oneshot::Sender<()>,
     },
+    /// Forgets an invite made here, by the hash of its code: it has ended.
+    Forget {
+        auth_hash: String,
+        reply: oneshot::Sender<()>,
+    },
     Relays(oneshot::Sender<RelaysReport>),
     /// For Prometheus.
     Numbers(oneshot::Sender<Box<Numbers>>),

@@ -96,6 +96,7 @@ impl Agent {
             invite: NewInvite {
                 auth_hash: BASE64URL_NOPAD.encode(&code.auth().hash()),
                 sealed_secret: BASE64URL_NOPAD.encode(&sealed),
+                secret_epoch: None,
                 expires_in_s: 3600,
                 max_uses: None,
             },

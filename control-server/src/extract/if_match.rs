@@ -59,8 +59,44 @@ fn expected(parts: &Parts) -> Result<Option<IfMatch>, Failure> {
         return Ok(None);
     };
     let text = header.to_str().ok();
-    let version = text.and_then(|text| text.trim().trim_matches('"').parse().ok());
-    version
+    text.and_then(version)
         .map(|version| Some(IfMatch(version)))
         .ok_or_else(|| Failure::bad_request("If-Match must hold the party's version, a number in quotes"))
+}
+
+/// One number, in quotes or without any.
+fn version(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let quoted = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    let digits = quoted.unwrap_or(text);
+    // A number may also begin with a sign.
+    let is_number = digits.starts_with(|c: char| c.is_ascii_digit());
+    is_number.then(|| digits.parse().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_number_is_a_version_and_nothing_else_is() {
+        for text in ["\"7\"", "7", " \"7\" "] {
+            assert_eq!(version(text), Some(7), "{text}");
+        }
+        for text in [
+            "",
+            "\"\"",
+            "\"\"7\"\"",
+            "\"7",
+            "7\"",
+            "\"+7\"",
+            "-7",
+            "\" 7\"",
+            "W/\"7\"",
+            "*",
+            "\"7\", \"8\"",
+        ] {
+            assert_eq!(version(text), None, "{text}");
+        }
+    }
 }

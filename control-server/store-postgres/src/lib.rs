@@ -117,6 +117,11 @@ fn migrator() -> Migrator {
             "locked",
             include_str!("../../../migrations/postgres/0004_locked.sql"),
         ),
+        migration(
+            5,
+            "arrivals",
+            include_str!("../../../migrations/postgres/0005_arrivals.sql"),
+        ),
     ]);
     // Migrations only add, so this version works on the tables of a newer one.
     migrator.set_ignore_missing(true);

@@ -99,6 +99,11 @@ fn migrator() -> Migrator {
             include_str!("../../../migrations/sqlite/0003_replicas.sql"),
         ),
         migration(4, "locked", include_str!("../../../migrations/sqlite/0004_locked.sql")),
+        migration(
+            5,
+            "arrivals",
+            include_str!("../../../migrations/sqlite/0005_arrivals.sql"),
+        ),
     ]);
     // Migrations only add, so this version works on the tables of a newer one.
     migrator.set_ignore_missing(true);

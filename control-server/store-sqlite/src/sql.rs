@@ -82,6 +82,11 @@ impl Transaction for SqliteTransaction {
         self.party(id).await
     }
 
+    /// As above.
+    async fn lock_device(&mut self, _: DeviceId) -> Result<()> {
+        Ok(())
+    }
+
     async fn parties_of(&mut self, device: DeviceId) -> Result<Vec<PartyId>> {
         let statement = sqlx::query("SELECT party FROM seats WHERE device = ?1 AND left_at_ms IS NULL ORDER BY party")
             .bind(device.0.to_vec());
@@ -311,6 +316,17 @@ impl Transaction for SqliteTransaction {
             .bind(party.0)
             .bind(signed(now_ms));
         self.one(statement).await?.map_or(Ok(0), |row| number(&row, "invites"))
+    }
+
+    async fn trim_invites(&mut self, party: PartyId, kept: u64, now_ms: u64) -> Result<()> {
+        let statement = sqlx::query(
+            "DELETE FROM invites WHERE id IN (SELECT id FROM invites WHERE party = ?1 AND expires_at_ms <= ?2 \
+             ORDER BY expires_at_ms DESC, id LIMIT -1 OFFSET ?3)",
+        )
+        .bind(party.0)
+        .bind(signed(now_ms))
+        .bind(signed(kept));
+        self.run(statement).await.map(drop)
     }
 
     async fn delete_invites_expired(&mut self, before_ms: u64) -> Result<u64> {

@@ -66,6 +66,8 @@ pub trait Transaction: Overview + Removals + Replication + Send {
     async fn party(&mut self, id: PartyId) -> Result<Option<PartyRow>>;
     /// One party, with every other writer of it kept waiting until this transaction ends.
     async fn lock_party(&mut self, id: PartyId) -> Result<Option<PartyRow>>;
+    /// Keeps whoever else locks this device waiting until this transaction ends: its parties have no row in common.
+    async fn lock_device(&mut self, device: DeviceId) -> Result<()>;
     /// Parties that a device is a member of, by id.
     async fn parties_of(&mut self, device: DeviceId) -> Result<Vec<PartyId>>;
     /// Parties without members that are not persistent.
@@ -113,6 +115,8 @@ pub trait Transaction: Overview + Removals + Replication + Send {
     async fn use_invite(&mut self, id: Uuid, now_ms: u64) -> Result<bool>;
     /// How many invites a party has that have not expired.
     async fn count_invites(&mut self, party: PartyId, now_ms: u64) -> Result<u64>;
+    /// Drops a party's invites that have expired, except the `kept` that expired last.
+    async fn trim_invites(&mut self, party: PartyId, kept: u64, now_ms: u64) -> Result<()>;
     /// Drops invites that expired before `before_ms`; how many there were.
     async fn delete_invites_expired(&mut self, before_ms: u64) -> Result<u64>;
 }
@@ -149,6 +153,11 @@ pub trait Removals: Send {
     async fn drop_secrets_for(&mut self, party: PartyId, member: MemberId, epoch: u32) -> Result<()>;
     /// Drops everybody's secrets up to and including those of `epoch`.
     async fn drop_secrets(&mut self, party: PartyId, epoch: u32) -> Result<()>;
+
+    /// Notes which invite a member came by.
+    async fn note_arrival(&mut self, party: PartyId, member: MemberId, invite: Uuid) -> Result<()>;
+    /// The invite that a member came by; none when nobody noted it.
+    async fn arrival(&mut self, party: PartyId, member: MemberId) -> Result<Option<Uuid>>;
 
     /// A new ban; one there is already stays as it is.
     async fn insert_ban(&mut self, party: PartyId, ban: &BanRow) -> Result<()>;

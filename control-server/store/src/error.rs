@@ -28,6 +28,14 @@ pub enum StoreError {
         /// The version it has now.
         current_version: u64,
     },
+    /// The party's secret is of another epoch than the one that an invite was sealed with.
+    #[error("the party's secret is of epoch {current_secret_epoch}")]
+    OtherSecret {
+        /// The version it has now.
+        current_version: u64,
+        /// The epoch of its newest secret.
+        current_secret_epoch: u32,
+    },
     /// A rule says no.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -81,7 +89,7 @@ pub enum Refusal {
     )]
     AddressTaken { party: Ipv4Net },
     #[error(
-        "another device has had this device's WireGuard key in this party: start this agent with a new --state-dir, so that it has keys of its own"
+        "another member of this party has this device's WireGuard key: if it is a copy of this agent, start this one with a new --state-dir, else ask the host to ban it"
     )]
     KeyTaken,
     #[error("{party} does not admit this device, because its host has banned it: ask the host to lift the ban")]

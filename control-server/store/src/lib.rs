@@ -25,5 +25,5 @@ pub use silence::{PATIENCE, PROBE_EVERY};
 pub use soft::{ReplicaRow, SoftKey, SoftWrite};
 pub use store::{
     Absence, Admit, Bounds, Changed, Created, EVENTS_KEPT, Ending, Founding, LEASE_MS, Missed, NewInviteRow,
-    NewSecretRow, Observer, Patch, Redeemed, Redemption, Removal, Replay, Store, Totals,
+    NewSecretRow, Observer, Patch, Redeemed, Redemption, Removal, Removed, Replay, Store, Totals,
 };

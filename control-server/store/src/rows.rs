@@ -130,6 +130,15 @@ impl SeatRow {
     }
 }
 
+impl InviteRow {
+    /// Whether it lets a newcomer in whose party has a secret of this epoch.
+    pub fn admits(&self, secret_epoch: u32, now_ms: u64) -> bool {
+        self.secret_epoch >= secret_epoch
+            && self.expires_at_ms > now_ms
+            && self.max_uses.is_none_or(|most| self.uses < most)
+    }
+}
+
 impl PartyState {
     /// The seats of those who are members now, by number.
     pub fn members(&self) -> impl Iterator<Item = &SeatRow> {

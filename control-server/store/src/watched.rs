@@ -138,6 +138,7 @@ watched! {
         fn set_counter(name: &str, value: u64) -> ();
         fn party(id: PartyId) -> Option<PartyRow>;
         fn lock_party(id: PartyId) -> Option<PartyRow>;
+        fn lock_device(device: DeviceId) -> ();
         fn parties_of(device: DeviceId) -> Vec<PartyId>;
         fn empty_parties() -> Vec<PartyId>;
         fn forgotten_parties(before_ms: u64) -> Vec<PartyId>;
@@ -160,6 +161,7 @@ watched! {
         fn delete_invite(party: PartyId, id: Uuid) -> bool;
         fn use_invite(id: Uuid, now_ms: u64) -> bool;
         fn count_invites(party: PartyId, now_ms: u64) -> u64;
+        fn trim_invites(party: PartyId, kept: u64, now_ms: u64) -> ();
         fn delete_invites_expired(before_ms: u64) -> u64;
     }
 
@@ -187,6 +189,8 @@ watched! {
         fn secrets_for(party: PartyId, member: MemberId) -> Vec<SealedSecret>;
         fn drop_secrets_for(party: PartyId, member: MemberId, epoch: u32) -> ();
         fn drop_secrets(party: PartyId, epoch: u32) -> ();
+        fn note_arrival(party: PartyId, member: MemberId, invite: Uuid) -> ();
+        fn arrival(party: PartyId, member: MemberId) -> Option<Uuid>;
         fn insert_ban(party: PartyId, ban: &BanRow) -> ();
         fn bans(party: PartyId) -> Vec<BanRow>;
         fn delete_ban(party: PartyId, device: DeviceId) -> bool;

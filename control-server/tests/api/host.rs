@@ -64,6 +64,27 @@ async fn invites_are_listed_and_revoked() {
 }
 
 #[tokio::test]
+async fn an_invite_names_the_secret_that_it_leads_to() {
+    let server = TestServer::start().await;
+    let anna = Device::new(&server, 1).await;
+    let party = anna.host(&Code::new(1), None).await.party;
+    let invite = async |n, secret_epoch| {
+        let mut invite = Code::new(n).invite(None);
+        invite.secret_epoch = secret_epoch;
+        let request = Request::new("POST", format!("/v1/parties/{}/invites", party.id));
+        anna.send(request.json(&invite)).await
+    };
+    let conflict = invite(2, Some(2)).await.refused(409, ErrorCode::VersionConflict);
+    assert_eq!(
+        (conflict.current_version(), conflict.current_secret_epoch()),
+        (Some(party.version), Some(1))
+    );
+    for (n, secret_epoch) in [(2, Some(1)), (3, None)] {
+        assert_eq!(invite(n, secret_epoch).await.status, 201);
+    }
+}
+
+#[tokio::test]
 async fn a_locked_party_says_so_to_whoever_wants_in() {
     let server = TestServer::start().await;
     let (anna, ben, cleo) = (

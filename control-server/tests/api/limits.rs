@@ -397,11 +397,14 @@ async fn a_party_has_no_more_bans_than_it_may() {
     .await;
     let code = Code::new(1);
     anna.host(&code, None).await;
-    let mut statuses = Vec::new();
+    let mut guests = Vec::new();
     for n in 2..=3 {
-        let guest = Device::new(&server, n).await;
-        let joined = guest.join(&code, "Guest").await;
-        statuses.push(anna.remove(&joined.party, joined.me, true).await.status.as_u16());
+        guests.push(Device::new(&server, n).await.join(&code, "Guest").await);
+    }
+    let mut statuses = Vec::new();
+    for guest in guests {
+        let party = anna.party(guest.party.id).await;
+        statuses.push(anna.remove(&party, guest.me, true).await.status.as_u16());
     }
     assert_eq!(statuses, [200, 403]);
 }

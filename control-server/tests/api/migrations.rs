@@ -131,7 +131,7 @@ fn takes_every_column(source: &str) -> Option<String> {
     let code = code.join(" ").to_uppercase();
     let every = |(at, _): (usize, &str)| {
         let before = &code[..at];
-        let of_a_table = before.ends_with(|last: char| last == '.')
+        let of_a_table = before.ends_with('.')
             && before[..before.len() - 1].ends_with(|last: char| last.is_alphanumeric() || last == '_');
         of_a_table || before.ends_with("SELECT ") || before.ends_with("RETURNING ")
     };

@@ -54,6 +54,8 @@ async fn host_and_guest_meet_in_a_party() {
         .await
         .refused(404, ErrorCode::NotFound);
     ben.leave(id).await.refused(403, ErrorCode::NotAMember);
+    let stranger = Device::new(&server, 3).await;
+    stranger.leave(id).await.refused(404, ErrorCode::NotFound);
     assert_eq!(anna.leave(id).await.status, 204);
     anna.leave(id).await.refused(404, ErrorCode::NotFound);
 }

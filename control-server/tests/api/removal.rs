@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::{Code, Device, Request, Stream, TestServer};
 use lanrage_shared::api::error::ErrorCode;
-use lanrage_shared::api::party::{Ban, Party};
+use lanrage_shared::api::party::{Ban, Party, Removed};
 use lanrage_shared::ids::{MemberId, PartyId};
 use lanrage_shared::keys::PartySecret;
 use lanrage_shared::stream::{Departure, PartyEvent, ServerMessage};
@@ -153,6 +153,26 @@ async fn a_banned_device_stays_out_with_a_fresh_invite_until_the_ban_is_lifted()
     let again = three.anna.send(Request::new("DELETE", &lift)).await;
     again.refused(404, ErrorCode::NotFound);
     three.ben.join(&fresh, "Ben").await;
+}
+
+#[tokio::test]
+async fn who_is_banned_does_not_come_back_as_another_device_by_the_same_invite() {
+    let server = TestServer::start().await;
+    let three = three(&server).await;
+    let party = three.anna.party(three.id).await;
+    let removed: Removed = three.anna.remove(&party, three.ben_id, true).await.ok();
+    assert_eq!(removed.ended_invite, Some(three.code.invite(None).auth_hash));
+    let fresh = Device::new(&server, 20).await;
+    let answer = fresh.redeem(&three.code, "Ben").await;
+    answer.refused(404, ErrorCode::InviteUnknown);
+    // Anna's agent has not forgotten the code yet.
+    let new = three
+        .anna
+        .seal(&removed.party, &three.code.secret, &next_secret(2), &[&three.code]);
+    let _: Party = three.anna.renew(&removed.party, &new).await.ok();
+    let answer = fresh.redeem(&three.code, "Ben").await;
+    answer.refused(404, ErrorCode::InviteUnknown);
+    assert_eq!(three.cleo.party(three.id).await.members.len(), 2);
 }
 
 #[tokio::test]

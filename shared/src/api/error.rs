@@ -26,6 +26,9 @@ pub struct ErrorDetails {
     /// With `version_conflict`: the version the party has now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub current_version: Option<u64>,
+    /// With `version_conflict` of a new invite: the epoch of the party's secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub current_secret_epoch: Option<u32>,
     /// Of `/readyz`: what fails.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed: Vec<FailedCheck>,
@@ -79,6 +82,11 @@ impl ApiError {
     /// With `version_conflict`: the version the party has now.
     pub fn current_version(&self) -> Option<u64> {
         self.details.as_ref()?.current_version
+    }
+
+    /// With `version_conflict` of a new invite: the epoch of the party's secret.
+    pub fn current_secret_epoch(&self) -> Option<u32> {
+        self.details.as_ref()?.current_secret_epoch
     }
 }
 

@@ -22,6 +22,10 @@ pub struct NewInvite {
     /// Base64url of the party secret sealed under the code ([`crate::invite::InviteCode::seal`]).
     #[cfg_attr(feature = "openapi", schema(pattern = "^[A-Za-z0-9_-]{96}$"))]
     pub sealed_secret: String,
+    /// The epoch of that secret. When the party has another one, the invite is refused with `version_conflict`; without this
+    /// it counts as the newest. Of a party about to be created there is but one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_epoch: Option<u32>,
     #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 7776000))]
     pub expires_in_s: u64,
     /// How many devices it admits; none = any number until it expires.

@@ -125,14 +125,25 @@ pub struct UpdateParty {
     pub host: Option<MemberId>,
 }
 
-/// `POST /v1/parties/{id}/members/{number}/remove` with `If-Match: "<version>"`, host only. Answer: [`Party`], one epoch on.
+/// `POST /v1/parties/{id}/members/{number}/remove` with `If-Match: "<version>"`, host only. Answer: [`Removed`].
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RemoveMember {
-    /// No invite admits the device again.
+    /// No invite admits the device again, and the one that it came by admits nobody.
     #[serde(default)]
     pub ban: bool,
+}
+
+/// The party without the member that was removed, one epoch on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Removed {
+    #[serde(flatten)]
+    pub party: Party,
+    /// Base64url of the hash of the invite that a ban ended ([`NewInvite::auth_hash`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_invite: Option<String>,
 }
 
 /// A device that no invite admits: one of the answers to `GET /v1/parties/{id}/bans`, host only. `DELETE

@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use super::game::Playing;
 use super::relay::RelaySeat;
+use crate::names::is_plain;
 
 /// What a member tells the party through the server.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,7 +58,7 @@ const MAX_VERSION: usize = 64;
 /// What others will keep and show: no longer than a version is, and printable.
 fn short_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let text = String::deserialize(deserializer)?;
-    Ok(text.chars().filter(|c| !c.is_control()).take(MAX_VERSION).collect())
+    Ok(text.chars().filter(|c| is_plain(*c)).take(MAX_VERSION).collect())
 }
 
 /// What kind of NAT a member is behind, without its addresses.
@@ -152,7 +153,7 @@ mod tests {
     fn a_version_is_short_and_printable_whatever_was_sent() {
         let sent = serde_json::json!({
             "nat": {"mapping": "none", "filtering": "unknown"},
-            "agent_version": format!("1.0\u{1b}[2J{}", "x".repeat(100_000)),
+            "agent_version": format!("\u{301}1.\u{202E}0\u{1b}[2J\u{200B}{}", "x".repeat(100_000)),
         });
         let presence: Presence = serde_json::from_value(sent).unwrap();
         assert!(presence.agent_version.starts_with("1.0[2Jxx"));

@@ -62,6 +62,12 @@ impl Agent {
                 }
                 let _ = reply.send(());
             }
+            Command::Forget { auth_hash, reply } => {
+                if let Some(session) = &mut self.session {
+                    session.forget_invite(&auth_hash);
+                }
+                let _ = reply.send(());
+            }
             Command::Relays(reply) => {
                 let _ = reply.send(report::relays(self.session.as_ref(), Instant::now()));
             }

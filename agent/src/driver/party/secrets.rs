@@ -12,7 +12,7 @@ use data_encoding::BASE64URL_NOPAD;
 use lanrage_shared::api::error::ErrorCode;
 use lanrage_shared::api::party::Party;
 use lanrage_shared::api::secret::{NewSecret, ResealedInvite, SealedSecret, SecretFor};
-use lanrage_shared::invite::Invite;
+use lanrage_shared::invite::{Invite, InviteCode};
 use lanrage_shared::keys::{DeviceSecret, PartySecret};
 use lanrage_shared::pair::PairKeys;
 
@@ -85,6 +85,12 @@ impl PartySession {
         self.save_at = Some(Instant::now());
     }
 
+    /// Forgets an invite that has ended, so that it is not sealed anew.
+    pub fn forget_invite(&mut self, auth_hash: &str) {
+        forget_invite(&mut self.cache.invites, auth_hash);
+        self.save_at = Some(Instant::now());
+    }
+
     /// Draws and hands out a new secret when this member is the host and somebody has left since the last one. Wanted a few
     /// times a second.
     pub fn renew_secret_if_due(&mut self) {
@@ -132,9 +138,9 @@ fn sealed_for_everybody(cache: &PartyCache, device: &DeviceSecret, drawn: &Drawn
     let now = u64::try_from(wall_ms()).unwrap_or_default();
     let invites = cache.invites.iter().filter(|own| own.expires_at_ms > now);
     let invites = invites.filter_map(|own| {
-        let code = own.invite.parse::<Invite>().ok()?.code;
+        let code = code_of(own)?;
         Some(ResealedInvite {
-            auth_hash: BASE64URL_NOPAD.encode(&code.auth().hash()),
+            auth_hash: auth_hash_of(&code),
             sealed_secret: BASE64URL_NOPAD.encode(&code.seal(&drawn.secret, rand::random())),
         })
     });
@@ -164,4 +170,45 @@ pub fn remember_invite(cache: &mut PartyCache, invite: String, expires_in_s: u64
         invite,
         expires_at_ms: now.saturating_add(expires_in_s.saturating_mul(1000)),
     });
+}
+
+fn forget_invite(invites: &mut Vec<OwnInvite>, auth_hash: &str) {
+    invites.retain(|own| code_of(own).is_none_or(|code| auth_hash_of(&code) != auth_hash));
+}
+
+fn code_of(own: &OwnInvite) -> Option<InviteCode> {
+    own.invite.parse().ok().map(|invite: Invite| invite.code)
+}
+
+fn auth_hash_of(code: &InviteCode) -> String {
+    BASE64URL_NOPAD.encode(&code.auth().hash())
+}
+
+#[cfg(test)]
+mod tests {
+    use lanrage_shared::ids::Pin;
+    use lanrage_shared::invite::{CODE_ENTROPY, ServerLink};
+
+    use super::*;
+
+    #[test]
+    fn the_invite_that_has_ended_is_forgotten_and_no_other() {
+        let code = |n| InviteCode::from_entropy([n; CODE_ENTROPY]);
+        let own = |n| {
+            let server = ServerLink {
+                host: "vps.example".to_owned(),
+                port: 443,
+                pin: Pin([7; 32]),
+            };
+            OwnInvite {
+                invite: Invite { server, code: code(n) }.to_string(),
+                expires_at_ms: 1,
+            }
+        };
+        let mut invites = vec![own(1), own(2), own(3)];
+        forget_invite(&mut invites, &auth_hash_of(&code(2)));
+        assert_eq!(invites, [own(1), own(3)]);
+        forget_invite(&mut invites, "of nobody");
+        assert_eq!(invites, [own(1), own(3)]);
+    }
 }

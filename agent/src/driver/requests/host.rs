@@ -2,7 +2,7 @@
 
 use lanrage_shared::api::error::ErrorCode;
 use lanrage_shared::api::invite::ListedInvite;
-use lanrage_shared::api::party::{Ban, Party, RemoveMember, UpdateParty};
+use lanrage_shared::api::party::{Ban, Party, RemoveMember, Removed, UpdateParty};
 use lanrage_shared::ids::MemberId;
 use uuid::Uuid;
 
@@ -10,7 +10,7 @@ use super::{ATTEMPTS, Requests, busy, must_be_host};
 use crate::api::{
     BansReport, EndedReport, Failure, InviteLine, InvitesReport, PartyChange, RemovedReport, SettingsReport,
 };
-use crate::driver::command::CurrentParty;
+use crate::driver::command::{Command, CurrentParty};
 use crate::driver::whom;
 use crate::io::control::{ControlClient, ControlError};
 
@@ -21,10 +21,15 @@ impl Requests {
         let others = cache.party.members.iter().filter(|member| member.id != cache.me);
         let member = whom::choose(target, &others.collect::<Vec<_>>())?;
         let removal = Change::Remove(member.id, RemoveMember { ban });
-        removal.make(&client, &cache.party).await?;
+        let ended = removal.make(&client, &cache.party).await?.ended_invite;
+        let invite_ended = ended.is_some();
+        if let Some(auth_hash) = ended {
+            self.commands.ask(|reply| Command::Forget { auth_hash, reply }).await?;
+        }
         Ok(RemovedReport {
             name: member.name.clone(),
             banned: ban,
+            invite_ended,
         })
     }
 
@@ -67,6 +72,7 @@ impl Requests {
         let party = Change::Update(update)
             .make(&client, &cache.party)
             .await?
+            .party
             .unwrap_or(cache.party);
         Ok(settings(&party, cache.me))
     }
@@ -83,6 +89,7 @@ impl Requests {
         let party = Change::Update(update)
             .make(&client, &cache.party)
             .await?
+            .party
             .unwrap_or(cache.party);
         Ok(settings(&party, cache.me))
     }
@@ -132,16 +139,43 @@ enum Change {
     End,
 }
 
+/// What came of it.
+#[derive(Default)]
+struct Made {
+    /// The party after it, unless that is no more.
+    party: Option<Party>,
+    /// The hash of an invite that ended with it.
+    ended_invite: Option<String>,
+}
+
+impl From<Party> for Made {
+    fn from(party: Party) -> Self {
+        Self {
+            party: Some(party),
+            ended_invite: None,
+        }
+    }
+}
+
+impl From<Removed> for Made {
+    fn from(removed: Removed) -> Self {
+        Self {
+            party: Some(removed.party),
+            ended_invite: removed.ended_invite,
+        }
+    }
+}
+
 impl Change {
     /// Makes it, of the party as it is: when that has changed meanwhile, looks at it again. Somebody coming or going does not
-    /// change what is meant. Gives the party after it, unless that is no more.
-    async fn make(&self, client: &ControlClient, known: &Party) -> Result<Option<Party>, Failure> {
+    /// change what is meant.
+    async fn make(&self, client: &ControlClient, known: &Party) -> Result<Made, Failure> {
         let mut party = known.clone();
         for _ in 0..ATTEMPTS {
             let outcome = match self {
-                Self::Remove(member, removal) => client.remove_member(&party, *member, removal).await.map(Some),
-                Self::Update(update) => client.update_party(&party, update).await.map(Some),
-                Self::End => client.delete_party(&party).await.map(|()| None),
+                Self::Remove(member, removal) => client.remove_member(&party, *member, removal).await.map(Made::from),
+                Self::Update(update) => client.update_party(&party, update).await.map(Made::from),
+                Self::End => client.delete_party(&party).await.map(|()| Made::default()),
             };
             match outcome {
                 Err(ControlError::Refused(refusal)) if refusal.code == ErrorCode::VersionConflict => {

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use data_encoding::BASE64URL_NOPAD;
 use lanrage_agent_core::cache::ConnectionCache;
-use lanrage_shared::api::invite::{DEFAULT_LIFETIME_S, MAX_LIFETIME_S, NewInvite, RedeemInvite};
+use lanrage_shared::api::invite::{DEFAULT_LIFETIME_S, InviteCreated, MAX_LIFETIME_S, NewInvite, RedeemInvite};
 use lanrage_shared::api::party::{CreateParty, Joined};
+use lanrage_shared::ids::PartyId;
 use lanrage_shared::invite::{Invite, InviteCode, ServerLink};
 use lanrage_shared::keys::PartySecret;
 use lanrage_shared::names::{MemberName, PartyName};
@@ -14,7 +15,7 @@ use super::{Progress, Requests, in_no_party, must_be_host};
 use crate::api::{Failure, InviteReport, JoinedReport, LeftReport};
 use crate::driver::command::{Command, CurrentParty};
 use crate::driver::party::remember_invite;
-use crate::io::control::{ControlClient, check_clock};
+use crate::io::control::{ControlClient, ControlError, check_clock};
 use crate::io::netwatch;
 use crate::state::{Farewell, PartyCache};
 
@@ -137,15 +138,8 @@ impl Requests {
         expires_in_s: Option<u64>,
         max_uses: Option<u32>,
     ) -> Result<InviteReport, Failure> {
-        let current = self.current().await?;
-        let party = &current.cache.party;
-        must_be_host(&current.cache, "make invites")?;
-        if current.cache.secret_epoch != party.secret_epoch {
-            return Err(Failure::new(
-                "secret_pending",
-                "somebody has left and the party is getting a new secret; try again in a moment",
-            ));
-        }
+        let CurrentParty { cache, client } = self.current().await?;
+        must_be_host(&cache, "make invites")?;
         let expires_in_s = expires_in_s.unwrap_or(DEFAULT_LIFETIME_S);
         if !(60..=MAX_LIFETIME_S).contains(&expires_in_s) || max_uses == Some(0) {
             return Err(Failure::new(
@@ -154,13 +148,21 @@ impl Requests {
             ));
         }
         let code = InviteCode::from_entropy(rand::random());
-        let invite = new_invite(&code, &current.cache.secret, expires_in_s, max_uses);
-        current.client.create_invite(party.id, &invite).await?;
-        let invite = Invite {
-            server: current.cache.server.clone(),
-            code,
+        let party = cache.party.id;
+        let sealed = |cache: &PartyCache, epoch| -> Result<NewInvite, Failure> {
+            let secret = secret_of(cache, party, epoch).ok_or_else(secret_pending)?;
+            let invite = new_invite(&code, secret, expires_in_s, max_uses);
+            let secret_epoch = Some(epoch);
+            Ok(NewInvite { secret_epoch, ..invite })
+        };
+        let invite = sealed(&cache, cache.party.secret_epoch)?;
+        if let Some(epoch) = other_secret(client.create_invite(party, &invite).await)? {
+            // The party's new secret, which this agent drew, was quicker.
+            let invite = sealed(&self.current().await?.cache, epoch)?;
+            client.create_invite(party, &invite).await?;
         }
-        .to_string();
+        let server = cache.server;
+        let invite = Invite { server, code }.to_string();
         let remembered = invite.clone();
         self.commands
             .ask(|reply| Command::Remember {
@@ -240,10 +242,41 @@ fn open_secret(joined: &Joined, code: &InviteCode) -> Result<PartySecret, Failur
     })
 }
 
+/// The party's secret of this epoch, as far as this agent knows it: the current one, or the one that it drew as the next.
+fn secret_of(cache: &PartyCache, party: PartyId, epoch: u32) -> Option<&PartySecret> {
+    if cache.party.id != party {
+        return None;
+    }
+    let drawn = cache.drawn.as_ref().map(|drawn| (drawn.epoch, &drawn.secret));
+    let known = [Some((cache.secret_epoch, &cache.secret)), drawn];
+    let of_epoch = known.into_iter().flatten().find(|(known, _)| *known == epoch);
+    of_epoch.map(|(_, secret)| secret)
+}
+
+/// The epoch of the party's secret, when an invite was refused because it leads to another one.
+fn other_secret(made: Result<InviteCreated, ControlError>) -> Result<Option<u32>, ControlError> {
+    let epoch = match &made {
+        Err(ControlError::Refused(refusal)) => refusal.current_secret_epoch(),
+        _ => None,
+    };
+    match epoch {
+        Some(epoch) => Ok(Some(epoch)),
+        None => made.map(|_| None),
+    }
+}
+
+fn secret_pending() -> Failure {
+    Failure::new(
+        "secret_pending",
+        "somebody has left and the party is getting a new secret; try again in a moment",
+    )
+}
+
 fn new_invite(code: &InviteCode, secret: &PartySecret, expires_in_s: u64, max_uses: Option<u32>) -> NewInvite {
     NewInvite {
         auth_hash: BASE64URL_NOPAD.encode(&code.auth().hash()),
         sealed_secret: BASE64URL_NOPAD.encode(&code.seal(secret, rand::random())),
+        secret_epoch: None,
         expires_in_s,
         max_uses,
     }
@@ -258,4 +291,48 @@ fn default_party_name(host: &MemberName) -> Result<PartyName, Failure> {
 
 fn bad_link(what: &str, error: &impl std::fmt::Display) -> Failure {
     Failure::new("bad_link", format!("this is not a usable {what}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use lanrage_shared::api::error::{ApiError, ErrorCode, ErrorDetails};
+
+    use super::*;
+    use crate::state::{DrawnSecret, example_party};
+
+    #[test]
+    fn an_invite_leads_to_the_secret_that_the_server_asks_for_or_is_not_made() {
+        let mut cache = example_party();
+        let party = cache.party.id;
+        let drawn = PartySecret::from_bytes([6; 32]);
+        assert_eq!(secret_of(&cache, party, 1), Some(&cache.secret));
+        assert_eq!(secret_of(&cache, party, 2), None, "it is on its way");
+        cache.drawn = Some(DrawnSecret {
+            epoch: 2,
+            secret: drawn.clone(),
+        });
+        assert_eq!(secret_of(&cache, party, 2), Some(&drawn));
+        let elsewhere = PartyId(uuid::Uuid::from_u128(7));
+        assert_eq!(secret_of(&cache, elsewhere, 1), None);
+    }
+
+    #[test]
+    fn only_another_secret_has_an_invite_sealed_anew() {
+        let refused = |current_secret_epoch| {
+            let mut error = ApiError::new(ErrorCode::VersionConflict, "another secret");
+            error.details = Some(ErrorDetails {
+                current_version: Some(7),
+                current_secret_epoch,
+                ..ErrorDetails::default()
+            });
+            other_secret(Err(ControlError::Refused(error)))
+        };
+        assert_eq!(refused(Some(2)).unwrap(), Some(2));
+        assert!(refused(None).is_err());
+        let made = InviteCreated {
+            id: uuid::Uuid::from_u128(1),
+            expires_at_ms: 1,
+        };
+        assert_eq!(other_secret(Ok(made)).unwrap(), None);
+    }
 }

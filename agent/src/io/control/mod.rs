@@ -25,7 +25,7 @@ use hyper::Method;
 use lanrage_shared::api::auth::{Challenge, ChallengeRequest, TokenRequest, TokenResponse};
 use lanrage_shared::api::error::ErrorCode;
 use lanrage_shared::api::invite::{InviteCreated, ListedInvite, NewInvite, RedeemInvite};
-use lanrage_shared::api::party::{Ban, CreateParty, Joined, MoveParty, Party, RemoveMember, UpdateParty};
+use lanrage_shared::api::party::{Ban, CreateParty, Joined, MoveParty, Party, RemoveMember, Removed, UpdateParty};
 use lanrage_shared::api::relay::RelayTokens;
 use lanrage_shared::api::secret::NewSecret;
 pub use lanrage_shared::backoff::Backoff;
@@ -167,7 +167,7 @@ impl ControlClient {
         party: &Party,
         member: MemberId,
         removal: &RemoveMember,
-    ) -> Result<Party, ControlError> {
+    ) -> Result<Removed, ControlError> {
         let path = format!("/v1/parties/{}/members/{member}/remove", party.id);
         self.ask(Call::post(path, removal)?.if_version(party.version)).await
     }

@@ -105,6 +105,7 @@ async fn a_refusal_keeps_the_servers_code_and_anything_else_is_explained() {
     let invite = NewInvite {
         auth_hash: String::new(),
         sealed_secret: String::new(),
+        secret_epoch: None,
         expires_in_s: 60,
         max_uses: None,
     };

@@ -17,6 +17,7 @@ use crate::extract::{Body, Device, PartyAt};
         (status = 201, description = "The invite", body = InviteCreated),
         (status = 403, description = "The caller is not the host, or the party has too many invites"),
         (status = 404, description = "There is no such party, or the caller is not in it"),
+        (status = 409, description = "The party's secret is of another epoch than `secret_epoch` (`version_conflict`)"),
     ),
 )]
 pub async fn create(

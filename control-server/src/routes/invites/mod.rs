@@ -33,6 +33,7 @@ pub(super) fn new_invite(request: &NewInvite, now_ms: u64) -> Result<NewInviteRo
         id: Uuid::new_v4(),
         auth_hash,
         sealed_secret,
+        secret_epoch: request.secret_epoch,
         expires_at_ms: now_ms + request.expires_in_s * 1000,
         max_uses: request.max_uses,
     })

@@ -1,6 +1,7 @@
 use axum::Json;
 use axum::extract::State;
-use lanrage_shared::api::party::{Party, RemoveMember};
+use data_encoding::BASE64URL_NOPAD;
+use lanrage_shared::api::party::{RemoveMember, Removed};
 use lanrage_store::Removal;
 
 use crate::app::AppState;
@@ -13,7 +14,7 @@ use crate::extract::{Body, Device, IfMatch, MemberAt, PartyAt};
     params(PartyAt, MemberAt, IfMatch),
     request_body = RemoveMember,
     responses(
-        (status = 200, description = "The party as it is now", body = Party),
+        (status = 200, description = "The party as it is now", body = Removed),
         (status = 403, description = "The caller is not the host"),
         (status = 404, description = "There is no such party or member, or the caller is not in it"),
     ),
@@ -25,17 +26,20 @@ pub async fn remove(
     MemberAt(member): MemberAt,
     IfMatch(expected): IfMatch,
     Body(request): Body<RemoveMember>,
-) -> Result<Json<Party>, Failure> {
+) -> Result<Json<Removed>, Failure> {
     let removal = Removal {
         member,
         ban: request.ban,
     };
     let now_ms = app.clock.now_ms();
-    let (state, changed) = app
+    let removed = app
         .store
         .remove_member(id, claims.sub, expected, removal, now_ms)
         .await?;
     tracing::debug!(%member, ban = request.ban, "a member was removed");
-    app.announce(&changed);
-    Ok(Json(app.party(&state)))
+    app.announce(&removed.changed);
+    Ok(Json(Removed {
+        party: app.party(&removed.state),
+        ended_invite: removed.ended_invite.map(|hash| BASE64URL_NOPAD.encode(&hash)),
+    }))
 }

@@ -4,8 +4,9 @@ use async_trait::async_trait;
 use lanrage_shared::api::relay::Revocation;
 use lanrage_shared::api::secret::SealedSecret;
 use lanrage_shared::ids::{DeviceId, IdentityKey, MemberId, PartyId};
-use lanrage_store::columns::{joined_keys, number, revocation, sealed_secret, signed};
+use lanrage_store::columns::{Columns, joined_keys, number, revocation, sealed_secret, signed};
 use lanrage_store::{BanRow, Removals, Result, select};
+use uuid::Uuid;
 
 use super::PostgresTransaction;
 
@@ -74,6 +75,21 @@ impl Removals for PostgresTransaction {
             .bind(party.0)
             .bind(i64::from(epoch));
         self.run(statement).await.map(drop)
+    }
+
+    async fn note_arrival(&mut self, party: PartyId, member: MemberId, invite: Uuid) -> Result<()> {
+        let statement = sqlx::query("UPDATE seats SET invite = $3 WHERE party = $1 AND number = $2")
+            .bind(party.0)
+            .bind(i64::from(member.0))
+            .bind(invite);
+        self.run(statement).await.map(drop)
+    }
+
+    async fn arrival(&mut self, party: PartyId, member: MemberId) -> Result<Option<Uuid>> {
+        let statement = sqlx::query("SELECT invite FROM seats WHERE party = $1 AND number = $2 AND invite IS NOT NULL")
+            .bind(party.0)
+            .bind(i64::from(member.0));
+        self.one(statement).await?.map(|row| row.uuid("invite")).transpose()
     }
 
     async fn insert_ban(&mut self, party: PartyId, ban: &BanRow) -> Result<()> {

@@ -37,6 +37,7 @@ pub(super) fn invite(n: u32, max_uses: Option<u32>) -> NewInviteRow {
         id: Uuid::from_u128(u128::from(n)),
         auth_hash: hash(n),
         sealed_secret: vec![1, 2, 3],
+        secret_epoch: None,
         expires_at_ms: NOW + 1000,
         max_uses,
     }

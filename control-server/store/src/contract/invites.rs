@@ -185,6 +185,36 @@ pub(super) async fn the_host_sees_and_ends_the_invites_that_still_admit(store: S
     redeem(&store, 4, 8).await.unwrap();
 }
 
+pub(super) async fn invites_that_expire_at_once_are_not_piled_up(store: Store) {
+    store.create_party(&founding(1, None)).await.unwrap();
+    let store = store.bounded_by(Bounds {
+        invites_per_party: 3,
+        ..Bounds::default()
+    });
+    for n in 10..20 {
+        let at_ms = NOW + u64::from(n);
+        let mut brief = invite(n, None);
+        brief.expires_at_ms = at_ms + 1;
+        store
+            .create_invite(party_id(1), device(1), &brief, at_ms)
+            .await
+            .unwrap();
+    }
+    let mut shown = Vec::new();
+    for n in 10..20 {
+        let mut late = redemption(2, n);
+        late.now_ms = NOW + 100;
+        shown.push(refusal(
+            store.redeem_invite(&late, &|_, _| panic!("it is too late")).await,
+        ));
+    }
+    let known = shown.iter().filter(|refusal| **refusal == Refusal::InviteExpired);
+    // Three that had expired, and the last one.
+    assert_eq!(known.count(), 4, "{shown:?}");
+    assert_eq!(shown[9], Refusal::InviteExpired);
+    redeem(&store, 2, 1).await.unwrap();
+}
+
 pub(super) async fn a_locked_party_admits_members_only(store: Store) {
     let (party, host) = (party_id(1), device(1));
     store.create_party(&founding(1, Some(2))).await.unwrap();

@@ -6,9 +6,11 @@ use lanrage_shared::ids::MemberId;
 use lanrage_shared::stream::PartyEvent;
 
 use super::fixture::{
-    NOW, at_once, device, device_key, founding, lowest_free, party_id, redeem, redemption, replay, seen_by,
+    NOW, at_once, device, device_key, founding, invite, lowest_free, party_id, redeem, redemption, replay, seen_by,
 };
-use crate::{Absence, Bounds, Patch, Refusal, Store, StoreError};
+use super::invites::refusal;
+use super::removal::remove;
+use crate::{Absence, Bounds, Patch, Refusal, Removal, Store, StoreError};
 
 pub(super) async fn no_two_members_share_a_number_when_all_join_at_once(store: Store) {
     store.create_party(&founding(1, None)).await.unwrap();
@@ -73,6 +75,12 @@ pub(super) async fn the_longest_present_member_succeeds_the_host(store: Store) {
     assert_eq!(state.row.version, party.version);
     let again = store.leave_party(party_id(1), device(1), NOW + 9).await;
     assert!(matches!(again, Err(StoreError::NotAMember)));
+    let stranger = store.leave_party(party_id(1), device(9), NOW + 9).await;
+    let nowhere = store.leave_party(party_id(9), device(9), NOW + 9).await;
+    assert!(matches!(
+        (stranger, nowhere),
+        (Err(StoreError::NotFound), Err(StoreError::NotFound))
+    ));
 }
 
 pub(super) async fn the_last_to_leave_ends_a_party_unless_it_is_persistent(store: Store) {
@@ -117,6 +125,33 @@ pub(super) async fn a_device_can_be_in_so_many_parties(store: Store) {
     assert!(matches!(outcome, Err(StoreError::Refused(Refusal::TooManyParties))));
 }
 
+pub(super) async fn a_device_that_asks_for_many_parties_at_once_gets_as_many_as_it_may(store: Store) {
+    for n in 201..=220 {
+        store.create_party(&founding(n, None)).await.unwrap();
+    }
+    let store = store.bounded_by(Bounds {
+        parties_per_device: 3,
+        ..Bounds::default()
+    });
+    let outcomes = at_once(60, |n| {
+        let store = store.clone();
+        async move {
+            if n % 3 == 0 {
+                return redeem(&store, 1, 201 + n / 3).await.map(drop);
+            }
+            let mut one = founding(n + 1, None);
+            one.host.device = device(1);
+            store.create_party(&one).await.map(drop)
+        }
+    })
+    .await;
+    let (done, refused): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Result::is_ok);
+    assert_eq!(done.len(), 3);
+    for outcome in refused {
+        assert_eq!(refusal(outcome), Refusal::TooManyParties);
+    }
+}
+
 pub(super) async fn a_key_belongs_to_one_device_of_a_party(store: Store) {
     store.create_party(&founding(1, None)).await.unwrap();
     redeem(&store, 2, 1).await.unwrap();
@@ -131,18 +166,35 @@ pub(super) async fn a_key_belongs_to_one_device_of_a_party(store: Store) {
     };
     refused(3, 1).await;
     refused(3, 2).await;
-    // Neither as one who is in already, nor while the owner is away.
+    // Nor as one who is in already.
     redeem(&store, 3, 1).await.unwrap();
     refused(3, 2).await;
-    store.leave_party(party_id(1), device(2), NOW + 1).await.unwrap();
-    refused(4, 2).await;
-    redeem(&store, 2, 1).await.unwrap();
     let keys: BTreeSet<_> = seen_by(&store, 1, 1)
         .await
         .members()
         .map(|seat| seat.device_key.0)
         .collect();
     assert_eq!(keys.len(), 3);
+}
+
+pub(super) async fn who_is_no_longer_a_member_keeps_nobody_from_its_key(store: Store) {
+    store.create_party(&founding(1, None)).await.unwrap();
+    let more = invite(7, None);
+    store.create_invite(party_id(1), device(1), &more, NOW).await.unwrap();
+    let ben_with = async |who, n| {
+        let mut with_key = redemption(who, n);
+        with_key.device_key = device_key(2);
+        let admit = |party: &_, seats: &[_]| lowest_free(party, seats, device(who));
+        store.redeem_invite(&with_key, &admit).await
+    };
+    // A stranger comes first, with the key that is Ben's.
+    for (squatter, ban) in [(50, false), (51, true)] {
+        let member = ben_with(squatter, 1).await.unwrap().me;
+        assert_eq!(refusal(ben_with(2, 7).await), Refusal::KeyTaken);
+        remove(&store, Removal { member, ban }).await.unwrap();
+        ben_with(2, 7).await.unwrap();
+        store.leave_party(party_id(1), device(2), NOW).await.unwrap();
+    }
 }
 
 pub(super) async fn one_of_two_devices_that_bring_one_key_at_once_gets_in(store: Store) {

@@ -1,18 +1,23 @@
 //! Who is removed, and what relays are told.
 
+use lanrage_shared::api::secret::SecretFor;
 use lanrage_shared::ids::{IdentityKey, MemberId};
 use lanrage_shared::stream::{Departure, PartyEvent};
 
-use super::fixture::{NOW, at_once, device, founding, identity, invite, party_id, redeem, seen_by};
+use super::fixture::{NOW, at_once, device, founding, hash, identity, invite, party_id, redeem, seen_by};
 use super::invites::refusal;
-use crate::{Changed, PartyState, Refusal, Removal, Result, Store, StoreError};
+use crate::{Changed, NewSecretRow, Refusal, Removal, Removed, Result, Store, StoreError};
 
 pub(super) fn kick(member: MemberId) -> Removal {
     Removal { member, ban: false }
 }
 
+fn ban(member: MemberId) -> Removal {
+    Removal { member, ban: true }
+}
+
 /// Removes a member of party 1 as its founder, whatever version it has.
-pub(super) async fn remove(store: &Store, removal: Removal) -> Result<(PartyState, Changed)> {
+pub(super) async fn remove(store: &Store, removal: Removal) -> Result<Removed> {
     let version = seen_by(store, 1, 1).await.row.version;
     store
         .remove_member(party_id(1), device(1), version, removal, NOW + 5)
@@ -66,9 +71,9 @@ pub(super) async fn only_the_host_removes_others_and_only_in_the_version_it_saw(
         Refusal::RemovingHost
     );
     assert_eq!(seen_by(&store, 5, 1).await.row.version, version);
-    let (state, changed) = by(1, version, kick(me)).await.unwrap();
-    assert_eq!(departure(&changed), (me, Departure::Kicked));
-    assert_eq!(state, seen_by(&store, 1, 1).await, "the answer is what is kept");
+    let removed = by(1, version, kick(me)).await.unwrap();
+    assert_eq!(departure(&removed.changed), (me, Departure::Kicked));
+    assert_eq!(removed.state, seen_by(&store, 1, 1).await, "the answer is what is kept");
     let again = by(1, version + 1, kick(me)).await;
     assert_eq!(refusal(again), Refusal::NoSuchMember(me));
 }
@@ -134,11 +139,13 @@ pub(super) async fn revocations_have_no_gaps_under_concurrency(store: Store) {
 pub(super) async fn a_ban_outlives_every_invite_until_it_is_lifted(store: Store) {
     store.create_party(&founding(1, None)).await.unwrap();
     let me = redeem(&store, 5, 1).await.unwrap().me;
-    let (_, changed) = remove(&store, Removal { member: me, ban: true }).await.unwrap();
-    assert_eq!(departure(&changed), (me, Departure::Banned));
-    let fresh = invite(7, Some(1));
-    store.create_invite(party_id(1), device(1), &fresh, NOW).await.unwrap();
-    for invite in [1, 7] {
+    let removed = remove(&store, ban(me)).await.unwrap();
+    assert_eq!(departure(&removed.changed), (me, Departure::Banned));
+    for n in [7, 8] {
+        let fresh = invite(n, Some(1));
+        store.create_invite(party_id(1), device(1), &fresh, NOW).await.unwrap();
+    }
+    for invite in [7, 8] {
         let banned = refusal(redeem(&store, 5, invite).await);
         assert!(matches!(banned, Refusal::Banned { .. }), "{banned}");
     }
@@ -151,12 +158,61 @@ pub(super) async fn a_ban_outlives_every_invite_until_it_is_lifted(store: Store)
     assert_eq!(redeem(&store, 5, 7).await.unwrap().me, me);
 }
 
+pub(super) async fn a_ban_ends_the_invite_that_the_device_came_by_and_nothing_else(store: Store) {
+    store.create_party(&founding(1, None)).await.unwrap();
+    for n in [7, 8] {
+        let invite = invite(n, None);
+        store.create_invite(party_id(1), device(1), &invite, NOW).await.unwrap();
+    }
+    // It came by another one before.
+    redeem(&store, 5, 8).await.unwrap();
+    store.leave_party(party_id(1), device(5), NOW).await.unwrap();
+    let five = redeem(&store, 5, 7).await.unwrap().me;
+    redeem(&store, 6, 7).await.unwrap();
+    let removed = remove(&store, ban(five)).await.unwrap();
+    assert_eq!(removed.ended_invite, Some(hash(7)));
+    // With keys that nobody knows it is another device.
+    assert_eq!(refusal(redeem(&store, 50, 7).await), Refusal::InviteUnknown);
+    let state = seen_by(&store, 6, 1).await;
+    assert_eq!(state.members().count(), 2, "who came by the same invite stays");
+    // The host's agent, which still knows the code, seals the next secret under it.
+    let six = state.member_of(device(6)).unwrap().number;
+    let sealed = SecretFor {
+        to: six,
+        sealed: "next".to_owned(),
+    };
+    let next = NewSecretRow {
+        epoch: state.row.epoch,
+        secrets: vec![sealed],
+        invites: vec![(hash(1), vec![4]), (hash(7), vec![4]), (hash(8), vec![4])],
+    };
+    let version = state.row.version;
+    let renewed = store.renew_secret(party_id(1), device(1), version, &next, NOW).await;
+    renewed.unwrap();
+    assert_eq!(refusal(redeem(&store, 50, 7).await), Refusal::InviteUnknown);
+    for (who, n) in [(51, 1), (52, 8)] {
+        redeem(&store, who, n).await.unwrap();
+    }
+}
+
+pub(super) async fn a_kick_leaves_the_invite_and_a_ban_names_only_one_that_let_somebody_in(store: Store) {
+    store.create_party(&founding(1, Some(3))).await.unwrap();
+    let five = redeem(&store, 5, 1).await.unwrap().me;
+    assert_eq!(remove(&store, kick(five)).await.unwrap().ended_invite, None);
+    let five = redeem(&store, 5, 1).await.unwrap().me;
+    redeem(&store, 6, 1).await.unwrap();
+    let removed = remove(&store, ban(five)).await.unwrap();
+    assert_eq!(removed.ended_invite, None, "it was used up");
+}
+
 pub(super) async fn bans_are_the_hosts_business_and_the_partys_own(store: Store) {
     store.create_party(&founding(1, None)).await.unwrap();
     store.create_party(&founding(2, None)).await.unwrap();
     let me = redeem(&store, 5, 1).await.unwrap().me;
     redeem(&store, 6, 1).await.unwrap();
-    remove(&store, Removal { member: me, ban: true }).await.unwrap();
+    remove(&store, ban(me)).await.unwrap();
+    let fresh = invite(7, None);
+    store.create_invite(party_id(1), device(1), &fresh, NOW).await.unwrap();
     for (who, party) in [(6, 1), (2, 1), (5, 1)] {
         let (party, who) = (party_id(party), device(who));
         assert!(store.bans(party, who).await.is_err());
@@ -165,5 +221,5 @@ pub(super) async fn bans_are_the_hosts_business_and_the_partys_own(store: Store)
     let elsewhere = store.lift_ban(party_id(2), device(2), device(5)).await;
     assert_eq!(refusal(elsewhere), Refusal::NotBanned);
     redeem(&store, 5, 2).await.unwrap();
-    assert!(matches!(refusal(redeem(&store, 5, 1).await), Refusal::Banned { .. }));
+    assert!(matches!(refusal(redeem(&store, 5, 7).await), Refusal::Banned { .. }));
 }

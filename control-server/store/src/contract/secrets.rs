@@ -7,7 +7,7 @@ use lanrage_shared::stream::PartyEvent;
 use super::fixture::{NOW, at_once, device, device_key, founding, hash, invite, party_id, redeem, seen_by};
 use super::invites::refusal;
 use super::removal::{kick, remove};
-use crate::{Changed, NewSecretRow, PartyState, Refusal, Replay, Result, Store, StoreError};
+use crate::{Changed, NewInviteRow, NewSecretRow, PartyState, Refusal, Replay, Result, Store, StoreError};
 
 /// The secret of `epoch` for these members; what is sealed says whom it is for.
 fn secret(epoch: u32, to: &[MemberId]) -> NewSecretRow {
@@ -147,6 +147,34 @@ pub(super) async fn invites_that_are_not_sealed_anew_end(store: Store) {
     assert_eq!(refusal(redeem(&store, 11, 8).await), Refusal::InviteEnded);
     assert_eq!(refusal(redeem(&store, 11, 7).await), Refusal::InviteEnded);
     assert_eq!(redeem(&store, 11, 10).await.unwrap().sealed_secret, [7]);
+}
+
+pub(super) async fn an_invite_sealed_with_another_secret_than_the_partys_is_refused(store: Store) {
+    let members = one_kicked(&store, &[5]).await;
+    let sealed_with = |epoch| NewInviteRow {
+        secret_epoch: Some(epoch),
+        ..invite(6 + epoch, None)
+    };
+    let make = async |invite| store.create_invite(party_id(1), device(1), &invite, NOW).await;
+    make(sealed_with(1)).await.unwrap();
+    renew(&store, &secret(2, &members)).await.unwrap();
+    let version = seen_by(&store, 1, 1).await.row.version;
+    let mut late = sealed_with(1);
+    late.auth_hash = hash(70);
+    for other in [late, sealed_with(3)] {
+        let outcome = make(other).await;
+        let Err(StoreError::OtherSecret {
+            current_version,
+            current_secret_epoch: 2,
+        }) = outcome
+        else {
+            panic!("it was taken for another one: {outcome:?}");
+        };
+        assert_eq!(current_version, version);
+    }
+    make(sealed_with(2)).await.unwrap();
+    assert_eq!(refusal(redeem(&store, 9, 70).await), Refusal::InviteUnknown);
+    redeem(&store, 9, 8).await.unwrap();
 }
 
 pub(super) async fn an_invite_of_another_party_is_not_touched(store: Store) {

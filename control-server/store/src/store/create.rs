@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{Store, lock, require_host, require_room_for_party, retry};
 use crate::database::Transaction;
-use crate::error::{Refusal, Result};
+use crate::error::{Refusal, Result, StoreError};
 use crate::rows::{InviteRow, PartyRow, PartyState, SeatRow};
 
 /// A party about to be: its settings, its first member and its first invite.
@@ -23,6 +23,8 @@ pub struct NewInviteRow {
     pub id: Uuid,
     pub auth_hash: [u8; 32],
     pub sealed_secret: Vec<u8>,
+    /// The epoch of that secret, as far as its maker says; a new party has but one.
+    pub secret_epoch: Option<u32>,
     pub expires_at_ms: u64,
     pub max_uses: Option<u32>,
 }
@@ -83,12 +85,27 @@ impl Store {
         if let Some(created) = invited_before(&mut *tx, party, invite).await? {
             return Ok(created);
         }
+        require_current_secret(&state, invite)?;
         if tx.count_invites(party, now_ms).await? >= self.bounds.invites_per_party {
             return Err(Refusal::TooManyInvites.into());
         }
+        // Whoever makes invites that expire at once fills the disk no more than the others.
+        tx.trim_invites(party, self.bounds.invites_per_party, now_ms).await?;
         let created = insert_invite(&mut *tx, &state.row, invite, now_ms).await?;
         tx.commit().await?;
         Ok(created)
+    }
+}
+
+/// Refuses an invite that leads to another secret than the party's: it would be taken for one that leads to the newest.
+fn require_current_secret(state: &PartyState, invite: &NewInviteRow) -> Result<()> {
+    let (current_version, current_secret_epoch) = (state.row.version, state.row.secret_epoch);
+    match invite.secret_epoch {
+        Some(epoch) if epoch != current_secret_epoch => Err(StoreError::OtherSecret {
+            current_version,
+            current_secret_epoch,
+        }),
+        _ => Ok(()),
     }
 }
 

@@ -17,11 +17,7 @@ impl Store {
         tx.commit().await?;
         let state = PartyState { row, seats };
         require_host(&state, device)?;
-        invites.retain(|invite| {
-            invite.secret_epoch >= state.row.secret_epoch
-                && invite.expires_at_ms > now_ms
-                && invite.max_uses.is_none_or(|most| invite.uses < most)
-        });
+        invites.retain(|invite| invite.admits(state.row.secret_epoch, now_ms));
         Ok(invites)
     }
 

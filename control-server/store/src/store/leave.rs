@@ -10,14 +10,23 @@ use super::{Bounds, Changed, Store, lock, record, require_host, require_version,
 use crate::database::Transaction;
 use crate::error::{Refusal, Result, StoreError};
 use crate::news::News;
-use crate::rows::{BanRow, PartyState, SeatRow};
+use crate::rows::{BanRow, PartyRow, PartyState, SeatRow};
 
 /// Whom a host removes.
 #[derive(Debug, Clone, Copy)]
 pub struct Removal {
     pub member: MemberId,
-    /// No invite admits the device again.
+    /// No invite admits the device again, and the one that it came by admits nobody.
     pub ban: bool,
+}
+
+/// A party without the member that was removed.
+#[derive(Debug, Clone)]
+pub struct Removed {
+    pub state: PartyState,
+    pub changed: Changed,
+    /// The hash of the invite that a ban ended. One that admitted nobody anyway is not named.
+    pub ended_invite: Option<[u8; 32]>,
 }
 
 /// Why a membership ends, but for a host's wish.
@@ -60,7 +69,15 @@ impl Store {
     ) -> Result<Changed> {
         let mut tx = self.write("leave_party").await?;
         let mut state = lock(&mut *tx, party).await?;
-        let seat = state.member_of(device).ok_or(StoreError::NotAMember)?.clone();
+        let Some(seat) = state.member_of(device).cloned() else {
+            // Whoever never was in it does not learn that the party exists.
+            let was_in = state.seats.iter().any(|seat| seat.device == device);
+            return Err(if was_in {
+                StoreError::NotAMember
+            } else {
+                StoreError::NotFound
+            });
+        };
         if matches!(why, Departing::Unseen(before_ms) if seat.last_seen_ms >= before_ms) {
             return Err(StoreError::NotAMember);
         }
@@ -95,7 +112,7 @@ impl Store {
         expected: u64,
         removal: Removal,
         now_ms: u64,
-    ) -> Result<(PartyState, Changed)> {
+    ) -> Result<Removed> {
         retry!(self.try_remove_member(party, device, expected, removal, now_ms))
     }
 
@@ -106,7 +123,7 @@ impl Store {
         expected: u64,
         removal: Removal,
         now_ms: u64,
-    ) -> Result<(PartyState, Changed)> {
+    ) -> Result<Removed> {
         let mut tx = self.write("remove_member").await?;
         let mut state = lock(&mut *tx, party).await?;
         require_host(&state, device)?;
@@ -116,15 +133,20 @@ impl Store {
         if seat.number == state.row.host {
             return Err(Refusal::RemovingHost.into());
         }
-        let how = if removal.ban {
+        let (how, ended_invite) = if removal.ban {
             ban(&mut *tx, party, &seat, &self.bounds, now_ms).await?;
-            Departure::Banned
+            let ended = end_arrival(&mut *tx, &state.row, seat.number, now_ms).await?;
+            (Departure::Banned, ended)
         } else {
-            Departure::Kicked
+            (Departure::Kicked, None)
         };
         let changed = depart(&mut *tx, &mut state, seat, how, now_ms).await?;
         tx.commit().await?;
-        Ok((state, changed))
+        Ok(Removed {
+            state,
+            changed,
+            ended_invite,
+        })
     }
 
     /// The bans of a party that `device` is the host of.
@@ -164,6 +186,24 @@ async fn ban(tx: &mut dyn Transaction, party: PartyId, seat: &SeatRow, bounds: &
         at_ms: now_ms,
     };
     tx.insert_ban(party, &ban).await
+}
+
+/// Ends the invite that a member came by: with it, whoever is banned would come back as another device. Gives its hash, if it
+/// admitted anybody until now.
+async fn end_arrival(
+    tx: &mut dyn Transaction,
+    party: &PartyRow,
+    member: MemberId,
+    now_ms: u64,
+) -> Result<Option<[u8; 32]>> {
+    let Some(id) = tx.arrival(party.id, member).await? else {
+        return Ok(None);
+    };
+    let invites = tx.invites(party.id).await?;
+    let invite = invites.into_iter().find(|invite| invite.id == id);
+    tx.delete_invite(party.id, id).await?;
+    let admitting = invite.filter(|invite| invite.admits(party.secret_epoch, now_ms));
+    Ok(admitting.map(|invite| invite.auth_hash))
 }
 
 /// Frees the member's seat, one epoch on.

@@ -23,7 +23,7 @@ use lanrage_shared::stream::PartyEvent;
 
 pub use self::create::{Created, Founding, NewInviteRow};
 use self::leave::Departing;
-pub use self::leave::Removal;
+pub use self::leave::{Removal, Removed};
 use self::operation::Unobserved;
 pub use self::operation::{Ending, Observer};
 pub use self::overview::Totals;
@@ -57,7 +57,7 @@ pub struct Store {
 pub struct Bounds {
     /// Parties one device may be in: far above what a person joins, far below what would fill the disk.
     pub parties_per_device: usize,
-    /// Invites of one party that have not expired.
+    /// Invites of one party that have not expired; as many more that have are remembered.
     pub invites_per_party: u64,
     /// Devices banned from one party.
     pub bans_per_party: usize,
@@ -199,6 +199,7 @@ fn as_logged(event: &PartyEvent) -> Cow<'_, PartyEvent> {
 
 /// Refuses a device that is in as many parties as it may be.
 async fn require_room_for_party(tx: &mut dyn Transaction, device: DeviceId, bounds: &Bounds) -> Result<()> {
+    tx.lock_device(device).await?;
     if tx.parties_of(device).await?.len() >= bounds.parties_per_device {
         return Err(Refusal::TooManyParties.into());
     }

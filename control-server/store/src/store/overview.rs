@@ -52,7 +52,7 @@ impl Store {
         let device = seat.ok_or(Refusal::NoSuchMember(member))?.device;
         match retry!(self.try_leave_party(party, device, now_ms, Departing::Expelled)) {
             // It left meanwhile.
-            Err(StoreError::NotAMember) => Err(Refusal::NoSuchMember(member).into()),
+            Err(StoreError::NotAMember | StoreError::NotFound) => Err(Refusal::NoSuchMember(member).into()),
             outcome => outcome,
         }
     }

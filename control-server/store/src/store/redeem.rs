@@ -145,6 +145,7 @@ async fn join(
         left_at_ms: None,
     };
     tx.insert_seat(party, &seat).await?;
+    tx.note_arrival(party, number, invite.id).await?;
     if state.members().next().is_none() {
         state.row.host = number;
     }
@@ -152,10 +153,10 @@ async fn join(
     Ok((number, joined(state, seat)))
 }
 
-/// Refuses a WireGuard key that another device has, or had when it left: peers tell members apart by their keys, and whoever
-/// could take the key of somebody who is away would keep them out.
+/// Refuses a WireGuard key that another member has: peers tell members apart by their keys. Nobody proves that a key is theirs, so
+/// one that is somebody else's is taken only for as long as its holder is a member, whom the host sees and can remove.
 fn require_own_key(state: &PartyState, redemption: &Redemption) -> Result<()> {
-    let mut others = state.seats.iter().filter(|seat| seat.device != redemption.device);
+    let mut others = state.members().filter(|seat| seat.device != redemption.device);
     if others.any(|seat| seat.device_key == redemption.device_key) {
         return Err(Refusal::KeyTaken.into());
     }

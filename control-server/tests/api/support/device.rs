@@ -52,6 +52,7 @@ impl Code {
         NewInvite {
             auth_hash: BASE64URL_NOPAD.encode(&self.code.auth().hash()),
             sealed_secret: BASE64URL_NOPAD.encode(&self.code.seal(&self.secret, [9; NONCE_LEN])),
+            secret_epoch: None,
             expires_in_s: 3600,
             max_uses,
         }
