@@ -98,8 +98,7 @@ async fn connections_go_on_with_what_they_have_prepared_when_a_newer_version_add
 
 /// Every promise, one after the other on the same connections.
 async fn try_everything(store: &Store, sql: &mut PgConnection) {
-    for (name, check) in contract::all() {
-        println!("{name}");
+    for (_, check) in contract::all() {
         let statement = "TRUNCATE secrets, parties, seats, events, invites, sealed_secrets, bans, revocations, replicas, soft_writes";
         sqlx::query(statement).execute(&mut *sql).await.unwrap();
         let statement = "UPDATE counters SET value = 0 WHERE name = 'revocation'";
