@@ -94,11 +94,6 @@ impl Roster {
         self.lock().members.online(party).collect()
     }
 
-    /// Whether a member is connected, to whichever replica.
-    pub fn is_online(&self, seat: Seat) -> bool {
-        self.lock().members.is_online(seat)
-    }
-
     /// Whoever is connected to this replica.
     pub fn here(&self) -> Vec<Seat> {
         self.lock().members.here().collect()

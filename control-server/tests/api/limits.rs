@@ -258,8 +258,8 @@ async fn a_member_says_no_more_than_it_may() {
     while refusals.last() != Some(&ErrorCode::RateLimited) {
         refusals.push(stream.refusal().await);
     }
-    // Its hello was one of the five.
-    assert!((5..=6).contains(&refusals.len()), "{refusals:?}");
+    // Its hello was one of the five, and so is the answer to a ping, if there was one.
+    assert!((4..=6).contains(&refusals.len()), "{refusals:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -270,20 +270,25 @@ async fn requests_beyond_those_answered_at_once_are_told_to_come_back() {
     })
     .await;
     let ben = Device::new(&server, 2).await;
-    // Another process writes, and Ben's party waits for it.
+    // Another process writes, and whoever asks for a party waits for it.
     let database = SqliteDatabase::open(&server.data_dir().join("control.sqlite3")).await;
     let writing = database.unwrap().write().await.unwrap();
-    let waits = ben.send(Request::new("POST", "/v1/parties").json(&party(&Code::new(1), None)));
-    let refused = async {
+    let refused = async |device: &Device| {
         loop {
-            let answer = anna.get("/v1/parties").await;
+            let request = Request::new("POST", "/v1/parties").json(&party(&Code::new(1), None));
+            let answer = device.send(request).await;
             if String::from_utf8_lossy(&answer.body).contains("too much to do") {
                 return answer;
             }
         }
     };
-    let both = async { tokio::join!(waits, refused) };
-    let (_, answer) = tokio::time::timeout(PATIENCE, both).await.unwrap();
+    let either = async {
+        tokio::select! {
+            answer = refused(&anna) => answer,
+            answer = refused(&ben) => answer,
+        }
+    };
+    let answer = tokio::time::timeout(PATIENCE, either).await.unwrap();
     assert!(answer.headers.contains_key("retry-after"));
     answer.refused(503, ErrorCode::Unavailable);
     let alive = server.request(Request::new("GET", "/healthz")).await;
@@ -434,7 +439,7 @@ async fn replicas_with_a_redis_count_together() {
     let mut answered = 0;
     let refusal = async {
         loop {
-            let answer = two.request(Request::new("GET", "/healthz")).await;
+            let answer = two.request(Request::new("GET", "/nothing/here")).await;
             if answer.status == 429 {
                 return answer;
             }

@@ -302,15 +302,16 @@ async fn a_redis_that_freezes_and_dies_costs_nothing_but_a_moment() {
     let (mut at_one, _) = begun(&pair.anna, pair.party).await;
     let (mut at_two, _) = begun(&pair.ben, pair.party).await;
     let mut exchange = async |what: &str| {
+        let sealed = |n: u32| format!("{}{n}", what.replace(' ', "/"));
         for n in 0..20 {
-            at_one.signal(pair.guest, &format!("{what} {n}")).await;
+            at_one.signal(pair.guest, &sealed(n)).await;
         }
         let presence = said(what);
         at_two.say(&ClientMessage::Presence { presence }).await;
         within(SLOW, what, hear(&mut at_one, pair.guest, what)).await;
         for n in 0..20 {
             let (_, signal) = within(SLOW, what, at_two.incoming_signal()).await;
-            assert_eq!(signal, format!("{what} {n}"), "in order, and once");
+            assert_eq!(signal, sealed(n), "in order, and once");
         }
     };
     exchange("with Redis").await;

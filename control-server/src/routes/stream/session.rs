@@ -301,8 +301,7 @@ impl Session<'_> {
                     from,
                     sealed: sealed.clone(),
                 };
-                // Who is nowhere is not looked for.
-                if !self.app.feed.send(to, signal) && self.app.roster.is_online(to) {
+                if !self.app.feed.send(to, signal) {
                     self.app.replicas.signal(from, to, sealed);
                 }
                 Ok(())
