@@ -49,6 +49,9 @@ pub async fn run(app: Arc<App>) {
             Err(StoreError::Unavailable(detail) | StoreError::Uncertain(detail)) => {
                 tracing::warn!(detail, "upkeep waits: the database cannot be reached")
             }
+            Err(error @ (StoreError::Busy | StoreError::Contended)) => {
+                tracing::warn!(%error, "some of the upkeep waits for the next time")
+            }
             Err(error) => tracing::error!(%error, "upkeep failed"),
         }
     }

@@ -74,9 +74,8 @@ pub fn run(options: UpOptions) -> Result<(), Failure> {
     platform::check_privileges().map_err(|sentence| Failure::new("no_privileges", sentence))?;
     platform::allow_many_sockets();
     let state = StateDir::open(&options.state_dir)?;
-    // Until the process has ended and with it every thread that has a socket open: `lanrage down` waits for it, and the next agent
-    // needs them.
-    std::mem::forget(state.hold());
+    // `lanrage down` waits until it is free, and the next agent needs the sockets.
+    let held = state.hold();
     // Also says now, not later, when the party's file is damaged.
     let last_port = state.load_party()?.map(|cache| cache.udp_port);
     let udp = bind(options.port, last_port)?;
@@ -97,6 +96,8 @@ pub fn run(options: UpOptions) -> Result<(), Failure> {
         })?;
     let outcome = runtime.block_on(serve(state, udp, tun, options));
     runtime.shutdown_timeout(LOOSE_ENDS);
+    // A thread may still have a socket open.
+    held.keep_to_the_end();
     outcome
 }
 

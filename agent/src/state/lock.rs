@@ -43,10 +43,17 @@ impl Lock {
     }
 }
 
-impl Drop for Lock {
-    fn drop(&mut self) {
+impl Lock {
+    /// Says no longer which process has it.
+    pub(super) fn forget_pid(&self) {
         // While the file is still locked: the next agent's would be another one. Gone already when the directory was removed.
         let _ = std::fs::remove_file(&self.pid);
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        self.forget_pid();
     }
 }
 

@@ -115,7 +115,15 @@ pub struct StateDir {
 /// still closing its sockets is still running.
 #[derive(Debug, Clone)]
 pub struct Hold {
-    _lock: Arc<Lock>,
+    lock: Arc<Lock>,
+}
+
+impl Hold {
+    /// The directory is free when the process has ended, and none of its threads is left.
+    pub fn keep_to_the_end(self) {
+        self.lock.forget_pid();
+        std::mem::forget(self);
+    }
 }
 
 impl StateDir {
@@ -130,7 +138,7 @@ impl StateDir {
             path: path.to_owned(),
             identity,
             notices: Mutex::new(notices),
-            lock: Hold { _lock: Arc::new(lock) },
+            lock: Hold { lock: Arc::new(lock) },
         })
     }
 
