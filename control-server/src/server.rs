@@ -11,7 +11,6 @@ use lanrage_store::{Bounds, ReplicaRow, Store, StoreError};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -32,7 +31,7 @@ use crate::routes::health::Readiness;
 use crate::routes::stream::Arrivals;
 use crate::snapshots::Snapshots;
 use crate::tasks::Tasks;
-use crate::tls::{Allowance, Listening, Places, ServerIdentity, serve};
+use crate::tls::{Allowance, Handshakes, Listening, Places, ServerIdentity, serve};
 use crate::upkeep;
 
 /// Connections the kernel holds before they are accepted: a server that restarts is greeted by everybody at once.
@@ -55,6 +54,8 @@ pub enum StartError {
         "the server {name:?} on the same database shows another key, and agents would take the two for different servers: copy identity.pem from its data directory to this one's, or give this one a database of its own"
     )]
     OtherKey { name: String },
+    #[error("cannot start a thread for connections: {0}")]
+    Thread(io::Error),
     #[error(transparent)]
     Admin(#[from] AdminError),
     #[error(transparent)]
@@ -120,6 +121,7 @@ impl Server {
             metrics: metrics.clone(),
             threshold: parts.slow_operation,
         }));
+        let handshakes = Handshakes::new(parts.identity.public_tls(&[b"http/1.1"])).map_err(StartError::Thread)?;
         let places = Places::new(
             parts.limits.connections.count(),
             parts.limits.connections_per_address.count(),
@@ -169,7 +171,7 @@ impl Server {
         replicas::begin(&app).await?;
         let listening = Listening {
             tcp,
-            tls: Some(TlsAcceptor::from(Arc::new(parts.identity.public_tls(&[b"http/1.1"])))),
+            tls: Some(handshakes),
             router: router(Arc::clone(&app), &parts.limits),
             overload: overload_router(),
             places,

@@ -16,11 +16,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_io_timeout::TimeoutStream;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
+use super::handshakes::Handshakes;
 use super::places::{Place, Places, Seating};
 use crate::config::LimitsConfig;
 use crate::extract::Peer;
@@ -58,7 +58,7 @@ impl From<&LimitsConfig> for Allowance {
 pub struct Listening {
     pub tcp: TcpListener,
     /// None: without TLS.
-    pub tls: Option<TlsAcceptor>,
+    pub tls: Option<Handshakes>,
     /// Answers within the allowed number of connections.
     pub router: Router,
     /// Answers beyond it.
@@ -79,6 +79,7 @@ pub async fn serve(listening: Listening, shutdown: CancellationToken) {
         places,
         allowance,
     } = listening;
+    let tls = tls.map(Arc::new);
     let tasks = TaskTracker::new();
     let mut complained: Option<Instant> = None;
     loop {
@@ -125,7 +126,7 @@ struct Answering {
 async fn connection(
     stream: TcpStream,
     address: SocketAddr,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Arc<Handshakes>>,
     answering: Answering,
     place: Place,
     shutdown: CancellationToken,
