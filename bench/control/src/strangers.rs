@@ -1,5 +1,6 @@
 //! What strangers do who mean no good: heads of requests that never end, and a body that never ends.
 
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -35,7 +36,7 @@ pub struct SlowHeadersArgs {
     #[arg(long, default_value_t = 2000)]
     connections: u32,
     /// How long each row is measured
-    #[arg(long, default_value_t = 15)]
+    #[arg(long, default_value_t = 25)]
     seconds: u64,
 }
 
@@ -80,18 +81,21 @@ pub async fn slow_headers(args: &SlowHeadersArgs, goals: &mut Goals) -> Result<(
     Ok(())
 }
 
-/// A runtime for strangers, whose own work would be done on machines of their own: a thread that the system has wait for everybody
-/// else's, so that whoever means well waits for strangers in the server alone.
+/// A runtime for strangers, whose own work would be done on machines of their own: its thread has what nobody else wants of the
+/// cores, so that whoever means well waits for strangers in the server alone.
 fn elsewhere() -> Result<Runtime> {
-    let thread = Builder::new_multi_thread()
+    let runtime = Builder::new_multi_thread()
         .worker_threads(1)
         .on_thread_start(|| {
-            // Where it is refused, what is measured is only worse.
-            let _ = rustix::process::nice(10);
+            let thread = rustix::thread::gettid().to_string();
+            let chrt = Command::new("chrt").args(["--idle", "--pid", "0", &thread]).status();
+            if !chrt.is_ok_and(|status| status.success()) {
+                println!("chrt failed: strangers take time from everybody");
+            }
         })
         .enable_all()
         .build()?;
-    Ok(thread)
+    Ok(runtime)
 }
 
 /// What clients that mean well wait, in microseconds, and how often in vain.
