@@ -1,4 +1,4 @@
-//! TLS handshakes, on a thread of their own: each takes as long as a hundred requests, and any stranger can begin one.
+//! TLS handshakes, on a thread of their own: strangers can keep a core busy with them, and requests must not wait for it.
 
 use std::io;
 use std::sync::Arc;
